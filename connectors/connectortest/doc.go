@@ -1,0 +1,19 @@
+// Package connectortest is the conformance suite of destinations that speak HTTP.
+//
+// A connector's test says in a [Harness] how its destination is built and what its
+// platform answers, and calls [Run]. That holds the destination to the promises of
+// [connectors.Destination] on real servers on loopback:
+//
+//   - Prepare is pure, and leaves the event alone, whatever the data is;
+//   - one Send is at most one request on the wire: no redirect followed, nothing
+//     sent again when a kept connection breaks;
+//   - the outcome says whether the platform may have had an effect, when it
+//     answers, refuses, resets, hangs, or talks nonsense;
+//   - Send ends when its context does;
+//   - no secret is seen in an outcome, an error, a log or a formatted value, even
+//     where the platform quotes it; no payload either, but in the excerpt;
+//   - all of it from many goroutines at once (run it with -race).
+//
+// The suite replaces the default loggers of slog and log while it runs: tests that
+// call Run must not be parallel to others that log.
+package connectortest

@@ -1,0 +1,102 @@
+package connectors
+
+import (
+	"context"
+	"time"
+
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+)
+
+// Event is an immutable fact, as destinations see it. Data is shared between
+// goroutines and never changed.
+type Event struct {
+	Tenant, Source string
+	ID, Type       string
+	OrderingKey    string
+	OccurredAt     time.Time
+	AcceptedAt     time.Time
+	Outlet         string
+	References     map[string]string
+	ContentType    string
+	Data           []byte
+}
+
+// Step is one step of one delivery, about to be prepared.
+type Step struct {
+	Event       *Event
+	Destination string
+	// Index counts the steps of the delivery from 0; Effect is the business name
+	// of what the step brings about: the event's id where the route names none.
+	Index  int
+	Effect string
+	// Attempt counts the requests of this step from 1, this one included.
+	Attempt int
+	// Key is the idempotency key: the same for every attempt of the step until an
+	// earlier one is proven to be without effect. 64 hexadecimal digits; a platform
+	// that takes fewer gets the first ones.
+	Key string
+}
+
+// Request is a prepared step: whatever the destination that made it needs to send
+// it. It holds no secret that [Destination.Send] could add itself.
+type Request any
+
+// Destination is one configured system that receives.
+//
+// Both methods are called from many goroutines at once. A panic in either becomes
+// an exception of that delivery and stops nothing else.
+type Destination interface {
+	// Prepare makes the step's request from the untouched event. It is pure: no
+	// I/O, no clock, the same request every time. What it cannot do is an error of
+	// type *[PrepareError], which becomes an exception without any request; any
+	// other error is taken as POISON.
+	Prepare(Step) (Request, error)
+
+	// Send puts the request on the wire, once, and says what came of it. It returns
+	// by the context's deadline. It has no error: what went wrong is an outcome.
+	Send(ctx context.Context, request Request) Outcome
+
+	// Traits says what the platform promises.
+	Traits() Traits
+}
+
+// Traits are what a platform promises, by its documentation or configuration.
+type Traits struct {
+	// Idempotent: two requests with one key have one effect, so that a step whose
+	// outcome is unknown may be sent again with the same key.
+	Idempotent bool
+	// DeduplicationWindow is how long the platform remembers a key; zero is for
+	// ever. Nothing is sent again by itself after it.
+	DeduplicationWindow time.Duration
+}
+
+// PrepareError says why no request can be made of a step.
+type PrepareError struct {
+	// Kind is the class of exception that it becomes.
+	Kind raffsyncv1.OutcomeKind
+	// Code and Field name the cause: exceptions group by them, never by the message.
+	Code, Field string
+	Message     string
+}
+
+func (e *PrepareError) Error() string { return e.Message }
+
+// Outcome is what one attempt came to.
+type Outcome struct {
+	Kind raffsyncv1.OutcomeKind
+	// Rule names the rule that decided the kind: "status 503", or a name from a
+	// rule set. Code and Field are the platform's own, where it gives them.
+	// Exceptions group by the three.
+	Rule, Code, Field string
+	// Reason is one line for people and the timeline, without secrets or payload.
+	Reason string
+	// Status is the HTTP status, or 0 where there was none.
+	Status int
+	// RetryAfter is how long the platform asks to be left alone, from the moment of
+	// the answer; zero where it does not say.
+	RetryAfter time.Duration
+	// ExternalID and URL are the receipt: what the platform calls it, where to see it.
+	ExternalID, URL string
+	// Excerpt is the beginning of the answer, redacted, at most 1 KiB.
+	Excerpt string
+}

@@ -1,0 +1,53 @@
+package egress
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"time"
+)
+
+// What is read of an answer past MaxBody, only to keep its connection: no more
+// than a new connection would cost.
+const (
+	drainBytes = 64 << 10
+	drainTime  = 250 * time.Millisecond
+)
+
+// Response is a platform's answer.
+type Response struct {
+	Status int
+	Header http.Header // at most Config.MaxHeader bytes
+	// Body is what came, at most Config.MaxBody bytes, still compressed where
+	// the platform compressed it. It may hold secrets: keep [Excerpt] of it.
+	Body      []byte
+	Truncated bool // there was, or may have been, more than Body
+	Timing    Timing
+}
+
+// Timing is when things happened, counted from the start of Do.
+type Timing struct {
+	Connected time.Duration // a connection was in hand
+	FirstByte time.Duration // the answer began
+	Total     time.Duration // the answer was read
+	Reused    bool          // the connection had carried a request before
+}
+
+// read keeps limit bytes of body. Past them nothing fails any more: the answer is
+// known, and what is left is read for the sake of the connection alone.
+func (r *Response) read(body io.Reader, limit int, cancel context.CancelFunc) error {
+	kept, err := io.ReadAll(io.LimitReader(body, int64(limit)))
+	r.Body = kept
+	if err != nil {
+		r.Truncated = true
+		return err
+	}
+	if len(kept) < limit {
+		return nil
+	}
+	timer := time.AfterFunc(drainTime, cancel)
+	defer timer.Stop()
+	more, err := io.CopyN(io.Discard, body, drainBytes)
+	r.Truncated = more > 0 || err != io.EOF
+	return nil
+}

@@ -1,0 +1,75 @@
+// Package webhook delivers events to HTTP endpoints: one signed POST an attempt.
+//
+// # What a receiver gets
+//
+// The body is the event's data, untouched, with its content type. The headers make
+// it a message of Standard Webhooks 1.0 and, in binary mode, of CloudEvents 1.0.2:
+//
+//	Webhook-Id         the message, for deduplication: signed
+//	Webhook-Timestamp  seconds since 1970, of the attempt: signed
+//	Webhook-Signature  "v1," and base64 of HMAC-SHA256 over id.timestamp.body; two of
+//	                   them, with a space between, while a secret is being replaced
+//	Idempotency-Key    the same as Webhook-Id
+//	Ce-Id, Ce-Type     the event's id and type
+//	Ce-Source          "/" tenant "/" source, each escaped as in a URL's path
+//	Ce-Subject         its ordering key
+//	Ce-Time            when it happened, RFC 3339
+//	Ce-Recordedtime    when it was accepted, RFC 3339
+//	Ce-Outlet          its outlet; absent where there is none
+//	Ce-Specversion     "1.0"
+//
+// Values of Ce- headers are percent-encoded as the CloudEvents HTTP binding says:
+// url.PathUnescape gives the text. An event without data and content type has no
+// Content-Type. Data that is itself a structured CloudEvent stays one; the headers
+// tell of the event that carries it.
+//
+// Webhook-Id is the step's key, and not the event's id: it must be the same at every
+// attempt but differ for a replay, which is meant to be taken again, and it must not
+// be chosen by whoever makes events, since id.timestamp.body is what is signed. The
+// Ce- headers are not signed. Hence: deduplicate by Webhook-Id, after the signature
+// was verified, in one transaction with the effect. The example does that.
+//
+// # Settings
+//
+//	url                   https; http to this machine where loopback is allowed
+//	secret                reference (env:, file:) to whsec_ and base64 of 24–64 bytes
+//	previous_secret       the same; a second signature, until receivers have the new one
+//	headers               names and values, at most 32, sent with each request; a value
+//	                      may be a reference as a whole ("env:BOOKS_AUTHORIZATION")
+//	idempotent            whether the receiver recognises keys; true unless set
+//	deduplication_window  how long it remembers them, such as "24h"; for ever unless set
+//
+// # What an answer means
+//
+// The first rule that matches decides; its name is the outcome's Rule.
+//
+//	2xx                            DELIVERED, even where the body breaks off
+//	3xx                            VALIDATION: redirects are not followed
+//	400, 422 about the key         KEY_MISUSE "idempotency key refused"; 409 too, where
+//	                               its code says that the body differs
+//	409                            DUPLICATE where the code says so or the receiver is
+//	                               not idempotent; otherwise an earlier request is still
+//	                               under way: TRANSIENT
+//	400, 413, 415, 422             VALIDATION
+//	401, 410                       AUTH_REVOKED: hold everything, tell someone once
+//	403                            PERMISSION
+//	402, 423                       ACCOUNT_STATE
+//	429                            RATE_LIMITED
+//	408, 425                       TRANSIENT
+//	5xx                            TRANSIENT; UNKNOWN_OUTCOME where not idempotent
+//	anything else, 404 and 405 too UNCLASSIFIED
+//
+//	"address not allowed"          VALIDATION: the egress guard refuses it
+//	"no address", "no connection", "no TLS", "time-out before sending",
+//	"cancelled before sending"     TRANSIENT: nothing was sent
+//	"no answer", "time-out after sending",
+//	"cancelled after sending"      UNKNOWN_OUTCOME
+//
+// A 5xx of an idempotent receiver is TRANSIENT although it may have had its effect
+// before it failed. What makes that right is the key: it must stay the same after a
+// TRANSIENT with a status. Only one without a status proves that nothing happened.
+//
+// Retry-After is honoured with any answer that is not a success, up to an hour. Code
+// and field come from the JSON of the answer (its first 16 KiB), as does the "id" of
+// a receipt, whose URL is the Location header. Successes keep no excerpt.
+package webhook
