@@ -1,0 +1,214 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Append makes a batch durable: events, deliveries and timeline entries in one
+// transaction, for every entry whose id is new. When it returns without error, each
+// entry is as its result says, and stays so through any crash; results stand in the
+// order of the batch. When it returns an error nothing of the batch may be
+// acknowledged: some of it may or may not be durable, and sending it again, with
+// the same ids, settles which.
+//
+// An entry that Postgres cannot hold is Refused and costs its neighbours nothing.
+func (w *Writer) Append(ctx context.Context, batch []Entry) ([]Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.timeout)
+	defer cancel()
+	results, err := w.append(ctx, batch)
+	if err != nil {
+		w.abandon()
+	}
+	return results, err
+}
+
+func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
+	if w.conn == nil {
+		if err := w.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	items := make([]item, len(batch))
+	for i := range batch {
+		items[i] = newItem(&batch[i], i, w.store.lanes)
+	}
+	byID := make([]*item, len(items))
+	for i := range items {
+		byID[i] = &items[i]
+	}
+	// Of two entries with one id the earlier is the event.
+	slices.SortFunc(byID, func(a, b *item) int { return cmp.Or(compareIDs(a, b), cmp.Compare(a.arrival, b.arrival)) })
+	candidates := make([]*item, 0, len(byID))
+	for i, it := range byID {
+		if i > 0 && compareIDs(byID[i-1], it) == 0 {
+			continue // classified below, once the first is durable
+		}
+		candidates = append(candidates, it)
+	}
+	slices.SortFunc(candidates, func(a, b *item) int { return cmp.Compare(a.arrival, b.arrival) })
+	if err := w.insert(ctx, candidates); err != nil {
+		return nil, err
+	}
+	if err := w.classify(ctx, byID); err != nil {
+		return nil, err
+	}
+	results := make([]Result, len(items))
+	for i := range items {
+		results[i] = items[i].result
+		results[i].Lane = items[i].lane
+	}
+	return results, nil
+}
+
+// item is an entry with what is computed of it.
+type item struct {
+	entry   *Entry
+	arrival int // place in the batch
+	seq     Seq
+	hash    [32]byte
+	keyHash int64
+	lane    int16
+	result  Result
+}
+
+func newItem(e *Entry, arrival, lanes int) item {
+	keyHash := KeyHash(e.Event.Tenant, e.Event.OrderingKey)
+	return item{entry: e, arrival: arrival, hash: e.Event.Hash(), keyHash: keyHash, lane: LaneOf(keyHash, lanes)}
+}
+
+func compareIDs(a, b *item) int {
+	x, y := &a.entry.Event, &b.entry.Event
+	return cmp.Or(cmp.Compare(x.Tenant, y.Tenant), cmp.Compare(x.Source, y.Source), cmp.Compare(x.ID, y.ID))
+}
+
+// insert appends the items, in order of arrival, whose ids are new. One that Postgres
+// refuses is found by halving, so that it alone is refused.
+func (w *Writer) insert(ctx context.Context, items []*item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	err := w.insertOnce(ctx, items)
+	if stateClass(err) == "40" {
+		// A deadlock or a failed serialisation: rolled back as a whole, so it may be
+		// repeated on the same session.
+		err = w.insertOnce(ctx, items)
+	}
+	reason, refused := refusal(err)
+	if err == nil || !refused {
+		return err
+	}
+	if len(items) == 1 {
+		items[0].result = Result{Verdict: Refused, Reason: reason}
+		return nil
+	}
+	half := len(items) / 2
+	if err := w.insert(ctx, items[:half]); err != nil {
+		return err
+	}
+	return w.insert(ctx, items[half:])
+}
+
+func stateClass(err error) string {
+	if state := sqlState(err); len(state) == 5 {
+		return state[:2]
+	}
+	return ""
+}
+
+// refusal tells whether an error is about a value of one event: data that Postgres
+// cannot hold (SQLSTATE class 22), or that is too large for an index (54000). A
+// violated constraint is never an event's own fault here: what looks like one is a
+// partition that is missing, and nothing may be thrown away for that.
+func refusal(err error) (reason string, refused bool) {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && (stateClass(err) == "22" || pg.Code == "54000") {
+		return pg.Message, true
+	}
+	return "", false
+}
+
+const appendSQL = `
+WITH fresh AS (
+  INSERT INTO event_ids (tenant, source, id, hash, seq)
+  SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::bytea[], $5::bigint[])
+  ON CONFLICT DO NOTHING
+  RETURNING seq
+), kept AS (
+  INSERT INTO events (tenant, source, id, seq, key_hash, lane, unrouted, occurred_at, type, ordering_key, outlet, content_type, refs, payload)
+  SELECT i.tenant, i.source, i.id, i.seq, i.key_hash, i.lane, i.unrouted, coalesce(i.occurred_at, now()), i.type, i.ordering_key, i.outlet, i.content_type, i.refs::jsonb, i.payload
+    FROM unnest($1::text[], $2::integer[], $3::text[], $5::bigint[], $6::bigint[], $7::smallint[], $8::boolean[], $9::timestamptz[],
+                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[])
+      AS i(tenant, source, id, seq, key_hash, lane, unrouted, occurred_at, type, ordering_key, outlet, content_type, refs, payload)
+    JOIN fresh USING (seq)
+  RETURNING tenant, seq, unrouted
+), referred AS (
+  INSERT INTO event_references (tenant, value, seq, name)
+  SELECT r.tenant, r.value, r.seq, r.name
+    FROM unnest($16::text[], $17::text[], $18::bigint[], $19::text[]) AS r(tenant, value, seq, name)
+    JOIN fresh USING (seq)
+), made AS (
+  INSERT INTO deliveries (tenant, lane, destination, seq, event, key_hash, route)
+  SELECT d.tenant, d.lane, d.destination, d.seq, d.seq, d.key_hash, d.route
+    FROM unnest($20::text[], $21::smallint[], $22::integer[], $23::bigint[], $24::bigint[], $25::text[])
+      AS d(tenant, lane, destination, seq, key_hash, route)
+    JOIN fresh USING (seq)
+  RETURNING tenant, destination
+), audited AS (
+  INSERT INTO timeline (tenant, event, event_at, what, state)
+  SELECT tenant, seq, now(), 'accepted', CASE WHEN unrouted THEN NULL ELSE 'PENDING' END FROM kept
+), counted AS (
+  INSERT INTO tallies (tenant, destination, shard, accepted, unrouted)
+  SELECT tenant, destination, $26::smallint, sum(accepted), sum(unrouted) FROM (
+    SELECT tenant, 0 AS destination, count(*) AS accepted, count(*) FILTER (WHERE unrouted) AS unrouted FROM kept GROUP BY tenant
+    UNION ALL
+    SELECT tenant, destination, count(*), 0 FROM made GROUP BY tenant, destination) AS n
+  GROUP BY tenant, destination ORDER BY tenant, destination
+  ON CONFLICT (tenant, destination, shard) DO UPDATE
+    SET accepted = tallies.accepted + excluded.accepted, unrouted = tallies.unrouted + excluded.unrouted
+)
+SELECT seq FROM fresh`
+
+// insertOnce runs one autocommit statement: the acknowledgement may go out when it
+// has returned without an error and without a warning.
+func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
+	bySeq := make(map[Seq]*item, len(items))
+	var c appendColumns
+	// Counters follow the order of arrival, which is the order within a key.
+	for _, it := range items {
+		w.counter++
+		it.seq = newSeq(w.number, w.counter)
+		bySeq[it.seq] = it
+	}
+	// Two batches that share ids wait for each other row by row; one order for all
+	// keeps them from waiting in a circle.
+	for _, it := range slices.SortedFunc(slices.Values(items), compareIDs) {
+		if err := c.add(it); err != nil {
+			return err
+		}
+	}
+	w.warned.Store(false)
+	rows, err := w.conn.Query(ctx, appendSQL, c.tenant, c.source, c.id, c.hash, c.seq, c.keyHash, c.lane, c.unrouted, c.occurredAt,
+		c.typ, c.orderingKey, c.outlet, c.contentType, c.refs, c.payload,
+		c.refTenant, c.refValue, c.refSeq, c.refName,
+		c.toTenant, c.toLane, c.toDestination, c.toSeq, c.toKeyHash, c.toRoute, w.shard)
+	if err != nil {
+		return err
+	}
+	fresh, err := pgx.CollectRows(rows, pgx.RowTo[Seq])
+	if err != nil {
+		return err
+	}
+	if w.warned.Load() {
+		return errUnclear
+	}
+	for _, seq := range fresh {
+		bySeq[seq].result = Result{Verdict: Appended}
+	}
+	return nil
+}

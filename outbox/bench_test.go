@@ -1,0 +1,33 @@
+package outbox_test
+
+import (
+	"fmt"
+	"testing"
+
+	"raffsync/outbox"
+)
+
+// BenchmarkWriter_Append is one writer, events of 300 bytes for one destination, each
+// with a reference, by the size of the batch. The tests' server does not sync.
+func BenchmarkWriter_Append(b *testing.B) {
+	for _, size := range []int{1, 64, 1024, 8192} {
+		b.Run(fmt.Sprintf("Batch%d", size), func(b *testing.B) {
+			s := newShop(b, "books")
+			w := s.writer()
+			batch := make([]outbox.Entry, size)
+			made := 0
+			for b.Loop() {
+				for i := range batch {
+					made++
+					e := s.entry(fmt.Sprintf("e%09d", made), fmt.Sprintf("order/%d", made%5000), "books")
+					e.Event.References = map[string]string{"order": e.Event.ID}
+					e.Event.Payload = fmt.Appendf(nil, `{"id":%q,"text":"%0250d"}`, e.Event.ID, made)
+					batch[i] = e
+				}
+				s.append(w, batch...)
+			}
+			b.ReportMetric(float64(made)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(made), "µs/event")
+		})
+	}
+}

@@ -1,0 +1,94 @@
+package outbox
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Configuration is one tenant's sources, destinations and routes, as applied. It
+// holds references to secrets, never secrets.
+type Configuration struct {
+	Tenant       string              `json:"tenant"`
+	Sources      []SourceConfig      `json:"sources"`
+	Destinations []DestinationConfig `json:"destinations"`
+	// Routes in order: for each destination the first one that matches wins.
+	Routes []RouteConfig `json:"routes"`
+}
+
+// SourceConfig is a system that sends.
+type SourceConfig struct {
+	Name string `json:"name"`
+}
+
+// DestinationConfig is a system that receives.
+type DestinationConfig struct {
+	Name string `json:"name"`
+	// Kind names its connector: "webhook". Settings are that connector's.
+	Kind     string          `json:"kind"`
+	Settings json.RawMessage `json:"settings"`
+	// Concurrency is the most requests in flight at once, of each replica.
+	Concurrency int           `json:"concurrency"`
+	Timeout     time.Duration `json:"timeout"` // of one request, in nanoseconds
+	Breaker     BreakerConfig `json:"breaker"`
+}
+
+// BreakerConfig says when requests to a destination stop, and when they are tried
+// again.
+type BreakerConfig struct {
+	// Window is the length of the rolling window that failures are counted in.
+	Window time.Duration `json:"window"`
+	// MinRequests in the window, before which it stays closed.
+	MinRequests int `json:"min_requests"`
+	// FailureRatio, above 0 and at most 1, from which it opens.
+	FailureRatio float64 `json:"failure_ratio"`
+	// OpenFor is how long it stays open before a probe; Probes is how many
+	// successes close it.
+	OpenFor time.Duration `json:"open_for"`
+	Probes  int           `json:"probes"`
+}
+
+// RouteConfig says which events go to which destination, and how.
+type RouteConfig struct {
+	Name string   `json:"name"`
+	From []string `json:"from"` // sources; none means each of the tenant's
+	To   string   `json:"to"`
+	// Types that it takes: exact names, or a prefix and ".*"; none means all.
+	Types []string `json:"types"`
+	// When is a CEL condition over `event` (id, type, ordering_key, outlet,
+	// references, occurred_at) and `body` (the JSON payload); empty means always.
+	When string `json:"when"`
+	// OnException says what later events of a key do while one needs action.
+	OnException OnException `json:"on_exception"`
+	Retry       RetryConfig `json:"retry"`
+}
+
+// OnException is "block" or "pass".
+type OnException string
+
+const (
+	Block OnException = "block"
+	Pass  OnException = "pass"
+)
+
+// RetryConfig says how often, and for how long, a delivery is tried.
+type RetryConfig struct {
+	// Initial is the ceiling of the first back-off; each later ceiling is Factor
+	// times the one before, up to Cap. The back-off is uniform in [0, ceiling).
+	Initial time.Duration `json:"initial"`
+	Factor  float64       `json:"factor"`
+	Cap     time.Duration `json:"cap"`
+	// Attempts that may be spent; Age since acceptance after which none is started.
+	Attempts int           `json:"attempts"`
+	Age      time.Duration `json:"age"`
+}
+
+// Defaults where the configuration is silent.
+var (
+	DefaultRetry   = RetryConfig{Initial: time.Second, Factor: 2, Cap: 5 * time.Minute, Attempts: 12, Age: 24 * time.Hour}
+	DefaultBreaker = BreakerConfig{Window: 30 * time.Second, MinRequests: 10, FailureRatio: 0.5, OpenFor: 10 * time.Second, Probes: 3}
+)
+
+const (
+	DefaultConcurrency = 32
+	DefaultTimeout     = 10 * time.Second
+)

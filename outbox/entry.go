@@ -1,0 +1,37 @@
+package outbox
+
+// Target is a destination that a route chose for an event.
+type Target struct {
+	Destination int32
+	Route       string
+}
+
+// Entry is an event on its way into the outbox, with where it is to go. No target
+// means that no route wants it: it is kept as unrouted.
+type Entry struct {
+	Event   Event
+	Targets []Target
+}
+
+// Verdict is what [Writer.Append] made of an entry.
+type Verdict uint8
+
+const (
+	// Appended: durable, with its deliveries and its timeline entry.
+	Appended Verdict = iota + 1
+	// Duplicate: an event of the same id and content is durable already.
+	Duplicate
+	// Conflicting: an event of the same id and other content is durable already;
+	// this content is kept, and an exception is raised.
+	Conflicting
+	// Refused: the database cannot hold it. Nothing of it is kept.
+	Refused
+)
+
+// Result of one entry.
+type Result struct {
+	Verdict Verdict
+	Lane    int16
+	// Reason says what the database found wrong, where Refused.
+	Reason string
+}

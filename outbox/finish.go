@@ -1,0 +1,218 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+)
+
+// Transition is what one attempt makes of its delivery. It is a value: deciding it
+// is pure, storing it is [Replica.Finish].
+type Transition struct {
+	*Delivery
+	// Sent tells whether a request was intended; an attempt that failed in Prepare
+	// never was.
+	Sent      bool
+	StartedAt time.Time // of the intent; zero where none
+	Duration  time.Duration
+	Kind      raffsyncv1.OutcomeKind
+	Reason    string
+	Detail    Detail
+	// Unproven: the request may have had its effect.
+	Unproven bool
+
+	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction.
+	To string
+	// Spent is the number of attempts spent so far by the policy's count.
+	Spent int32
+	// Delay until the next attempt, where To is StateWaiting.
+	Delay time.Duration
+	// Cause is what needs action, where To is StateNeedsAction.
+	Cause Cause
+}
+
+// Cause groups deliveries into one exception: never by message text.
+type Cause struct {
+	Class             string
+	Rule, Code, Field string
+}
+
+// Detail is kept with the attempt's timeline entry. Nothing of it is secret.
+type Detail struct {
+	Status     int    `json:"status,omitempty"`
+	Rule       string `json:"rule,omitempty"`
+	Code       string `json:"code,omitempty"`
+	Field      string `json:"field,omitempty"`
+	ExternalID string `json:"externalId,omitempty"`
+	URL        string `json:"url,omitempty"`
+	Excerpt    string `json:"excerpt,omitempty"`
+}
+
+const deliveredSQL = `
+WITH gone AS (
+  DELETE FROM deliveries d
+   USING unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail)
+   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
+  RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
+), counted AS (
+  INSERT INTO tallies (tenant, destination, shard, delivered)
+  SELECT tenant, destination, $11::smallint, count(*) FROM gone GROUP BY tenant, destination ORDER BY tenant, destination
+  ON CONFLICT (tenant, destination, shard) DO UPDATE SET delivered = tallies.delivered + excluded.delivered
+), audited AS (
+  INSERT INTO timeline (tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, what, state, reason, detail)
+  SELECT tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, 'attempt', 'DELIVERED', reason, detail::jsonb FROM gone
+)
+SELECT lane, destination, seq FROM gone`
+
+const waitingSQL = `
+WITH changed AS (
+  UPDATE deliveries d
+     SET state = 1, due_at = clock_timestamp() + f.delay, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
+         unknown_at = coalesce(d.unknown_at, CASE WHEN f.unproven THEN f.started_at END)
+    FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
+                $11::integer[], $12::boolean[], $13::interval[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unproven, delay)
+   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
+  RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.key_hash, d.replay, d.step, d.due_at, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
+), queued AS (
+  INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, due_at, seq, key_hash FROM changed
+), audited AS (
+  INSERT INTO timeline (tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, next_at, what, state, reason, detail)
+  SELECT tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, due_at, 'attempt', 'WAITING', reason, detail::jsonb FROM changed
+)
+SELECT lane, destination, seq FROM changed`
+
+// Finish stores transitions, all or none, compare-and-set on each delivery's version
+// while every lane is held. It returns which of the deliveries it changed: the others
+// had changed before, and the table knows how. Calling it again after an unclear
+// error is harmless, since what was stored no longer matches. [ErrLeaseLost]: nothing
+// was stored, and nothing of these lanes may be.
+func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
+	stored := make(map[Position]bool, len(transitions))
+	var delivered, waiting finishColumns
+	var held []Transition
+	for _, t := range transitions {
+		switch t.To {
+		case StateDelivered:
+			delivered.add(&t)
+		case StateWaiting:
+			waiting.add(&t)
+		case StateNeedsAction:
+			held = append(held, t)
+		default:
+			return nil, fmt.Errorf("finish: no transition to %q", t.To)
+		}
+	}
+	batch := &pgx.Batch{}
+	lanes, epochs := fenceArguments(leases)
+	batch.Queue(fenceSQL, r.id, lanes, epochs)
+	r.queueFinish(batch, &delivered, &waiting, stored)
+	var err error
+	if len(held) == 0 {
+		// The common case is pipelined: one round trip, one transaction.
+		err = r.pool.SendBatch(ctx, batch).Close()
+	} else {
+		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+			if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+				return err
+			}
+			return r.hold(ctx, tx, held, stored)
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finish: %w", leaseError(err))
+	}
+	return stored, nil
+}
+
+func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting *finishColumns, stored map[Position]bool) {
+	note := func(rows pgx.Rows) error { return notePositions(rows, stored) }
+	if c := delivered; len(c.seq) > 0 {
+		batch.Queue(deliveredSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard).Query(note)
+	}
+	if c := waiting; len(c.seq) > 0 {
+		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unproven, c.delay).Query(note)
+	}
+}
+
+func notePositions(rows pgx.Rows, stored map[Position]bool) error {
+	var p Position
+	_, err := pgx.ForEachRow(rows, []any{&p.Lane, &p.Destination, &p.Seq}, func() error {
+		stored[p] = true
+		return nil
+	})
+	return err
+}
+
+// finishColumns is a number of transitions turned on their side, for unnest.
+type finishColumns struct {
+	lane        []int16
+	destination []int32
+	seq         []Seq
+	version     []int32
+	attempt     []int32
+	startedAt   []*time.Time
+	duration    []*int32
+	kind        []int16
+	reason      []*string
+	detail      []*string
+	spent       []int32
+	unproven    []bool
+	delay       []time.Duration
+}
+
+func (c *finishColumns) add(t *Transition) {
+	c.lane = append(c.lane, t.Lane)
+	c.destination = append(c.destination, t.Destination)
+	c.seq = append(c.seq, t.Seq)
+	c.version = append(c.version, t.Version)
+	attempt := t.Requests
+	if t.Sent {
+		attempt++
+	}
+	c.attempt = append(c.attempt, attempt)
+	var startedAt *time.Time
+	var duration *int32
+	if !t.StartedAt.IsZero() {
+		startedAt = &t.StartedAt
+		us := int32(min(t.Duration.Microseconds(), 1<<31-1))
+		duration = &us
+	}
+	c.startedAt = append(c.startedAt, startedAt)
+	c.duration = append(c.duration, duration)
+	c.kind = append(c.kind, int16(t.Kind))
+	c.reason = append(c.reason, nullText(t.Reason))
+	c.detail = append(c.detail, t.Detail.json())
+	c.spent = append(c.spent, t.Spent)
+	c.unproven = append(c.unproven, t.Unproven)
+	c.delay = append(c.delay, t.Delay)
+}
+
+// json is nil where there is no detail. Texts come from platforms, so whatever
+// Postgres cannot hold is replaced: one odd answer must not stop its neighbours.
+func (d Detail) json() *string {
+	d.Rule, d.Code, d.Field = storable(d.Rule), storable(d.Code), storable(d.Field)
+	d.ExternalID, d.URL, d.Excerpt = storable(d.ExternalID), storable(d.URL), storable(d.Excerpt)
+	if d == (Detail{}) {
+		return nil
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return nil // texts and a number always marshal
+	}
+	text := string(b)
+	return &text
+}
+
+func nullText(s string) *string {
+	if s = storable(s); s == "" {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,145 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// attempt is the number of the request that the intent announces.
+func (d *Delivery) attempt() int32 { return d.Requests + 1 }
+
+// Attempt is the number of the next request of the delivery's step, from 1.
+func (d *Delivery) Attempt() int { return int(d.attempt()) }
+
+// Batch is a number of intents that are durable.
+type Batch struct {
+	At time.Time // of the intents, by the database
+	// Members are what the batch announces. Deliveries that changed since they were
+	// read are not among them.
+	Members map[Position]bool
+}
+
+// Position of a delivery.
+type Position struct {
+	Lane        int16
+	Destination int32
+	Seq         Seq
+}
+
+// Position of d.
+func (d *Delivery) Position() Position { return Position{d.Lane, d.Destination, d.Seq} }
+
+const intendSQL = `
+WITH valid AS (
+  SELECT p.lane, p.destination, p.seq, p.step, p.attempt, p.revision, p.ord
+    FROM unnest($3::smallint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[], $8::integer[], $9::smallint[]) WITH ORDINALITY
+         AS p(lane, destination, seq, version, step, attempt, revision, ord)
+    JOIN deliveries d ON d.lane = p.lane AND d.destination = p.destination AND d.seq = p.seq AND d.version = p.version
+), gathered AS (
+  SELECT array_agg(lane ORDER BY ord) AS lanes, array_agg(destination ORDER BY ord) AS destinations, array_agg(seq ORDER BY ord) AS seqs,
+         array_agg(step ORDER BY ord) AS steps, array_agg(attempt ORDER BY ord) AS attempts, array_agg(revision ORDER BY ord) AS revisions
+    FROM valid
+), stored AS (
+  INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
+  SELECT $1, $2, lanes, destinations, seqs, steps, attempts, revisions FROM gathered WHERE lanes IS NOT NULL
+  RETURNING at, lanes, destinations, seqs
+)
+SELECT at, lanes, destinations, seqs FROM stored`
+
+const (
+	intendedSQL = `SELECT at, lanes, destinations, seqs FROM intents WHERE replica = $1 AND batch = $2`
+	pruneSQL    = `DELETE FROM intents WHERE replica = $1 AND batch = ANY($2)`
+)
+
+// Intend makes the intents of these deliveries durable, in one row, while their
+// lanes are held: only what is in the returned batch may be sent. A delivery that an
+// operator changed since it was read is left out.
+//
+// An error other than [ErrLeaseLost] leaves it open whether the batch was stored;
+// calling again with the same number settles it.
+func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery) (Batch, error) {
+	n := len(deliveries)
+	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]Seq, n)
+	versions, steps, attempts, revisions := make([]int32, n), make([]int16, n), make([]int32, n), make([]int16, n)
+	for i, d := range deliveries {
+		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, d.Seq
+		versions[i], steps[i], attempts[i], revisions[i] = d.Version, d.Step, d.attempt(), d.Revision
+	}
+	fencedLanes, epochs := fenceArguments(leases)
+	b := Batch{Members: make(map[Position]bool, n)}
+	var stored struct {
+		lanes        []int16
+		destinations []int32
+		seqs         []Seq
+	}
+	scan := func(row pgx.Row) error {
+		err := row.Scan(&b.At, &stored.lanes, &stored.destinations, &stored.seqs)
+		if err == pgx.ErrNoRows {
+			return nil
+		}
+		return err
+	}
+	// Pipelined: one round trip, one transaction.
+	batch := &pgx.Batch{}
+	batch.Queue(fenceSQL, r.id, fencedLanes, epochs)
+	batch.Queue(intendSQL, r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions).QueryRow(scan)
+	err := leaseError(r.pool.SendBatch(ctx, batch).Close())
+	if sqlState(err) == uniqueViolation {
+		// An earlier call stored it and lost the answer.
+		err = scan(r.pool.QueryRow(ctx, intendedSQL, r.id, number))
+	}
+	if err != nil {
+		return Batch{}, fmt.Errorf("store intents: %w", err)
+	}
+	for i := range stored.seqs {
+		b.Members[Position{stored.lanes[i], stored.destinations[i], stored.seqs[i]}] = true
+	}
+	return b, nil
+}
+
+const uniqueViolation = "23505"
+
+// NextBatch numbers a batch of intents of this replica.
+func (r *Replica) NextBatch() int64 { return r.batch.Add(1) }
+
+// Prune deletes batches of this replica whose every outcome is stored.
+func (r *Replica) Prune(ctx context.Context, numbers []int64) error {
+	if _, err := r.pool.Exec(ctx, pruneSQL, r.id, numbers); err != nil {
+		return fmt.Errorf("prune intents: %w", err)
+	}
+	return nil
+}
+
+// Orphan is an intent whose replica ended before its outcome was stored: the request
+// may or may not have been sent.
+type Orphan struct {
+	Delivery
+	IntendedAt time.Time
+}
+
+const orphansSQL = `
+SELECT i.at, ` + deliveryColumns + `
+  FROM intents i
+ CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS p(lane, destination, seq, step, attempt)
+  JOIN deliveries d ON d.lane = p.lane AND d.destination = p.destination AND d.seq = p.seq AND d.step = p.step AND d.requests < p.attempt
+ WHERE p.lane = ANY($2) AND i.replica <> $1`
+
+// Orphans returns the open intents of other replicas in these lanes. Called after
+// they were taken, when nothing of those replicas can commit any more.
+func (r *Replica) Orphans(ctx context.Context, lanes []int16) ([]Orphan, error) {
+	rows, err := r.pool.Query(ctx, orphansSQL, r.id, lanes)
+	if err != nil {
+		return nil, fmt.Errorf("look for orphans: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Orphan, error) {
+		var o Orphan
+		return o, row.Scan(append([]any{&o.IntendedAt}, o.targets()...)...)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for orphans: %w", err)
+	}
+	return found, nil
+}

@@ -1,0 +1,176 @@
+package outbox_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"raffsync/outbox"
+)
+
+// large are the tables that grow with history or with a backlog; their partitions
+// begin with the name.
+var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "conflicts", "operator_requests"}
+
+const seedLargeSQL = `
+INSERT INTO destinations (tenant, name) VALUES ('kopi', 'stock');
+INSERT INTO events (tenant, seq, key_hash, source, lane, unrouted, occurred_at, id, type, ordering_key, outlet, content_type, payload)
+SELECT 'kopi', (1::bigint << 40) + g, hashint8extended(g % 5000, 7), 1, abs(hashint8extended(g % 5000, 7) % 64), false, now(), 'e' || g, 'order.created', 'order/' || g % 5000, '', 'application/json', '\x7b7d'
+  FROM generate_series(1, 100000) g;
+INSERT INTO event_ids (tenant, source, id, hash, seq, accepted_at) SELECT tenant, source, id, '\x00', seq, accepted_at FROM events;
+INSERT INTO event_references (tenant, value, accepted_at, seq, name) SELECT tenant, 'INV-' || seq % 30000, accepted_at, seq, 'invoice' FROM events;
+INSERT INTO timeline (tenant, event, event_at, what, state) SELECT tenant, seq, accepted_at, 'accepted', 'PENDING' FROM events;
+INSERT INTO deliveries (seq, event, event_at, accepted_at, key_hash, due_at, exception, destination, lane, state, tenant, route)
+SELECT seq, seq, accepted_at, accepted_at, key_hash, CASE WHEN seq % 10 = 1 THEN now() + interval '1 minute' END, CASE WHEN seq % 10 = 2 THEN 1 + seq % 50 END,
+       d.id, lane, CASE seq % 10 WHEN 1 THEN 1 WHEN 2 THEN 2 ELSE 0 END, e.tenant, 'sales'
+  FROM events e, destinations d;
+INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, due_at, seq, key_hash FROM deliveries WHERE state = 1;
+INSERT INTO exceptions (tenant, class, destination, code, status, closed_at)
+SELECT 'kopi', 'VALIDATION', 1, g::text, CASE WHEN g % 2 = 0 THEN 'NEEDS_ACTION' ELSE 'RESOLVED' END, CASE WHEN g % 2 = 1 THEN now() END FROM generate_series(1, 20000) g;
+INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, lane, destination, seq, tenant FROM deliveries WHERE exception IS NOT NULL;
+INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, payload)
+SELECT tenant, source, id, '\x01', seq, accepted_at, 1, now(), type, ordering_key, outlet, content_type, payload FROM events WHERE seq % 10 = 0;
+INSERT INTO operator_requests (tenant, request_id, digest, answer) SELECT 'kopi', 'r' || g, '', '{}' FROM generate_series(1, 20000) g;
+INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
+SELECT 1, g, ARRAY[lane], ARRAY[destination], ARRAY[seq], ARRAY[0::smallint], ARRAY[1], ARRAY[0::smallint] FROM (SELECT row_number() OVER () AS g, * FROM deliveries LIMIT 100) d;
+ANALYZE`
+
+// node is a node of a plan.
+type node struct {
+	Type      string `json:"Node Type"`
+	Relation  string `json:"Relation Name"`
+	Index     string `json:"Index Name"`
+	IndexCond string `json:"Index Cond"`
+	TIDCond   string `json:"TID Cond"`
+	Operation string
+	Plans     []node
+}
+
+func (n *node) walk(f func(*node)) {
+	f(n)
+	for i := range n.Plans {
+		n.Plans[i].walk(f)
+	}
+}
+
+// isLarge tells whether it reads a table that grows.
+func (n *node) isLarge() bool {
+	return slices.ContainsFunc(large, func(table string) bool {
+		rest, found := strings.CutPrefix(n.Relation, table)
+		return found && n.Type != "ModifyTable" && (rest == "" || strings.HasPrefix(rest, "_2"))
+	})
+}
+
+// planOf is the plan that serves whatever the arguments are.
+func planOf(t *testing.T, conn *pgx.Conn, name, sql string) *node {
+	t.Helper()
+	description, err := conn.Prepare(t.Context(), name, sql)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	arguments := strings.TrimSuffix(strings.Repeat("NULL,", len(description.ParamOIDs)), ",")
+	if arguments != "" {
+		arguments = "(" + arguments + ")"
+	}
+	var text []byte
+	if err := conn.QueryRow(t.Context(), fmt.Sprintf(`EXPLAIN (FORMAT JSON, COSTS OFF) EXECUTE %s%s`, pgx.Identifier{name}.Sanitize(), arguments), pgx.QueryExecModeSimpleProtocol).Scan(&text); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	var explained []struct{ Plan node }
+	if err := json.Unmarshal(text, &explained); err != nil {
+		t.Fatal(err)
+	}
+	if testing.Verbose() {
+		t.Logf("%s: %s", name, text)
+	}
+	return &explained[0].Plan
+}
+
+func (s *shop) session(role string, settings map[string]string) *pgx.Conn {
+	s.t.Helper()
+	config, err := pgx.ParseConfig(s.dsn)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	maps.Copy(config.RuntimeParams, settings)
+	config.RuntimeParams["role"] = role
+	config.RuntimeParams["jit"] = "off"
+	conn, err := pgx.ConnectConfig(s.t.Context(), config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "books")
+	s.exec(seedLargeSQL)
+	sql := statements(t)
+
+	// Whatever a statement reads of a large table, it finds by an index, for each of the
+	// rows that it was given.
+	bySearch := func(t *testing.T, name string, plan *node) {
+		t.Helper()
+		plan.walk(func(n *node) {
+			if n.isLarge() && n.TIDCond == "" && (n.Type != "Index Scan" && n.Type != "Index Only Scan" || n.IndexCond == "") {
+				t.Errorf("%s: a %s of %s by %s (%s)", name, n.Type, n.Relation, n.Index, n.IndexCond)
+			}
+		})
+	}
+
+	// Of what an index is searched by, that which keeps a search from reading on through
+	// everything that waits.
+	whereItEnds := map[string]string{"readSQL": "seq > p.after", "lineSQL": "ROW(accepted_at, seq) >", "anyDueSQL": "at <= now()", "dueSQL": "at <= now()"}
+	t.Run("OfTheDispatcher", func(t *testing.T) {
+		conn := s.session("raffsync_engine", outbox.DispatchSettings)
+		for _, name := range []string{
+			"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "orphansSQL", "deliveredSQL", "waitingSQL", "holdSQL", "pruneSQL", "writersSQL", "storeBreakerSQL",
+		} {
+			plan := planOf(t, conn, name, sql[name])
+			bySearch(t, name, plan)
+			ends := whereItEnds[name]
+			found := ends == ""
+			plan.walk(func(n *node) {
+				if n.Type == "Hash Join" || n.Type == "Merge Join" {
+					t.Errorf("%s: a %s", name, n.Type)
+				}
+				found = found || n.isLarge() && strings.Contains(n.IndexCond, ends)
+			})
+			if !found {
+				t.Errorf("%s: no search in an index ends by %q", name, ends)
+			}
+		}
+	})
+
+	t.Run("OfIngest", func(t *testing.T) {
+		conn := s.session("raffsync_engine", outbox.WriterSettings)
+		if _, err := conn.Exec(t.Context(), `SET plan_cache_mode = force_generic_plan`); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "openConflictSQL", "keepConflictSQL"} {
+			bySearch(t, name, planOf(t, conn, name, sql[name]))
+		}
+	})
+
+	t.Run("OfOperators", func(t *testing.T) {
+		conn := s.session("raffsync_api", map[string]string{"plan_cache_mode": "force_generic_plan"})
+		for _, name := range []string{"eventLaneSQL", "operandSQL", "retrySQL", "skipSQL", "unholdSQL", "answeredSQL", "countOperatedSQL"} {
+			bySearch(t, name, planOf(t, conn, name, sql[name]))
+		}
+	})
+
+	t.Run("OfHousekeeping", func(t *testing.T) {
+		conn := s.session("raffsync_engine", map[string]string{"plan_cache_mode": "force_generic_plan"})
+		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL"} {
+			bySearch(t, name, planOf(t, conn, name, sql[name]))
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package view
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// ErrCursor: the text is no cursor of the list that it was given to.
+var ErrCursor = errors.New("this is not a cursor of this list; take endCursor as the API gave it")
+
+// cursorVersion rises when the meaning of the fields changes, so that a cursor that
+// a client kept over an upgrade is refused instead of misread.
+const cursorVersion = 1
+
+// list tells cursors apart, so that one of another list is refused.
+type list byte
+
+const (
+	listEvents     list = 'e'
+	listSearch     list = 's'
+	listOpen       list = 'o'
+	listExceptions list = 'x'
+	listHeld       list = 'h'
+	listConflicts  list = 'c'
+	listTimeline   list = 't'
+	listChanges    list = 'l'
+)
+
+func newCursor(l list) encoder { return encoder{cursorVersion, byte(l)} }
+
+func openCursor(l list, text string) decoder {
+	d := decode(text)
+	if version, kind := d.byte(), d.byte(); version != cursorVersion || kind != byte(l) {
+		d.ok = false
+	}
+	return d
+}
+
+// moment is a place in a list that is ordered by a time and a number.
+type moment struct {
+	at     time.Time
+	number int64
+}
+
+func (m moment) cursor(l list) string { return newCursor(l).time(m.at).int64(m.number).String() }
+
+// momentBefore reads a cursor of a list that runs backwards, momentAfter of one
+// that runs forwards; without a cursor the walk begins at its end.
+func momentBefore(l list, text string) (moment, error) {
+	return parseMoment(l, text, moment{latest, math.MaxInt64})
+}
+
+func momentAfter(l list, text string) (moment, error) {
+	return parseMoment(l, text, moment{earliest, math.MinInt64})
+}
+
+func parseMoment(l list, text string, start moment) (moment, error) {
+	if text == "" {
+		return start, nil
+	}
+	d := openCursor(l, text)
+	m := moment{d.time(), d.int64()}
+	if !d.done() {
+		return moment{}, ErrCursor
+	}
+	return m, nil
+}
+
+// cell is a place in what an exception holds.
+type cell struct {
+	lane        int16
+	destination int32
+	seq         int64
+}
+
+func (c cell) cursor() string {
+	return newCursor(listHeld).int16(c.lane).int32(c.destination).int64(c.seq).String()
+}
+
+func parseCell(text string) (cell, error) {
+	if text == "" {
+		return cell{lane: -1}, nil
+	}
+	d := openCursor(listHeld, text)
+	c := cell{d.int16(), d.int32(), d.int64()}
+	if !d.done() {
+		return cell{}, ErrCursor
+	}
+	return c, nil
+}
+
+// position is a place in the open deliveries.
+type position struct {
+	seq         int64
+	destination int32
+}
+
+func (p position) cursor() string {
+	return newCursor(listOpen).int64(p.seq).int32(p.destination).String()
+}
+
+func parsePosition(text string) (position, error) {
+	if text == "" {
+		return position{}, nil
+	}
+	d := openCursor(listOpen, text)
+	p := position{d.int64(), d.int32()}
+	if !d.done() || p.seq < 0 {
+		return position{}, ErrCursor
+	}
+	return p, nil
+}
+
+// content is a place in the second contents that an exception keeps.
+type content struct {
+	at     time.Time
+	source int32
+	hash   [32]byte
+	id     string
+}
+
+func (c content) cursor() string {
+	e := newCursor(listConflicts).time(c.at).int32(c.source)
+	return append(append(e, c.hash[:]...), c.id...).String()
+}
+
+func parseContent(text string) (content, error) {
+	if text == "" {
+		return content{at: earliest}, nil
+	}
+	d := openCursor(listConflicts, text)
+	c := content{at: d.time(), source: d.int32(), hash: [32]byte(d.take(32))}
+	c.id = string(d.rest)
+	// Postgres holds neither a NUL nor invalid UTF-8, and would say so.
+	if !d.ok || c.id == "" || !utf8.ValidString(c.id) || strings.Contains(c.id, "\x00") {
+		return content{}, ErrCursor
+	}
+	return c, nil
+}
+
+// hit is a place among the results of a search.
+type hit struct {
+	rank byte
+	moment
+}
+
+func (h hit) cursor() string {
+	return newCursor(listSearch).byte(h.rank).time(h.at).int64(h.number).String()
+}
+
+func parseHit(text string) (hit, error) {
+	if text == "" {
+		return hit{rankDestination, moment{latest, math.MaxInt64}}, nil
+	}
+	d := openCursor(listSearch, text)
+	h := hit{rank: d.byte(), moment: moment{d.time(), d.int64()}}
+	if !d.done() || h.rank > rankOrderingKey {
+		return hit{}, ErrCursor
+	}
+	return h, nil
+}
+
+// FormatHorizon gives the cursor of the live feed that stands for a time.
+func FormatHorizon(at time.Time) string { return newCursor(listChanges).time(at).String() }
+
+// ParseHorizon reads what FormatHorizon gave, or fails with [ErrCursor].
+func ParseHorizon(text string) (time.Time, error) {
+	d := openCursor(listChanges, text)
+	at := d.time()
+	if !d.done() {
+		return time.Time{}, ErrCursor
+	}
+	return at, nil
+}

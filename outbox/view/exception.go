@@ -1,0 +1,112 @@
+package view
+
+import (
+	"context"
+	"time"
+)
+
+// Exception is one cause that needs a person.
+type Exception struct {
+	Number      int64 `db:"id"`
+	Class       string
+	Destination *string // name; nil where it is not about one
+	Source      *string // name; nil where it is not about one
+	Rule        string
+	Code        string
+	Field       string
+	Sample      string // the first reason, for people
+	HeldCount   int64  `db:"held"`
+	Version     int32
+	OpenedAt    time.Time
+	LastAt      time.Time
+	Status      string // NEEDS_ACTION, RESOLVED, DISMISSED
+	ClosedAt    *time.Time
+}
+
+// ID is the opaque text that names it for callers.
+func (e *Exception) ID() string { return FormatExceptionID(e.Number) }
+
+// ExceptionFilter narrows a list of exceptions; what is zero does not.
+type ExceptionFilter struct {
+	Open        *bool // true has an index
+	Class       string
+	Destination string
+}
+
+const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.sample, x.held,
+  x.version, x.opened_at, x.last_at, x.status, x.closed_at`
+
+const exceptionNames = `
+  LEFT JOIN destinations d ON d.id = x.destination
+  LEFT JOIN sources s ON s.id = x.source`
+
+const (
+	exceptionBounds = `(opened_at, id) < ($1, $2) ORDER BY opened_at DESC, id DESC`
+	walkExceptions  = ` FROM exceptions WHERE ` + exceptionBounds
+	walkOpened      = ` FROM exceptions WHERE closed_at IS NULL AND ` + exceptionBounds
+)
+
+func registerExceptions(name, from string) walk {
+	return walk{
+		pick: register("exceptions "+name, `
+SELECT `+exceptionColumns+`
+  FROM (SELECT * FROM (SELECT *`+from+` LIMIT $3) AS examined
+         WHERE ($4::boolean IS NULL OR (closed_at IS NULL) = $4)
+           AND ($5 = '' OR class = $5)
+           AND ($6 = '' OR destination = (SELECT id FROM destinations WHERE name = $6))
+         LIMIT $7) AS x`+exceptionNames+`
+ ORDER BY x.opened_at DESC, x.id DESC`),
+		last: register("exceptions "+name+", last examined",
+			`SELECT opened_at AS at, id AS number`+from+` OFFSET $3::bigint - 1 LIMIT 1`),
+	}
+}
+
+var (
+	exceptionsByTime = registerExceptions("by time", walkExceptions)
+	exceptionsOpen   = registerExceptions("open", walkOpened)
+)
+
+// Exceptions lists exceptions, the newest first.
+func (t *Tx) Exceptions(ctx context.Context, f ExceptionFilter, first int, after string) (Page[*Exception], error) {
+	var page Page[*Exception]
+	if err := checkFirst(first); err != nil {
+		return page, err
+	}
+	from, err := momentBefore(listExceptions, after)
+	if err != nil {
+		return page, err
+	}
+	w := exceptionsByTime
+	if f.Open != nil && *f.Open {
+		w = exceptionsOpen
+	}
+	args := []any{from.at, from.number, Budget}
+	page.Nodes, err = collect[Exception](ctx, t, "exceptions", w.pick, append(args, f.Open, f.Class, f.Destination, first+1)...)
+	if err != nil {
+		return page, err
+	}
+	page.cut(first, func(e *Exception) string { return moment{e.OpenedAt, e.Number}.cursor(listExceptions) })
+	if page.HasNext {
+		return page, nil
+	}
+	end, err := t.lastExamined(ctx, w.last, args...)
+	if end != nil {
+		page.HasNext, page.EndCursor = true, end.cursor(listExceptions)
+	}
+	return page, err
+}
+
+var exceptionsByID = register("exceptions by id", `
+SELECT `+exceptionColumns+`
+  FROM unnest($1::bigint[]) AS k(id)
+  JOIN exceptions x ON x.id = k.id`+exceptionNames)
+
+// ExceptionsByID returns the exceptions that exist of those named.
+func (t *Tx) ExceptionsByID(ctx context.Context, ids []int64) (map[int64]*Exception, error) {
+	found, err := collect[Exception](ctx, t, "exceptions", exceptionsByID, ids)
+	byID := make(map[int64]*Exception, len(found))
+	for _, e := range found {
+		byID[e.Number] = e
+	}
+	return byID, err
+}

@@ -1,0 +1,182 @@
+package view
+
+import (
+	"context"
+	"time"
+
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+
+	"raffsync/outbox"
+)
+
+// State of a delivery, as people see it.
+type State string
+
+// The states. The last three are terminal.
+const (
+	Pending     State = "PENDING"
+	Sending     State = "SENDING"
+	WaitingFor  State = "WAITING"
+	NeedsAction State = "NEEDS_ACTION"
+	Delivered   State = "DELIVERED"
+	Skipped     State = "SKIPPED"
+	Superseded  State = "SUPERSEDED"
+)
+
+// Terminal tells whether a delivery ends in it.
+func (s State) Terminal() bool { return s == Delivered || s == Skipped || s == Superseded }
+
+// WaitingReason says what a delivery waits for.
+type WaitingReason string
+
+const (
+	// ForRetry: its last attempt failed in a way that time may cure.
+	ForRetry WaitingReason = "RETRY"
+	// ForBreaker: its destination is in trouble; the breaker lets nothing through.
+	ForBreaker WaitingReason = "BREAKER"
+	// ForPace: its destination asked to be left alone for a while.
+	ForPace WaitingReason = "RATE_LIMIT"
+	// ForEarlier: an earlier delivery of its ordering key is not done.
+	ForEarlier WaitingReason = "BLOCKED"
+)
+
+// Waiting says why a delivery waits.
+type Waiting struct {
+	Reason WaitingReason
+	// Until when at the earliest; nil where only an event can tell.
+	Until *time.Time
+	// BlockedBy is the first of the line that it stands in.
+	BlockedBy *outbox.DeliveryID
+}
+
+// standing is what the state of an open delivery depends on beside its row.
+type standing struct {
+	sending bool
+	head    *outbox.DeliveryID // of its key's line, where that is another one
+	breaker Breaker            // of its destination
+	now     time.Time          // by the database's clock
+}
+
+// decide computes the state of an open delivery.
+func (o *open) decide(s standing) (State, *Waiting) {
+	switch {
+	case o.State == outbox.NeedsAction:
+		return NeedsAction, nil
+	case s.sending:
+		return Sending, nil
+	case s.head != nil:
+		return WaitingFor, &Waiting{Reason: ForEarlier, BlockedBy: s.head}
+	case s.breaker.State == BreakerOpen && s.breaker.ProbeAt == nil:
+		return WaitingFor, &Waiting{Reason: ForBreaker}
+	}
+	// Of several holds it is the last to end that it waits for.
+	var waiting *Waiting
+	hold := func(reason WaitingReason, until *time.Time) {
+		if until != nil && (waiting == nil || until.After(*waiting.Until)) {
+			waiting = &Waiting{Reason: reason, Until: until}
+		}
+	}
+	if s.breaker.State == BreakerOpen {
+		hold(ForBreaker, s.breaker.ProbeAt)
+	}
+	if p := s.breaker.PacedUntil; p != nil && p.After(s.now) {
+		hold(ForPace, p)
+	}
+	if o.State == outbox.Retry && o.DueAt != nil && o.DueAt.After(s.now) {
+		hold(ForRetry, o.DueAt)
+	}
+	if waiting != nil {
+		return WaitingFor, waiting
+	}
+	return Pending, nil
+}
+
+// Of a line, the first that blocks: one that needs action lets later ones pass where
+// its route says so. So many are looked at before nothing is said to block.
+const lineBudget = 100
+
+// An intent is open while its delivery is there with fewer requests than the
+// intent's attempt. The log of intents is short: a row leaves it once all of its
+// outcomes are stored.
+var standings = register("standings", `
+WITH wanted AS (
+  SELECT * FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::integer[])
+           WITH ORDINALITY AS w(lane, destination, seq, key_hash, accepted_at, requests, ord)
+), sending AS (
+  SELECT DISTINCT w.ord
+    FROM intents i
+   CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS u(lane, destination, seq, attempt)
+    JOIN wanted w ON w.lane = u.lane AND w.destination = u.destination AND w.seq = u.seq AND w.requests < u.attempt
+), passing AS (
+  SELECT jsonb_path_query(document, '$.routes[*] ? (@.on_exception == "pass").name') #>> '{}' AS name
+    FROM (SELECT document FROM configuration ORDER BY version DESC LIMIT 1) AS newest
+)
+SELECT (w.ord - 1)::integer AS place, s.ord IS NOT NULL AS sending, h.event, h.event_at, h.replay, now() AS now
+  FROM wanted w
+  LEFT JOIN sending s ON s.ord = w.ord
+  LEFT JOIN LATERAL (
+    SELECT line.event, line.event_at, line.replay
+      FROM (SELECT d.event, d.event_at, d.replay, d.state, d.route
+              FROM deliveries d
+             WHERE d.lane = w.lane AND d.destination = w.destination AND d.key_hash = w.key_hash
+               AND (d.accepted_at, d.seq) < (w.accepted_at, w.seq)
+             ORDER BY d.accepted_at, d.seq LIMIT $7) AS line
+     WHERE NOT (line.state = 2 AND line.route = ANY (ARRAY(SELECT name FROM passing)))
+     LIMIT 1) AS h ON true`)
+
+// describe computes the states of open deliveries.
+func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	var lanes []int16
+	var destinations, requests []int32
+	var seqs, keys []int64
+	var accepted []time.Time
+	for _, o := range rows {
+		lanes, destinations = append(lanes, o.Lane), append(destinations, o.Destination)
+		seqs, keys = append(seqs, o.Seq), append(keys, o.KeyHash)
+		accepted, requests = append(accepted, o.AcceptedAt), append(requests, o.Requests)
+	}
+	type row struct {
+		Place   int32
+		Sending bool
+		Event   *outbox.Seq
+		EventAt *time.Time
+		Replay  *int32
+		Now     time.Time
+	}
+	found, err := collect[row](ctx, t, "standings", standings, lanes, destinations, seqs, keys, accepted, requests, lineBudget)
+	if err != nil {
+		return nil, err
+	}
+	breakers, err := t.breakers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	described := make([]*Delivery, len(rows))
+	for _, r := range found {
+		o := rows[r.Place]
+		s := standing{sending: r.Sending, breaker: breakers[o.Destination], now: r.Now}
+		if r.Event != nil {
+			s.head = &outbox.DeliveryID{
+				Event:       outbox.EventID{AcceptedAt: r.EventAt.UTC(), Seq: *r.Event},
+				Destination: o.Destination, Replay: *r.Replay,
+			}
+		}
+		described[r.Place] = o.delivery(s)
+	}
+	return described, nil
+}
+
+func (o *open) delivery(s standing) *Delivery {
+	d := &Delivery{
+		Ref: o.ref(), Destination: o.Name, Route: o.Route, Version: o.Version, Step: o.Step,
+		Requests: o.Requests, Spent: o.Attempts, LastKind: raffsyncv1.OutcomeKind(o.Kind),
+	}
+	if o.Exception != nil {
+		d.Exception = *o.Exception
+	}
+	d.State, d.Waiting = o.decide(s)
+	return d
+}

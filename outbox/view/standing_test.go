@@ -1,0 +1,185 @@
+package view
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"raffsync/outbox"
+)
+
+func TestOpen_Decide(t *testing.T) {
+	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	in := func(d time.Duration) *time.Time { at := now.Add(d); return &at }
+	head := &outbox.DeliveryID{Destination: 3}
+	retry := func(d time.Duration) open { return open{State: outbox.Retry, DueAt: in(d)} }
+	for name, c := range map[string]struct {
+		row     open
+		s       standing
+		state   State
+		waiting *Waiting
+	}{
+		"Fresh":                     {state: Pending},
+		"HeldByException":           {row: open{State: outbox.NeedsAction}, s: standing{sending: true, head: head}, state: NeedsAction},
+		"IntentIsOpen":              {row: retry(time.Second), s: standing{sending: true}, state: Sending},
+		"BehindItsKey":              {s: standing{head: head}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
+		"BehindItsKeyBeforeBreaker": {s: standing{head: head, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
+		"RetryAhead":                {row: retry(time.Minute), state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Minute)}},
+		"RetryIsDue":                {row: retry(-time.Second), state: Pending},
+		"BreakerOpen":               {s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Second)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Second)}},
+		"BreakerOpenUntilToldSo":    {row: retry(time.Hour), s: standing{breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker}},
+		"BreakerHalfOpen":           {s: standing{breaker: Breaker{State: BreakerHalfOpen}}, state: Pending},
+		"RetryAfterTheProbe":        {row: retry(time.Hour), s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Second)}}, state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Hour)}},
+		"RetryBeforeTheProbe":       {row: retry(time.Second), s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Minute)}},
+		"AskedToBeLeftAlone":        {s: standing{breaker: Breaker{State: BreakerClosed, PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Minute)}},
+		"WasAskedToBeLeftAlone":     {s: standing{breaker: Breaker{State: BreakerClosed, PacedUntil: in(-time.Minute)}}, state: Pending},
+		"RetryAfterThePause":        {row: retry(time.Hour), s: standing{breaker: Breaker{PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Hour)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.s.now = now
+			state, waiting := c.row.decide(c.s)
+			if state != c.state {
+				t.Errorf("state %s, want %s", state, c.state)
+			}
+			if diff := cmp.Diff(c.waiting, waiting); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWorstBreakers(t *testing.T) {
+	at := func(s int64) *time.Time { v := time.Unix(s, 0).UTC(); return &v }
+	rows := []*breakerRow{
+		{Destination: 1, State: BreakerClosed, Since: *at(1), PacedUntil: at(99)},
+		{Destination: 1, State: BreakerOpen, Reason: "503 x5", Since: *at(20), ProbeAt: at(50)},
+		{Destination: 1, State: BreakerOpen, Reason: "503 x6", Since: *at(10), ProbeAt: at(40)},
+		{Destination: 1, State: BreakerHalfOpen, Reason: "probing", Since: *at(5)},
+		{Destination: 2, State: BreakerClosed, Since: *at(1)},
+	}
+	want := map[int32]Breaker{
+		1: {State: BreakerOpen, Reason: "503 x6", Since: at(10), ProbeAt: at(40), PacedUntil: at(99)},
+		2: {State: BreakerClosed},
+	}
+	if diff := cmp.Diff(want, worstBreakers(rows)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// One event to every kind of standing there is, read back by each of the ways.
+func TestTx_DeliveriesAreDescribed(t *testing.T) {
+	h := openHouse(t, 2)
+	names := []string{"a-delivered", "b-pending", "c-sending", "d-retry", "e-breaker", "f-blocked", "g-held", "h-behind-a-pass", "i-paced"}
+	ids := make(map[string]int32)
+	for _, name := range names {
+		ids[name] = h.destination(t, "kopi", name)
+	}
+	h.exec(t, `INSERT INTO configuration (tenant, version, document, digest, actor, reason) VALUES
+		('kopi', 1, '{"routes": null}', '\x00', 'a', 'r'),
+		('kopi', 2, '{"routes": [{"name": "sales", "on_exception": "block"}, {"name": "lenient", "on_exception": "pass"}]}', '\x00', 'a', 'r')`)
+	first := h.event(t, seeded{seq: 1<<40 + 1, key: "order/7"})
+	second := h.event(t, seeded{seq: 1<<40 + 2, key: "order/7", at: h.base.Add(time.Second)})
+	far := time.Now().Add(24 * time.Hour).Truncate(time.Microsecond).UTC()
+	for _, name := range names[1:] {
+		h.deliver(t, "kopi", second, ids[name])
+	}
+	blocker := h.deliver(t, "kopi", first, ids["f-blocked"])
+	h.deliver(t, "kopi", first, ids["h-behind-a-pass"])
+	exception := h.number(t, `INSERT INTO exceptions (tenant, class, destination) VALUES ('kopi', 'VALIDATION', $1) RETURNING id`, ids["g-held"])
+	hold := func(seq int64, name, route string) {
+		h.exec(t, `UPDATE deliveries SET state = 2, exception = $1, route = $2 WHERE seq = $3 AND destination = $4`, exception, route, seq, ids[name])
+		h.exec(t, `INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT $1, lane, destination, seq, tenant FROM deliveries WHERE seq = $2 AND destination = $3`, exception, seq, ids[name])
+	}
+	hold(1<<40+2, "g-held", "sales")
+	hold(1<<40+1, "h-behind-a-pass", "lenient")
+	h.exec(t, `UPDATE deliveries SET state = 1, due_at = $1, requests = 1, attempts = 1, kind = 2 WHERE destination = $2`, far, ids["d-retry"])
+	h.exec(t, `INSERT INTO breakers (tenant, destination, replica, state, reason, probe_at) VALUES ('kopi', $1, 1, 'OPEN', '503', $2)`, ids["e-breaker"], far)
+	h.exec(t, `INSERT INTO breakers (tenant, destination, replica, state, reason, paced_until) VALUES ('kopi', $1, 1, 'CLOSED', '', $2)`, ids["i-paced"], far)
+	h.exec(t, `INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
+		SELECT 1, 1, ARRAY[lane], ARRAY[destination], ARRAY[seq], ARRAY[step], ARRAY[1], ARRAY[0::smallint] FROM deliveries WHERE destination = $1`, ids["c-sending"])
+	settled := outbox.DeliveryID{Event: second, Destination: ids["a-delivered"]}
+	h.attempt(t, "kopi", settled, h.base.Add(2*time.Second), 1, 2, "WAITING")
+	h.attempt(t, "kopi", settled, h.base.Add(3*time.Second), 2, 1, "DELIVERED")
+
+	type line struct {
+		State   State
+		Waiting *Waiting
+	}
+	want := map[string]line{
+		"a-delivered":     {State: Delivered},
+		"b-pending":       {State: Pending},
+		"c-sending":       {State: Sending},
+		"d-retry":         {WaitingFor, &Waiting{Reason: ForRetry, Until: &far}},
+		"e-breaker":       {WaitingFor, &Waiting{Reason: ForBreaker, Until: &far}},
+		"f-blocked":       {WaitingFor, &Waiting{Reason: ForEarlier, BlockedBy: &blocker}},
+		"g-held":          {State: NeedsAction},
+		"h-behind-a-pass": {State: Pending},
+		"i-paced":         {WaitingFor, &Waiting{Reason: ForPace, Until: &far}},
+	}
+	h.as(t, "kopi", func(ctx context.Context, tx *Tx) error {
+		of, err := tx.DeliveriesOf(ctx, []outbox.EventID{first, second})
+		if err != nil {
+			return err
+		}
+		got := make(map[string]line)
+		for _, d := range of[second] {
+			got[d.Destination] = line{d.State, d.Waiting}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("deliveries of the event: %s", diff)
+		}
+		byID, err := tx.Deliveries(ctx, []outbox.DeliveryID{settled, blocker, {Event: first, Destination: ids["a-delivered"]}})
+		if err != nil {
+			return err
+		}
+		if d := byID[settled]; d == nil || d.State != Delivered || d.SettledAt == nil || d.Version != 0 {
+			t.Errorf("the settled delivery is %+v", d)
+		}
+		if d := byID[blocker]; d == nil || d.State != Pending || d.Version != 1 {
+			t.Errorf("the blocking delivery is %+v", d)
+		}
+		if d, ok := byID[outbox.DeliveryID{Event: first, Destination: ids["a-delivered"]}]; ok {
+			t.Errorf("a delivery that never was is %+v", d)
+		}
+		for state, n := range map[State]int{"": 10, NeedsAction: 2, WaitingFor: 4, Pending: 3, Sending: 1, Delivered: 0} {
+			page, err := tx.OpenDeliveries(ctx, OpenFilter{State: state}, 100, "")
+			if err != nil {
+				return err
+			}
+			if len(page.Nodes) != n || page.HasNext {
+				t.Errorf("%d open deliveries in state %q (more: %t), want %d", len(page.Nodes), state, page.HasNext, n)
+			}
+		}
+		held, err := tx.Held(ctx, []HeldBy{{Exception: exception, First: 1}, {Exception: exception + 1, First: 5}})
+		if err != nil {
+			return err
+		}
+		if len(held[0].Nodes) != 1 || !held[0].HasNext || len(held[1].Nodes) != 0 {
+			t.Errorf("held: %+v", held)
+		}
+		rest, err := tx.Held(ctx, []HeldBy{{Exception: exception, First: 1, After: held[0].EndCursor}})
+		if err != nil {
+			return err
+		}
+		if len(rest[0].Nodes) != 1 || rest[0].HasNext || rest[0].Nodes[0].Ref == held[0].Nodes[0].Ref {
+			t.Errorf("the rest held: %+v", rest)
+		}
+		oldest, err := tx.OldestOpen(ctx, []int32{ids["f-blocked"], ids["b-pending"], ids["a-delivered"]})
+		if err != nil {
+			return err
+		}
+		if len(oldest) != 2 || oldest[ids["f-blocked"]].Ref != blocker {
+			t.Errorf("oldest open: %+v", oldest)
+		}
+		attempts, err := tx.Attempts(ctx, []AttemptsOf{{settled, 1}, {blocker, 5}, {settled, 5}})
+		if err != nil {
+			return err
+		}
+		if len(attempts[0]) != 1 || *attempts[0][0].Attempt != 2 || len(attempts[1]) != 0 || len(attempts[2]) != 2 {
+			t.Errorf("attempts: %v", attempts)
+		}
+		return nil
+	})
+}
