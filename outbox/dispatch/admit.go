@@ -1,0 +1,91 @@
+package dispatch
+
+import (
+	"time"
+
+	"raffsync/outbox"
+)
+
+// admit sends off what may go: as many as there are slots, as the breaker allows, and
+// as the platform has asked for.
+func (s *scheduler) admit() {
+	now := time.Now()
+	var flights []*flight
+	for _, id := range s.order {
+		t := s.targets[id]
+		if now.Before(t.pacedUntil) {
+			continue
+		}
+		for t.free() > 0 && len(t.ready) > 0 {
+			l := t.ready[0]
+			if l.queue.closing {
+				t.ready = t.ready[1:] // the next owner reads it
+				continue
+			}
+			settle, ok := t.breaker.allow()
+			if !ok {
+				break
+			}
+			t.ready = t.ready[1:]
+			d := l.admit()
+			t.wire++
+			s.flying++
+			flights = append(flights, &flight{
+				line: l, target: t, destination: t.Destination, breaker: t.breaker,
+				delivery: d, lease: s.leases[d.Lane], policy: s.plan.policy(d), settle: settle,
+			})
+		}
+	}
+	// The one that came first yields to the others next time.
+	if len(s.order) > 1 {
+		s.order = append(s.order[1:], s.order[0])
+	}
+	s.launches.put(flights...)
+}
+
+// landed says that a flight's request is over, so that its slot is free.
+func (s *scheduler) landed(f *flight) {
+	f.target.wire--
+	f.target.behind++
+	if f.attempt.RetryAfter > 0 && !countsForBreaker(f.attempt.Kind) {
+		if until := time.Now().Add(f.attempt.RetryAfter); until.After(f.target.pacedUntil) {
+			f.target.pacedUntil = until
+		}
+	}
+}
+
+// settled says that a flight's transition was to be stored, and whether it is.
+func (s *scheduler) settled(f *flight, to string, stored bool) {
+	f.target.behind--
+	s.flying--
+	if stored {
+		f.line.settled(to)
+	} else {
+		f.line.returned()
+	}
+}
+
+// returned says that a flight was not sent, since its delivery had changed.
+func (s *scheduler) returned(f *flight) {
+	f.target.wire--
+	s.flying--
+	f.line.returned()
+}
+
+// watchBreakers has what changed about breakers and pacing stored.
+func (s *scheduler) watchBreakers() {
+	now := time.Now()
+	for id, t := range s.targets {
+		state, reason, probeIn := t.breaker.state()
+		row := outbox.BreakerRow{Tenant: t.Tenant, Destination: id, State: state, Reason: reason, ProbeIn: probeIn, PacedFor: max(t.pacedUntil.Sub(now), 0)}
+		last, known := s.stored[id]
+		if known && last.State == row.State && last.PacedFor > 0 == (row.PacedFor > 0) {
+			continue
+		}
+		if !known && state == "CLOSED" && row.PacedFor == 0 {
+			continue
+		}
+		s.stored[id] = row
+		s.breakers.put(row)
+	}
+}

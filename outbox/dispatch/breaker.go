@@ -1,0 +1,99 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"raffsync/outbox"
+)
+
+// breaker stops requests to a destination in trouble, and lets a few probes through
+// when it may have recovered.
+//
+//	CLOSED ──ratio of failures in the window──▶ OPEN ──OpenFor──▶ HALF_OPEN
+//	   ▲                                          ▲                  │
+//	   └────────── Probes successes ──────────────┼──────────────────┤
+//	                                              └──── a failure ───┘
+//
+// Only what says something about the destination's health counts: cancelled
+// contexts, refusals and rate limits do not.
+type breaker struct {
+	config outbox.BreakerConfig
+	two    *gobreaker.TwoStepCircuitBreaker[struct{}]
+
+	mu       sync.Mutex
+	reason   string // of the last failure
+	openedAt time.Time
+}
+
+// errDestination marks a request that counts as a failure of the destination.
+var errDestination = errors.New("the destination failed")
+
+// buckets of the rolling window.
+const buckets = 10
+
+func newBreaker(name string, c outbox.BreakerConfig) *breaker {
+	b := &breaker{config: c}
+	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:         name,
+		MaxRequests:  uint32(c.Probes),
+		Interval:     c.Window,
+		BucketPeriod: c.Window / buckets,
+		Timeout:      c.OpenFor,
+		ReadyToTrip: func(n gobreaker.Counts) bool {
+			seen := n.TotalSuccesses + n.TotalFailures
+			return int(seen) >= c.MinRequests && float64(n.TotalFailures) >= c.FailureRatio*float64(seen)
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
+		// Called under the breaker's mutex: it stores, and nothing else.
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			if to == gobreaker.StateOpen {
+				b.mu.Lock()
+				b.openedAt = time.Now()
+				b.mu.Unlock()
+			}
+		},
+	})
+	return b
+}
+
+// allow asks for one request. settle must be called exactly once with what came of
+// it: nil, [errDestination], or context.Canceled for what says nothing.
+func (b *breaker) allow() (settle func(error), ok bool) {
+	done, err := b.two.Allow()
+	return done, err == nil
+}
+
+// failed notes why, for people.
+func (b *breaker) failed(reason string) {
+	b.mu.Lock()
+	b.reason = reason
+	b.mu.Unlock()
+}
+
+// state is how the breaker stands now, for others to see.
+func (b *breaker) state() (state, reason string, probeIn time.Duration) {
+	s := b.two.State()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch s {
+	case gobreaker.StateOpen:
+		return "OPEN", b.because(), max(time.Until(b.openedAt.Add(b.config.OpenFor)), time.Millisecond)
+	case gobreaker.StateHalfOpen:
+		return "HALF_OPEN", b.because(), 0
+	default:
+		return "CLOSED", "requests go through", 0
+	}
+}
+
+func (b *breaker) because() string {
+	if b.reason == "" {
+		return "too many requests failed"
+	}
+	return fmt.Sprintf("at least %.0f %% of the requests of %s failed, the last by: %s", b.config.FailureRatio*100, b.config.Window, b.reason)
+}

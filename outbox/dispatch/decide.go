@@ -1,0 +1,137 @@
+package dispatch
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"raffsync/connectors"
+	"raffsync/outbox"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+)
+
+// Policy is what a route and its destination say of attempts.
+type Policy struct {
+	Retry  outbox.RetryConfig
+	Traits connectors.Traits
+	// Pass lets later events of a key go past one that needs action.
+	Pass bool
+}
+
+// Attempt is what was tried, and what came of it.
+type Attempt struct {
+	// Sent tells whether a request was intended.
+	Sent      bool
+	StartedAt time.Time // of the intent, by the database; zero where none
+	Duration  time.Duration
+	connectors.Outcome
+}
+
+// unproven tells whether the request may have had its effect. An answer proves that it
+// had none only where it says so: that a platform is in trouble says nothing.
+func (a *Attempt) unproven() bool {
+	switch a.Kind {
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME:
+		return a.Sent
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED:
+		return a.Sent && a.Status != 0
+	}
+	return false
+}
+
+// Most attempts spent on outcomes that no retry policy is made for.
+const (
+	unclassifiedAttempts = 3
+	staleAttempts        = 3
+)
+
+// Decide says what an attempt makes of its delivery. It is pure: now is the
+// database's time, and dice, in [0, 1), is the jitter.
+//
+//	DELIVERED                        → DELIVERED
+//	TRANSIENT                        → WAITING until attempts or age run out, then NEEDS_ACTION
+//	UNKNOWN_OUTCOME, idempotent      → the same, within the platform's deduplication window
+//	UNKNOWN_OUTCOME, otherwise       → NEEDS_ACTION: a second request could have a second effect
+//	RATE_LIMITED, QUOTA              → WAITING as long as asked; spends no attempt
+//	UNCLASSIFIED, STALE, AUTH_EXPIRED → WAITING, a few times
+//	anything else, or nothing sent   → NEEDS_ACTION
+func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
+	t := outbox.Transition{
+		Delivery: d, Sent: a.Sent, StartedAt: a.StartedAt, Duration: a.Duration,
+		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, Unproven: a.unproven(),
+		Detail: outbox.Detail{
+			Status: a.Status, Rule: a.Rule, Code: a.Code, Field: a.Field,
+			ExternalID: a.ExternalID, URL: a.URL, Excerpt: a.Excerpt,
+		},
+	}
+	if !a.Sent {
+		return needsAction(t, outbox.Class(a.Kind))
+	}
+	most, tries := p.Retry.Attempts, t.Spent
+	switch a.Kind {
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
+		t.To = outbox.StateDelivered
+		return t
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT:
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME:
+		if !p.Traits.Idempotent {
+			return needsAction(t, outbox.Class(a.Kind))
+		}
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED, raffsyncv1.OutcomeKind_OUTCOME_KIND_QUOTA:
+		// They back off by the requests that were made: the attempts do not grow.
+		t.Spent, tries = d.Attempts, d.Requests+1
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED, raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
+		most = min(most, unclassifiedAttempts)
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_STALE:
+		most = min(most, staleAttempts)
+	default:
+		return needsAction(t, outbox.Class(a.Kind))
+	}
+
+	delay := max(backoff(p.Retry, int(tries), dice), a.RetryAfter)
+	next := now.Add(delay)
+	if int(t.Spent) >= most || next.Sub(d.AcceptedAt) > p.Retry.Age {
+		class := outbox.ClassRetriesExhausted
+		if a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED {
+			class = outbox.Class(a.Kind) // what it is lacks a rule, and that is what to mend
+		}
+		return needsAction(t, class)
+	}
+	unknownSince := d.UnknownAt
+	if unknownSince == nil && t.Unproven {
+		unknownSince = &a.StartedAt
+	}
+	if windowOver(unknownSince, p.Traits, next) {
+		t.Reason = fmt.Sprintf("%s; an earlier request may have had its effect, and the platform forgets keys after %s", a.Reason, p.Traits.DeduplicationWindow)
+		return needsAction(t, outbox.Class(raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME))
+	}
+	t.To, t.Delay = outbox.StateWaiting, delay
+	return t
+}
+
+func needsAction(t outbox.Transition, class string) outbox.Transition {
+	t.To = outbox.StateNeedsAction
+	t.Cause = outbox.Cause{Class: class, Rule: t.Detail.Rule, Code: t.Detail.Code, Field: t.Detail.Field}
+	return t
+}
+
+// windowOver tells whether the platform will have forgotten the key of a request
+// that may have had its effect, by the time of the next one.
+func windowOver(unknownSince *time.Time, traits connectors.Traits, next time.Time) bool {
+	return traits.DeduplicationWindow > 0 && unknownSince != nil && next.Sub(*unknownSince) >= traits.DeduplicationWindow
+}
+
+// backoff is exponential with full jitter: uniform in [0, ceiling), where the ceiling
+// is initial × factor^(tries−1), at most cap. Full jitter spreads the retries of
+// many deliveries that failed together.
+func backoff(r outbox.RetryConfig, tries int, dice float64) time.Duration {
+	ceiling := float64(r.Initial) * math.Pow(r.Factor, float64(max(tries-1, 0)))
+	ceiling = min(ceiling, float64(r.Cap))
+	return time.Duration(dice * ceiling)
+}
+
+// countsForBreaker tells whether the outcome says something about the destination's
+// health. The others are about the request, the account or us.
+func countsForBreaker(kind raffsyncv1.OutcomeKind) bool {
+	return kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT || kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME
+}

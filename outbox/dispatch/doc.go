@@ -1,0 +1,24 @@
+// Package dispatch delivers what is in the outbox.
+//
+//	read ─▶ guard ─▶ prepare ─▶ intend ─▶ send ─▶ decide ─▶ finish
+//
+// A [Dispatcher] lives as one replica after another. Each incarnation joins, takes a
+// share of the lanes, and runs four loops that hand batches to each other: the
+// scheduler reads forward in each lane and destination and admits heads of ordering
+// keys; the launcher prepares their requests and makes the intents durable; senders
+// put them on the wire; the finisher decides what the outcomes come to and stores it.
+// What gathers while a loop is busy is its next batch: there is no timer.
+//
+// What it promises:
+//
+//   - One delivery of an ordering key and destination in flight, in the order of
+//     acceptance; trouble with one key or one destination costs no other.
+//   - No request without a durable intent before it, and none after the lease's end.
+//   - Whatever makes an incarnation doubt its lease ends it; its successor gives every
+//     open intent the outcome UNKNOWN_OUTCOME and goes on.
+//   - [Decide] is pure, and so are the lines and queues: they hold state and do no I/O.
+//   - A connector that panics, hangs or refuses harms its own delivery only.
+//
+// In memory are: a bounded read-ahead of heads, a few followers of each key that has
+// something open, and nothing of what waits behind them.
+package dispatch

@@ -1,0 +1,135 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"raffsync/outbox"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+)
+
+const (
+	finishBatch = 1024
+	pruneBatch  = 64
+)
+
+// finishAll decides what the outcomes come to, and stores it in batches.
+func (n *incarnation) finishAll(ctx context.Context) error {
+	prune := time.NewTicker(lookEvery)
+	defer prune.Stop()
+	var over []int64 // batches of intents with nothing open
+	for {
+		idle := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.outcomes.signal:
+		case <-prune.C:
+			idle = true
+		}
+		flights := n.outcomes.take(finishBatch)
+		if err := n.finish(ctx, flights); err != nil {
+			return unlessOver(ctx, err)
+		}
+		for _, f := range flights {
+			if f.batch == nil {
+				continue
+			}
+			if f.batch.open--; f.batch.open == 0 {
+				over = append(over, f.batch.number)
+			}
+		}
+		if len(over) >= pruneBatch || idle && len(over) > 0 {
+			// What stays is deleted with the next ones: it costs readers time, no more.
+			if err := within(ctx, n.config.Lease, func(ctx context.Context) error { return n.replica.Prune(ctx, over) }); err == nil {
+				over = over[:0]
+			}
+		}
+	}
+}
+
+func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
+	if len(flights) == 0 {
+		return nil
+	}
+	transitions := make([]outbox.Transition, len(flights))
+	leases := make(map[int16]outbox.Lease)
+	now := n.replica.Now()
+	for i, f := range flights {
+		transitions[i] = Decide(f.delivery, f.attempt, f.policy, now, n.config.Dice())
+		leases[f.lease.Lane] = f.lease
+	}
+	stored := make(map[outbox.Position]bool, len(flights))
+	if err := n.store(ctx, transitions, leases, stored); err != nil {
+		return err
+	}
+	for i, f := range flights {
+		if stored[f.delivery.Position()] {
+			n.logAttempt(ctx, f, &transitions[i])
+		}
+	}
+	n.news.put(func(s *scheduler) {
+		for i, f := range flights {
+			s.settled(f, transitions[i].To, stored[f.delivery.Position()])
+		}
+	})
+	return nil
+}
+
+// store stores transitions. One that Postgres refuses is found by halving, and
+// becomes an exception of its own, so that it stops nothing else.
+func (n *incarnation) store(ctx context.Context, transitions []outbox.Transition, leases map[int16]outbox.Lease, stored map[outbox.Position]bool) error {
+	var refused error
+	err := n.persist(ctx, "storing outcomes", func(ctx context.Context) error {
+		changed, err := n.replica.Finish(ctx, leasesOf(transitions, leases), transitions)
+		maps.Copy(stored, changed)
+		if isDataError(err) {
+			refused = err
+			return nil
+		}
+		return err
+	})
+	if err != nil || refused == nil {
+		return err
+	}
+	if len(transitions) > 1 {
+		half := len(transitions) / 2
+		if err := n.store(ctx, transitions[:half], leases, stored); err != nil {
+			return err
+		}
+		return n.store(ctx, transitions[half:], leases, stored)
+	}
+	t := &transitions[0]
+	if t.Cause.Class == outbox.Class(raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON) && t.Cause.Rule == "store" {
+		return refused // even the plain words are refused: nothing here can mend that
+	}
+	n.config.Log.ErrorContext(ctx, "an outcome cannot be stored as it is", "destination", t.Destination, "event", t.Event, "error", refused)
+	t.Kind, t.Reason, t.Detail = raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, "the outcome of this attempt cannot be stored", outbox.Detail{}
+	t.To, t.Cause = outbox.StateNeedsAction, outbox.Cause{Class: outbox.Class(t.Kind), Rule: "store"}
+	return n.store(ctx, transitions, leases, stored)
+}
+
+// isDataError tells whether an error is about a value (SQLSTATE classes 22 and 23, or
+// 54000: too large for an index), so that trying again is no use.
+func isDataError(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && len(pg.Code) == 5 && (pg.Code[:2] == "22" || pg.Code[:2] == "23" || pg.Code == "54000")
+}
+
+// logAttempt writes one wide line an attempt, without payload or secret.
+func (n *incarnation) logAttempt(ctx context.Context, f *flight, t *outbox.Transition) {
+	level := slog.LevelInfo
+	if t.To == outbox.StateDelivered {
+		level = slog.LevelDebug
+	}
+	n.config.Log.LogAttrs(ctx, level, "attempt",
+		slog.String("tenant", t.Tenant), slog.Int64("event", int64(t.Event)), slog.String("destination", f.destination.Name),
+		slog.String("route", t.Route), slog.Int("attempt", f.delivery.Attempt()), slog.String("kind", outbox.Class(t.Kind)),
+		slog.Int("status", t.Detail.Status), slog.String("rule", t.Detail.Rule), slog.Duration("duration", t.Duration),
+		slog.String("state", t.To), slog.Duration("next", t.Delay))
+}

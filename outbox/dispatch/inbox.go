@@ -1,0 +1,45 @@
+package dispatch
+
+import "sync"
+
+// inbox hands things from many goroutines to one, which takes all that gathered
+// while it was busy: batches form by themselves, without a timer.
+type inbox[T any] struct {
+	mu     sync.Mutex
+	items  []T
+	signal chan struct{} // holds one token while something is there
+}
+
+func newInbox[T any]() *inbox[T] { return &inbox[T]{signal: make(chan struct{}, 1)} }
+
+func (b *inbox[T]) put(items ...T) {
+	if len(items) == 0 {
+		return
+	}
+	b.mu.Lock()
+	b.items = append(b.items, items...)
+	b.mu.Unlock()
+	b.wake()
+}
+
+func (b *inbox[T]) wake() {
+	select {
+	case b.signal <- struct{}{}:
+	default:
+	}
+}
+
+// take returns at most limit items, and leaves the signal set where more are there.
+func (b *inbox[T]) take(limit int) []T {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.items) <= limit {
+		items := b.items
+		b.items = nil
+		return items
+	}
+	items := b.items[:limit:limit]
+	b.items = append([]T(nil), b.items[limit:]...)
+	b.wake()
+	return items
+}

@@ -1,0 +1,127 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"raffsync/connectors"
+	"raffsync/outbox"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+)
+
+// keepLease renews the lease, and does nothing else, so that nothing keeps it from
+// that.
+func (n *incarnation) keepLease(ctx context.Context) error {
+	every := n.config.Lease / 5
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		err := within(ctx, 2*every, n.replica.Renew)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, outbox.ErrLeaseLost) || time.Now().After(n.replica.Deadline()):
+			return fmt.Errorf("%w: %w", outbox.ErrLeaseLost, err)
+		default:
+			n.config.Log.WarnContext(ctx, "the lease is not renewed yet", "error", err, "left", time.Until(n.replica.Deadline()))
+		}
+	}
+}
+
+// keepLanes takes lanes, and has excess ones released, until it drains.
+func (n *incarnation) keepLanes(ctx context.Context, drain <-chan struct{}) error {
+	tick := time.NewTicker(min(n.config.Lease/5, time.Second))
+	defer tick.Stop()
+	for {
+		if err := n.spread(ctx); err != nil && ctx.Err() == nil {
+			if errors.Is(err, outbox.ErrLeaseLost) {
+				return err
+			}
+			n.config.Log.WarnContext(ctx, "no look at the lanes", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-drain:
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (n *incarnation) spread(ctx context.Context) error {
+	taken, excess, err := n.replica.Spread(ctx, int(n.held.Load()))
+	if err != nil {
+		return err
+	}
+	if excess > 0 {
+		n.news.put(func(s *scheduler) { s.release(excess) })
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	n.held.Add(int64(len(taken)))
+	// What a dead owner left open is settled before anything of these lanes is read.
+	err = n.persist(ctx, "settling what the last owner left", func(ctx context.Context) error { return n.recover(ctx, taken) })
+	if err != nil {
+		return err
+	}
+	n.news.put(func(s *scheduler) { s.take(taken) })
+	n.config.Log.InfoContext(ctx, "lanes taken", "replica", n.replica.ID(), "lanes", len(taken))
+	return nil
+}
+
+// recoverPage bounds how many orphans are settled in one transaction.
+const recoverPage = 500
+
+// recover gives every open intent of a dead owner its outcome: unknown.
+func (n *incarnation) recover(ctx context.Context, taken []outbox.Lease) error {
+	leases := make(map[int16]outbox.Lease)
+	var lanes []int16
+	for _, l := range taken {
+		leases[l.Lane] = l
+		lanes = append(lanes, l.Lane)
+	}
+	orphans, err := n.replica.Orphans(ctx, lanes)
+	if err != nil {
+		return err
+	}
+	plan := n.plan.Load()
+	for len(orphans) > 0 {
+		page := orphans[:min(recoverPage, len(orphans))]
+		orphans = orphans[len(page):]
+		transitions := make([]outbox.Transition, len(page))
+		for i := range page {
+			o := &page[i]
+			transitions[i] = Decide(&o.Delivery, Attempt{Sent: true, StartedAt: o.IntendedAt, Outcome: connectors.Outcome{
+				Kind:   raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME,
+				Rule:   "owner died",
+				Reason: "the process that was sending it ended before its outcome was stored",
+			}}, plan.policy(&o.Delivery), n.replica.Now(), n.config.Dice())
+		}
+		if _, err := n.replica.Finish(ctx, leasesOf(transitions, leases), transitions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func leasesOf(transitions []outbox.Transition, by map[int16]outbox.Lease) []outbox.Lease {
+	seen := make(map[int16]bool)
+	var leases []outbox.Lease
+	for i := range transitions {
+		if lane := transitions[i].Lane; !seen[lane] {
+			seen[lane] = true
+			leases = append(leases, by[lane])
+		}
+	}
+	return leases
+}
