@@ -1,0 +1,70 @@
+# Raffs Sync. `make help` says what each target does.
+
+GO       ?= go
+BIN      := bin/raffsync
+DEMO     ?= 1
+# What `make run DEMO=0` serves; none: an empty installation.
+CONFIG   ?=
+# How long the tests of one package may take.
+TIMEOUT  ?= 10m
+PACKAGES ?= ./...
+
+BUF         := $(GO) tool -modfile=../.tools/buf.mod buf
+STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
+GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench clean
+
+help: ## Say what each target does.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Make bin/raffsync.
+	$(GO) build -o $(BIN) ./cmd/raffsync
+
+run: build ## Start everything, with a demo shop and three simulated platforms (DEMO=0: without).
+ifeq ($(DEMO),0)
+	@exec $(BIN) serve --development $(if $(CONFIG),--config $(CONFIG))
+else
+	@exec $(BIN) demo
+endif
+
+test: ## Run every test; those on Postgres start one of their own.
+	$(GO) test -timeout $(TIMEOUT) $(PACKAGES)
+
+test-race: ## Run every test under the race detector, in random order.
+	$(GO) test -race -shuffle=on -timeout 30m $(PACKAGES)
+
+verify: generate lint breaking ## Regenerate everything, lint, and want a clean diff.
+	@test -z "$$(git status --porcelain -- proto graph go.mod go.sum | tee /dev/stderr)" || { echo "generated files or go.mod differ from what is committed: commit what make verify made" >&2; exit 1; }
+
+lint: ## Format, vet, staticcheck, buf lint.
+	@bad=$$($(GOFUMPT) -l $$(git ls-files '*.go' | grep -vE '\.pb\.go$$|generated\.go$$|models_gen\.go$$')); \
+		test -z "$$bad" || { echo "not formatted (gofumpt -w):" $$bad >&2; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	cd proto && $(BUF) lint
+
+generate: proto graphql ## Regenerate what is generated, and tidy go.mod.
+	$(GO) mod tidy
+
+proto: ## Regenerate the Go code of the contract.
+	cd proto && $(BUF) generate
+
+graphql: ## Regenerate the GraphQL server.
+	$(GO) tool gqlgen generate --config graph/gqlgen.yml
+
+console: ## Rebuild the page that is served at / (needs npm).
+	$(GO) generate ./graph/console
+
+breaking: ## Refuse a contract that breaks clients of the committed baseline.
+	cd proto && $(BUF) breaking --path raffsync --against baseline.binpb
+
+baseline: ## Make today's contract the baseline; for a release only.
+	cd proto && $(BUF) build --path raffsync --exclude-source-info -o baseline.binpb
+
+bench: ## Run the benchmarks.
+	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES)
+
+clean: ## Delete what was built.
+	rm -rf bin

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"raffsync/broker"
+	"raffsync/connectors"
+	"raffsync/connectors/webhook"
+	"raffsync/graph"
+	"raffsync/outbox"
+	"raffsync/outbox/dispatch"
+	"raffsync/outbox/view"
+)
+
+// registry knows the kinds of destination that this program has.
+func registry() connectors.Registry { return connectors.Registry{"webhook": webhook.Factory} }
+
+// appConfig is what an app is made of.
+type appConfig struct {
+	store      *outbox.Store
+	log        *slog.Logger
+	http, grpc string // addresses to listen on; port 0 takes a free one
+	lease      time.Duration
+	// development allows destinations on this machine, and shows the API's schema.
+	development bool
+}
+
+// app is broker, dispatcher and API on one store.
+type app struct {
+	config     appConfig
+	httpAt     net.Listener
+	grpcAt     net.Listener
+	broker     *broker.Broker
+	dispatcher *dispatch.Dispatcher
+	api        *graph.API
+	plans      *plans
+}
+
+// newApp takes its ports, and reads the configuration in force. Nothing is served
+// before [app.run].
+func newApp(ctx context.Context, c appConfig) (*app, error) {
+	a := &app{config: c}
+	var err error
+	if a.httpAt, err = listen(ctx, c.http, "--http"); err != nil {
+		return nil, err
+	}
+	if a.grpcAt, err = listen(ctx, c.grpc, "--grpc"); err != nil {
+		a.httpAt.Close()
+		return nil, err
+	}
+	if err := a.build(ctx); err != nil {
+		a.httpAt.Close()
+		a.grpcAt.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func listen(ctx context.Context, address, flag string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s (is another program using the port? choose one with %s): %w", address, flag, err)
+	}
+	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
+		l.Close()
+		return nil, fmt.Errorf("%s can be reached from other machines, and that needs TLS, which is not there yet; listen on 127.0.0.1 and put a proxy with TLS in front", address)
+	}
+	return l, nil
+}
+
+func (a *app) build(ctx context.Context) error {
+	c := a.config
+	var err error
+	if a.dispatcher, err = dispatch.New(dispatch.Config{Store: c.store, Log: c.log, Lease: c.lease}); err != nil {
+		return err
+	}
+	a.broker, err = broker.New(broker.Config{
+		Store: c.store, Log: c.log, Listeners: []net.Listener{a.grpcAt}, Reflection: c.development,
+		OnCommitted: func(lanes []int16) {
+			a.dispatcher.Wake(lanes)
+			c.store.Hint(outbox.Hint{Lanes: lanes}) // some of them may be another replica's
+		},
+	})
+	if err != nil {
+		return err
+	}
+	a.api, err = graph.New(graph.Config{
+		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
+	})
+	if err != nil {
+		return err
+	}
+	a.plans = &plans{store: c.store, registry: registry(), loopback: c.development, log: c.log, apply: func(p *dispatch.Plan, rules map[string]*broker.Rules) {
+		a.dispatcher.SetPlan(p)
+		for tenant, r := range rules {
+			a.broker.SetRules(tenant, r)
+		}
+	}}
+	return a.plans.load(ctx)
+}
+
+// tidyEvery is how often the housekeeping is done, watchEvery how often the
+// configuration is looked at where no hint came.
+const (
+	tidyEvery  = 10 * time.Second
+	watchEvery = 2 * time.Second
+)
+
+// run serves until the context ends, and then stops in order: sources first, so that
+// nothing new comes; what is on the wire next; the API last, so that it can be
+// watched.
+func (a *app) run(ctx context.Context) error {
+	defer a.grpcAt.Close()
+	if err := a.config.store.Tidy(ctx); err != nil {
+		return fmt.Errorf("the database is not ready: %w", err)
+	}
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	group, failed := errgroup.WithContext(ctx)
+	dispatching, stopDispatching := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopDispatching()
+
+	draining := make(chan struct{})
+	server := a.httpServer(draining)
+	group.Go(func() error {
+		if err := server.Serve(a.httpAt); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve on %s: %w", a.httpAt.Addr(), err)
+		}
+		return nil
+	})
+	group.Go(func() error { return a.api.Run(background) })
+	group.Go(func() error { return a.dispatcher.Run(dispatching) })
+	group.Go(func() error {
+		return a.config.store.RunHints(background, a.config.log, func(h outbox.Hint) {
+			a.dispatcher.Wake(h.Lanes)
+			a.api.Poke()
+			if h.Configuration {
+				a.plans.poke()
+			}
+		})
+	})
+	group.Go(func() error { return a.plans.watch(background, watchEvery) })
+	group.Go(func() error { return a.tidy(background) })
+	group.Go(func() error {
+		defer func() { // whichever way it ended, everything else follows, in this order
+			close(draining)
+			stopDispatching()
+			stopBackground()
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			_ = server.Shutdown(closing)
+			_ = server.Close()
+		}()
+		return a.broker.Run(failed)
+	})
+	return group.Wait()
+}
+
+func (a *app) tidy(ctx context.Context) error {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := a.config.store.Tidy(ctx); err != nil && ctx.Err() == nil {
+			a.config.log.WarnContext(ctx, "housekeeping is tried again later", "error", err)
+		}
+	}
+}

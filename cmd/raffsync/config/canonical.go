@@ -1,0 +1,63 @@
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+
+	"raffsync/outbox"
+)
+
+// Canonical is the same configuration in the one form that it has however it was
+// written: sources and destinations by name, sources and types of a route sorted, no
+// list absent, settings compact with their names sorted. Routes keep their order,
+// which counts.
+func Canonical(c outbox.Configuration) outbox.Configuration {
+	c.Sources = slices.Clone(c.Sources)
+	slices.SortFunc(c.Sources, func(a, b outbox.SourceConfig) int { return cmp.Compare(a.Name, b.Name) })
+	c.Destinations = slices.Clone(c.Destinations)
+	slices.SortFunc(c.Destinations, func(a, b outbox.DestinationConfig) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range c.Destinations {
+		c.Destinations[i].Settings = canonicalJSON(c.Destinations[i].Settings)
+	}
+	c.Routes = slices.Clone(c.Routes)
+	for i := range c.Routes {
+		c.Routes[i].From = append([]string{}, slices.Sorted(slices.Values(c.Routes[i].From))...)
+		c.Routes[i].Types = append([]string{}, slices.Sorted(slices.Values(c.Routes[i].Types))...)
+	}
+	c.Sources = append([]outbox.SourceConfig{}, c.Sources...)
+	c.Destinations = append([]outbox.DestinationConfig{}, c.Destinations...)
+	c.Routes = append([]outbox.RouteConfig{}, c.Routes...)
+	return c
+}
+
+// canonicalJSON leaves alone what is no JSON.
+func canonicalJSON(raw json.RawMessage) json.RawMessage {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	var v any
+	if decoder.Decode(&v) != nil {
+		return raw
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if encoder.Encode(v) != nil {
+		return raw
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// Digest tells configurations apart: it is the SHA-256 of the canonical form as JSON,
+// in hexadecimal. Files that differ in formatting only have the same.
+func Digest(c outbox.Configuration) (string, error) {
+	document, err := json.Marshal(Canonical(c))
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(document)
+	return hex.EncodeToString(sum[:]), nil
+}

@@ -1,0 +1,198 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"raffsync/outbox"
+)
+
+// Change is one difference between two configurations, in words without secrets.
+type Change struct {
+	// Kind is "tenant", "source", "destination", "route" or "routes"; Name is whose.
+	Kind string `json:"kind"`
+	Name string `json:"name,omitempty"`
+	// Field is what differs: empty where the whole was added or removed.
+	Field string `json:"field,omitempty"`
+	// From and To are the values, as they may be shown: From is empty for what is
+	// added, To for what is removed.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+}
+
+// String is a line for people: "destination webstore: concurrency 8 → 16".
+func (c Change) String() string {
+	subject := strings.TrimSpace(c.Kind + " " + c.Name)
+	switch {
+	case c.Field == "" && c.Kind != "tenant" && c.Kind != "routes":
+		return subject + ": " + c.To + c.From
+	case c.Field == "":
+		return fmt.Sprintf("%s: %s → %s", subject, c.From, c.To)
+	case c.From == c.To && c.From == "…":
+		return fmt.Sprintf("%s: %s changed", subject, c.Field)
+	case c.From == c.To:
+		return fmt.Sprintf("%s: %s changed (%s)", subject, c.Field, c.From)
+	case c.From == "":
+		return fmt.Sprintf("%s: %s set to %s", subject, c.Field, c.To)
+	case c.To == "":
+		return fmt.Sprintf("%s: %s %s left out", subject, c.Field, c.From)
+	}
+	return fmt.Sprintf("%s: %s %s → %s", subject, c.Field, c.From, c.To)
+}
+
+const (
+	added   = "added"
+	removed = "removed"
+)
+
+// Diff says what applying after would change of before: nothing where [Digest] is the
+// same. Removals come first, then additions and changes in the order of after.
+func Diff(before, after outbox.Configuration) []Change {
+	before, after = Canonical(before), Canonical(after)
+	var all []Change
+	if before.Tenant != after.Tenant {
+		all = append(all, Change{Kind: "tenant", From: orNone(before.Tenant), To: orNone(after.Tenant)})
+	}
+	all = append(all, compare("source", before.Sources, after.Sources,
+		func(c outbox.SourceConfig) string { return c.Name },
+		func(outbox.SourceConfig) []property { return nil })...)
+	all = append(all, compare("destination", before.Destinations, after.Destinations,
+		func(c outbox.DestinationConfig) string { return c.Name }, destinationProperties)...)
+	all = append(all, compare("route", before.Routes, after.Routes,
+		func(c outbox.RouteConfig) string { return c.Name }, routeProperties)...)
+	if from, to := commonOrder(before.Routes, after.Routes), commonOrder(after.Routes, before.Routes); !slices.Equal(from, to) {
+		all = append(all, Change{Kind: "routes", Field: "order", From: strings.Join(from, ", "), To: strings.Join(to, ", ")})
+	}
+	return all
+}
+
+// property is one thing to compare. shown is the value as it may be shown, raw as it is.
+type property struct{ name, raw, shown string }
+
+func plain(name, text string) property { return property{name, text, text} }
+
+func compare[T any](kind string, before, after []T, nameOf func(T) string, properties func(T) []property) []Change {
+	var all []Change
+	index := func(in []T, name string) int {
+		return slices.IndexFunc(in, func(one T) bool { return nameOf(one) == name })
+	}
+	for _, one := range before {
+		if index(after, nameOf(one)) < 0 {
+			all = append(all, Change{Kind: kind, Name: nameOf(one), From: removed})
+		}
+	}
+	for _, one := range after {
+		i := index(before, nameOf(one))
+		if i < 0 {
+			all = append(all, Change{Kind: kind, Name: nameOf(one), To: added})
+			continue
+		}
+		for _, c := range differences(properties(before[i]), properties(one)) {
+			c.Kind, c.Name = kind, nameOf(one)
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func differences(before, after []property) []Change {
+	var all []Change
+	find := func(in []property, name string) (property, bool) {
+		i := slices.IndexFunc(in, func(p property) bool { return p.name == name })
+		if i < 0 {
+			return property{}, false
+		}
+		return in[i], true
+	}
+	for _, p := range before {
+		if _, still := find(after, p.name); !still {
+			all = append(all, Change{Field: p.name, From: p.shown})
+		}
+	}
+	for _, p := range after {
+		if old, was := find(before, p.name); !was || old.raw != p.raw {
+			all = append(all, Change{Field: p.name, From: old.shown, To: p.shown})
+		}
+	}
+	return all
+}
+
+func destinationProperties(c outbox.DestinationConfig) []property {
+	all := []property{
+		plain("kind", c.Kind),
+		plain("concurrency", strconv.Itoa(c.Concurrency)),
+		plain("timeout", formatDuration(c.Timeout)),
+		plain("breaker.window", formatDuration(c.Breaker.Window)),
+		plain("breaker.min_requests", strconv.Itoa(c.Breaker.MinRequests)),
+		plain("breaker.failure_ratio", formatNumber(c.Breaker.FailureRatio)),
+		plain("breaker.open_for", formatDuration(c.Breaker.OpenFor)),
+		plain("breaker.probes", strconv.Itoa(c.Breaker.Probes)),
+	}
+	decoder := json.NewDecoder(strings.NewReader(string(c.Settings)))
+	decoder.UseNumber()
+	var settings any
+	if decoder.Decode(&settings) != nil {
+		return append(all, property{c.Kind, string(c.Settings), "…"})
+	}
+	return append(all, flatten(c.Kind, settings)...)
+}
+
+// flatten names every single value in settings by its path.
+func flatten(path string, v any) []property {
+	switch v := v.(type) {
+	case map[string]any:
+		var all []property
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			all = append(all, flatten(join(path, name), v[name])...)
+		}
+		return all
+	case []any:
+		var all []property
+		for i, element := range v {
+			all = append(all, flatten(fmt.Sprintf("%s[%d]", path, i), element)...)
+		}
+		return all
+	case string:
+		return []property{{path, "text " + v, visible(v)}}
+	}
+	return []property{{path, fmt.Sprint(v), visible(fmt.Sprint(v))}}
+}
+
+func routeProperties(c outbox.RouteConfig) []property {
+	return []property{
+		plain("from", orWord(strings.Join(c.From, ", "), "every source")),
+		plain("to", c.To),
+		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
+		plain("when", orWord(c.When, "always")),
+		plain("on_exception", string(c.OnException)),
+		plain("retry.initial", formatDuration(c.Retry.Initial)),
+		plain("retry.factor", formatNumber(c.Retry.Factor)),
+		plain("retry.cap", formatDuration(c.Retry.Cap)),
+		plain("retry.attempts", strconv.Itoa(c.Retry.Attempts)),
+		plain("retry.age", formatDuration(c.Retry.Age)),
+	}
+}
+
+func orWord(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+func orNone(text string) string { return orWord(text, "none") }
+
+// commonOrder is the order in which routes has the names that both have.
+func commonOrder(routes, other []outbox.RouteConfig) []string {
+	var names []string
+	for _, r := range routes {
+		if slices.ContainsFunc(other, func(o outbox.RouteConfig) bool { return o.Name == r.Name }) {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}

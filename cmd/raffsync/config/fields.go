@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"raffsync/connectors"
+	"raffsync/outbox"
+)
+
+// Bounds of what can be set.
+const (
+	maxConcurrency = 1000
+	// A request ends before the lease under which it was sent does: 15 s, renewed
+	// every 3 s, less a margin of 2 s.
+	maxTimeout = 10 * time.Second
+	maxAge     = 90 * 24 * time.Hour
+)
+
+// rootFields are the fields of a file. Defaults are what f holds already.
+func rootFields(f *File, kinds connectors.Registry) []field {
+	c := &f.Configuration
+	return []field{
+		name("tenant", &c.Tenant, "the name of a tenant", "The business that sources, destinations and routes belong to.").demanded(),
+		section("listen", "Where the process listens. Loopback only: beyond it only with TLS and authentication.", []field{
+			address("http", &f.Listen.HTTP, "Console, GraphQL, health."),
+			address("grpc", &f.Listen.GRPC, "Streams of connectors."),
+		}),
+		section("database", "Where Postgres is. Without it, the command line and the environment decide.", []field{
+			databaseURL("url", &f.Database.URL, "The address of the database."),
+		}),
+		named("sources", "The systems that send. `{}` after the name: a source has no settings.",
+			func(name string) []field { return nil },
+			func(d *decoder, v value) {
+				if v.kind() != "nothing" {
+					d.object(v, nil)
+				}
+				c.Sources = append(c.Sources, outbox.SourceConfig{Name: v.name})
+			}),
+		named("destinations", "The systems that receive.",
+			func(name string) []field { return destinationFields(newDestination(name), kinds) },
+			func(d *decoder, v value) {
+				destination := newDestination(v.name)
+				d.destination(v, destination, kinds)
+				c.Destinations = append(c.Destinations, *destination)
+			}),
+		named("routes", "Which events go to which destination. The order counts: for each destination the first route that matches an event wins.",
+			func(name string) []field { return routeFields(newRoute(name)) },
+			func(d *decoder, v value) {
+				route := newRoute(v.name)
+				before := len(d.problems)
+				if d.object(v, routeFields(route)); len(d.problems) == before {
+					d.checkRetry(v.path+".retry", route.Retry)
+				}
+				d.unsound[v.name] = len(d.problems) > before || !validName.MatchString(v.name)
+				c.Routes = append(c.Routes, *route)
+			}),
+	}
+}
+
+func newDestination(name string) *outbox.DestinationConfig {
+	return &outbox.DestinationConfig{
+		Name:        name,
+		Concurrency: outbox.DefaultConcurrency,
+		Timeout:     outbox.DefaultTimeout,
+		Breaker:     outbox.DefaultBreaker,
+	}
+}
+
+func newRoute(name string) *outbox.RouteConfig {
+	return &outbox.RouteConfig{Name: name, OnException: outbox.Block, Retry: outbox.DefaultRetry}
+}
+
+func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry) []field {
+	b := &c.Breaker
+	fields := []field{
+		section("limits", "What it can bear.", []field{
+			integer("concurrency", &c.Concurrency, 1, maxConcurrency, "The most requests in flight at once, of each replica."),
+		}),
+		duration("timeout", &c.Timeout, 100*time.Millisecond, maxTimeout, "Of one request."),
+		section("breaker", "When requests stop because it fails, and when they are tried again.", []field{
+			duration("window", &b.Window, time.Second, time.Hour, "Length of the rolling window that failures are counted in."),
+			integer("min_requests", &b.MinRequests, 1, 100_000, "Requests in the window before which it stays closed."),
+			number("failure_ratio", &b.FailureRatio, 0.01, 1, "Share of failures from which it opens."),
+			duration("open_for", &b.OpenFor, 100*time.Millisecond, time.Hour, "How long it stays open before a probe."),
+			integer("probes", &b.Probes, 1, 100, "Successes that close it."),
+		}),
+	}
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		fields = append(fields, kind(name, c))
+	}
+	return fields
+}
+
+func routeFields(c *outbox.RouteConfig) []field {
+	r := &c.Retry
+	return []field{
+		list("from", &c.From, "the name of a source", "every source", "Sources whose events it takes."),
+		name("to", &c.To, "the name of a destination", "Where its events go.").demanded(),
+		list("types", &c.Types, "a type of event (order.created), or a prefix of one (order.*)", "every type", "Types of event that it takes."),
+		text("when", &c.When, 4096, "a CEL condition, as body.total > 0", "always",
+			"A condition in CEL over `event` (`id`, `type`, `ordering_key`, `outlet`, `references`, `occurred_at`) and `body`, the JSON payload."),
+		choice("on_exception", &c.OnException, []outbox.OnException{outbox.Block, outbox.Pass},
+			"What later events of an ordering key do while one needs action: wait, or pass."),
+		section("retry", "How often, and for how long, a delivery is tried. The wait before each try is random, up to a ceiling.", []field{
+			duration("initial", &r.Initial, 10*time.Millisecond, time.Hour, "The first ceiling."),
+			number("factor", &r.Factor, 1, 100, "What each later ceiling is of the one before."),
+			duration("cap", &r.Cap, 10*time.Millisecond, 24*time.Hour, "The highest ceiling."),
+			integer("attempts", &r.Attempts, 1, 1000, "Attempts that may be spent, the first one included."),
+			duration("age", &r.Age, time.Second, maxAge, "Time since acceptance after which none is started."),
+		}),
+	}
+}
+
+func (d *decoder) checkRetry(path string, r outbox.RetryConfig) {
+	if r.Cap >= r.Initial {
+		return
+	}
+	at, given := d.places[path+".cap"]
+	if !given {
+		at = d.places[path+".initial"]
+	}
+	d.fail(at, path, "cap is %s and initial is %s; expected a cap that is no less", formatDuration(r.Cap), formatDuration(r.Initial))
+}
+
+func bounds(low, high string) string { return fmt.Sprintf("%s to %s", low, high) }

@@ -1,0 +1,59 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"testing"
+
+	"raffsync/cmd/raffsync/config"
+	"raffsync/connectors"
+	"raffsync/connectors/webhook"
+)
+
+// signingSecret is a Standard Webhooks secret, for tests alone.
+const signingSecret = "whsec_aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMg=="
+
+// secrets puts what the files in testdata refer to into the environment and into a
+// working directory of its own.
+func secrets(t testing.TB) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	t.Setenv("BOOKS_SECRET", signingSecret)
+	t.Setenv("STOCK_TOKEN", "Bearer hunter2hunter2")
+	t.Setenv("EMPTY", "")
+	t.Setenv("WEAK", "hunter2hunter2")
+	write(t, "stock.secret", signingSecret+"\n", 0o644)
+}
+
+// write sets the mode apart, since umask takes of it at creation.
+func write(t testing.TB, path, content string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// options know the webhook connector, and a second kind so that there is a choice.
+func options(secrets bool) config.Options {
+	return config.Options{
+		Registry:      connectors.Registry{"webhook": webhook.Factory, "bucket": bucket},
+		AllowLoopback: true,
+		Secrets:       secrets,
+	}
+}
+
+// bucket has one setting, and says nothing of the others.
+func bucket(o connectors.Options) (connectors.Destination, error) {
+	var settings struct{ Path string }
+	if err := json.Unmarshal(o.Settings, &settings); err != nil {
+		return nil, err
+	}
+	if settings.Path == "" {
+		return nil, errors.New("path: is missing")
+	}
+	return nil, nil
+}

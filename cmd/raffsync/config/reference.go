@@ -1,0 +1,64 @@
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"raffsync/connectors"
+)
+
+// Example is a complete configuration to start from.
+//
+//go:embed example.yaml
+var Example string
+
+// Reference is the format in Markdown: an example, and a table for each section. It
+// is printed from the fields that decode a file, with the kinds of destination that
+// there are.
+func Reference(kinds connectors.Registry) string {
+	var b strings.Builder
+	b.WriteString("# Configuration\n\n" +
+		"One YAML file, read strictly: what is not listed here is an error, and so are anchors, aliases, tags and names defined twice. " +
+		"Names are " + nameRule + ". " +
+		"Durations have a unit: `250ms`, `10s`, `1h30m`, `7d`. " +
+		"Secrets stand there as references: `env:NAME` (a variable of the environment) or `file:PATH` " +
+		"(a file, mode 0600, from the working directory where the path is relative; one line feed at its end does not count).\n\n" +
+		fmt.Sprintf("At most %d KiB.\n\n", maxFileBytes>>10) +
+		"```yaml\n" + strings.TrimSpace(Example) + "\n```\n")
+	describe(&b, "", "The file", "", rootFields(&File{Listen: Listen{DefaultHTTP, DefaultGRPC}}, kinds))
+	return b.String()
+}
+
+func describe(b *strings.Builder, path, title, doc string, fields []field) {
+	fmt.Fprintf(b, "\n## %s\n\n", title)
+	if doc != "" {
+		b.WriteString(doc + "\n\n")
+	}
+	b.WriteString("| field | takes | where it is left out | |\n|---|---|---|---|\n")
+	for _, f := range fields {
+		otherwise := f.fallback
+		switch {
+		case f.required:
+			otherwise = "an error"
+		case otherwise == "" && f.inside != nil:
+			otherwise = "the defaults below"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.name, cell(f.takes), cell(otherwise), cell(f.doc))
+	}
+	for _, f := range fields {
+		if len(f.inside) == 0 {
+			continue
+		}
+		below := join(path, f.name)
+		if f.named {
+			below = join(below, "NAME")
+		}
+		describe(b, below, "`"+below+"`", "", f.inside)
+	}
+}
+
+// cell keeps a text within its cell of a table.
+func cell(text string) string {
+	return strings.NewReplacer("|", `\|`, "\n", " ").Replace(text)
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	_ "time/tzdata" // outlets have time zones, and not every machine has them
+
+	"github.com/alecthomas/kong"
+
+	"raffsync/cmd/raffsync/demo"
+	"raffsync/cmd/raffsync/publish"
+)
+
+// commandLine is every command and the flags that all of them share.
+type commandLine struct {
+	Database string `help:"Postgres to use, as a URL; an embedded one where neither this, DATABASE_URL nor the configuration says which." env:"DATABASE_URL" placeholder:"URL"`
+	Unsafe   bool   `name:"unsafe-postgres" hidden:"" help:"Accept a Postgres that may lose what it has committed. For tests." env:"RAFFSYNC_UNSAFE_POSTGRES"`
+	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:".raffsync" type:"path"`
+
+	Serve   serveCommand    `cmd:"" help:"Run broker, dispatcher and API."`
+	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
+	Publish publish.Command `cmd:"" help:"Stream events from a file to a broker."`
+	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
+	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
+	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
+	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
+	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
+	Version versionCommand  `cmd:"" help:"Print the version."`
+
+	Platform demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run returns the exit status: 0 done, 1 failed, 2 not understood; commands may have
+// more, which their help names.
+func run(arguments []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+
+	var line commandLine
+	parser, err := kong.New(&line,
+		kong.Name("raffsync"),
+		kong.Description("Keeps a business's systems in step when they fail: no silent failures, no duplicates, no \"it probably synced\"."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		panic(err) // the struct above is wrong
+	}
+	parsed, err := parser.Parse(arguments)
+	if err != nil {
+		parser.FatalIfErrorf(err)
+		return 2
+	}
+	if err := parsed.Run(&line); err != nil {
+		fmt.Fprintln(os.Stderr, "raffsync:", err)
+		var coded interface{ ExitCode() int }
+		if errors.As(err, &coded) {
+			return coded.ExitCode()
+		}
+		return 1
+	}
+	return 0
+}

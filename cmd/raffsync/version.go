@@ -1,0 +1,30 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"raffsync/migrations"
+)
+
+type versionCommand struct {
+	JSON bool `name:"json" help:"Print as JSON."`
+}
+
+func (c *versionCommand) Run() error {
+	info, _ := debug.ReadBuildInfo()
+	version, revision, goVersion := "(devel)", "", ""
+	if info != nil {
+		version, goVersion = info.Main.Version, info.GoVersion
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = s.Value
+			}
+		}
+	}
+	if c.JSON {
+		return printJSON(map[string]any{"version": version, "revision": revision, "go": goVersion, "schema": migrations.Latest()})
+	}
+	fmt.Printf("raffsync %s %s, %s, database version %d\n", version, revision, goVersion, migrations.Latest())
+	return nil
+}
