@@ -12,7 +12,7 @@ import (
 const classifySQL = `
 SELECT i.ord::integer - 1 AS index, e.hash, e.seq, e.accepted_at
   FROM unnest($1::text[], $2::integer[], $3::text[]) WITH ORDINALITY AS i(tenant, source, id, ord)
-  JOIN event_ids e ON e.tenant = i.tenant AND e.source = i.source AND e.id = i.id
+ CROSS JOIN LATERAL (SELECT * FROM event_ids e WHERE e.tenant = i.tenant AND e.source = i.source AND e.id = i.id LIMIT 1) AS e
  ORDER BY i.ord`
 
 // classify tells duplicates from conflicts among the items that have no result yet.

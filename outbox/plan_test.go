@@ -152,12 +152,15 @@ func TestPlans(t *testing.T) {
 
 	t.Run("OfIngest", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.WriterSettings)
-		if _, err := conn.Exec(t.Context(), `SET plan_cache_mode = force_generic_plan`); err != nil {
-			t.Fatal(err)
-		}
 		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "openConflictSQL", "keepConflictSQL"} {
 			bySearch(t, name, planOf(t, conn, name, sql[name]))
 		}
+		// Arrays of thousands are joined to each other.
+		planOf(t, conn, "append", sql["appendSQL"]).walk(func(n *node) {
+			if n.Type == "Nested Loop" || n.Type == "Merge Join" {
+				t.Errorf("appendSQL: a %s", n.Type)
+			}
+		})
 	})
 
 	t.Run("OfOperators", func(t *testing.T) {

@@ -52,8 +52,12 @@ func (w *Writer) Close(ctx context.Context) error {
 	return conn.Close(ctx)
 }
 
-// writerSettings: big batches must not spill their arrays to disk.
-var writerSettings = map[string]string{"work_mem": "64MB"}
+// writerSettings: big batches must not spill their arrays to disk. Planning a small one
+// takes longer than running it, and a plan that is kept must be right for a table that
+// was empty when it was made.
+var writerSettings = map[string]string{
+	"work_mem": "64MB", "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_mergejoin": "off",
+}
 
 const (
 	openWriterSQL = `
