@@ -147,6 +147,7 @@ func (s *scheduler) read(ctx context.Context) error {
 			r.queue.lineUp(r.of)
 		}
 	}
+	s.news.wake() // there may be more, and perhaps nothing of this can go
 	return nil
 }
 
