@@ -17,7 +17,8 @@ type transitPayload struct {
 
 func TestMutation_TransitsDeliveries(t *testing.T) {
 	h := openHouse(t, nil)
-	h.publish(t, "kopi", 2, "books")
+	h.publish(t, "kopi", 3, "books")
+	h.exec(t, `UPDATE deliveries SET state = 1, due_at = now() + interval '1 hour', requests = 1, attempts = 1, kind = 2, version = 2 WHERE seq <> (SELECT max(seq) FROM deliveries)`)
 	var got struct {
 		Deliveries struct {
 			Nodes []struct {
@@ -27,7 +28,7 @@ func TestMutation_TransitsDeliveries(t *testing.T) {
 		}
 	}
 	h.get(t, "kopi", `{ deliveries(first: 10) { nodes { id version } } }`, nil, &got)
-	first, second := got.Deliveries.Nodes[0], got.Deliveries.Nodes[1]
+	first, second, fresh := got.Deliveries.Nodes[0], got.Deliveries.Nodes[1], got.Deliveries.Nodes[2]
 	do := func(what, tenant string, in map[string]any) transitPayload {
 		var p struct{ Done transitPayload }
 		h.get(t, tenant, `mutation ($in: DeliveryTransitionInput!) { done: `+what+`(input: $in) { delivery { id state version } userErrors { field message code } } }`,
@@ -55,6 +56,7 @@ func TestMutation_TransitsDeliveries(t *testing.T) {
 		field        string
 	}{
 		"OutdatedVersion": {"retryDelivery", "kopi", input("r2", first.ID, first.Version), "CONFLICT", "expectedVersion"},
+		"NotFailed":       {"retryDelivery", "kopi", input("r8", fresh.ID, fresh.Version), "REFUSED", ""},
 		"IsOver":          {"retryDelivery", "kopi", input("r3", second.ID, 1), "REFUSED", ""},
 		"NoReason":        {"skipDelivery", "kopi", map[string]any{"requestId": "r4", "id": first.ID, "expectedVersion": 2, "reason": " "}, "INVALID", "reason"},
 		"NoRequestID":     {"skipDelivery", "kopi", input("", first.ID, 2), "INVALID", "requestId"},

@@ -223,10 +223,10 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 		return err
 	case sending:
 		return &Refusal{Message: "a request of this delivery is on the wire right now; try again in a moment"}
-	case state == Pending && sql == retrySQL:
-		return &Refusal{Message: "this delivery has not failed: it goes by itself when its turn comes. Where an earlier event of its key is in the way, retry or skip that one"}
 	case version != q.ExpectedVersion:
 		return ErrConflict
+	case state == Pending && sql == retrySQL:
+		return &Refusal{Message: "this delivery has not failed: it goes by itself when its turn comes. Where an earlier event of its key is in the way, retry or skip that one"}
 	}
 	reason := strings.TrimSpace(q.Reason)
 	err = tx.QueryRow(ctx, sql, done.Lane, id.Destination, seq, version, exception, reason, actor.Name).Scan(&done.State, &done.Version)
