@@ -12,9 +12,9 @@ import (
 
 func TestWriter_Append(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t, "books", "stock")
 	t.Run("MakesEventDeliveriesAndTimelineTogether", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books", "stock")
+		s := shop.emptied(t)
 		e := s.entry("e1", "order/1", "books", "stock")
 		e.Event.References = map[string]string{"order": "1042"}
 		if got, want := s.append(s.writer(), e), []outbox.Verdict{outbox.Appended}; !slices.Equal(got, want) {
@@ -35,8 +35,7 @@ func TestWriter_Append(t *testing.T) {
 	})
 
 	t.Run("TellsDuplicatesFromConflicts", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		w := s.writer()
 		first := s.entry("e1", "order/1", "books")
 		other := first
@@ -69,8 +68,7 @@ func TestWriter_Append(t *testing.T) {
 	})
 
 	t.Run("ClassifiesTwinsInOneBatch", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		twin := s.entry("e1", "order/1", "books")
 		conflict := twin
 		conflict.Event.Type = "order.paid"
@@ -82,8 +80,7 @@ func TestWriter_Append(t *testing.T) {
 	})
 
 	t.Run("RefusesTheBadOneOnlyAndKeepsTheOrder", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		var batch []outbox.Entry
 		var ids []string
 		for i := range 20 {
@@ -110,8 +107,7 @@ func TestWriter_Append(t *testing.T) {
 	})
 
 	t.Run("KeepsUnroutedEvents", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		s.append(s.writer(), s.entry("e1", "order/1"))
 		if n := one[int](s, `SELECT count(*) FROM events WHERE unrouted`); n != 1 {
 			t.Errorf("%d unrouted events, want 1", n)
@@ -119,8 +115,7 @@ func TestWriter_Append(t *testing.T) {
 	})
 
 	t.Run("GoesOnAfterItsSessionIsEnded", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		w := s.writer()
 		s.append(w, s.entry("e1", "order/1", "books"))
 		one[bool](s, `SELECT bool_and(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'raffsync ingest' AND datname = current_database()`)

@@ -31,10 +31,10 @@ func (s *shop) apply(c outbox.Configuration) outbox.Applied {
 
 func TestStore_Apply(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t, "books", "stock")
 
 	t.Run("MakesAVersionWhereSomethingDiffers", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		first := s.apply(configuration("teh", "books"))
 		if first.Version != 1 {
 			t.Errorf("the first version is %d", first.Version)
@@ -62,8 +62,7 @@ func TestStore_Apply(t *testing.T) {
 	})
 
 	t.Run("KeepsTenantsApart", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		teh := s.apply(configuration("teh", "books"))
 		if teh.Names.Destinations["books"] == s.destinations["books"] {
 			t.Error("two tenants' destinations have one number")
@@ -78,8 +77,7 @@ func TestStore_Apply(t *testing.T) {
 	})
 
 	t.Run("RefusesToRemoveADestinationWithOpenDeliveries", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books", "stock")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		open := d.deliveryOf("e1", "order/1", "books")
 		var refusal *outbox.Refusal
@@ -103,8 +101,7 @@ func TestStore_Apply(t *testing.T) {
 	})
 
 	t.Run("MakesOneVersionOfSeveralAtOnce", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		versions := make([]int, 6)
 		var all sync.WaitGroup
 		for i := range versions {

@@ -14,10 +14,10 @@ import (
 
 func TestReplica_Finish(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t, "books")
 
 	t.Run("DeliveredEndsTheDelivery", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a := d.deliveryOf("a", "order/1", "books")
 		batch := d.intend(a)
@@ -40,8 +40,7 @@ func TestReplica_Finish(t *testing.T) {
 	})
 
 	t.Run("WaitingComesThroughDue", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a := d.deliveryOf("a", "order/1", "books")
 		batch := d.intend(a)
@@ -65,8 +64,7 @@ func TestReplica_Finish(t *testing.T) {
 	})
 
 	t.Run("ComparesAndSets", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a, b := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books")
 		s.changed(a)
@@ -89,8 +87,7 @@ func TestReplica_Finish(t *testing.T) {
 	})
 
 	t.Run("ARepeatIsHarmless", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a, b, c := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books"), d.deliveryOf("c", "order/3", "books")
 		d.intend(a, b, c)
@@ -111,8 +108,7 @@ func TestReplica_Finish(t *testing.T) {
 	})
 
 	t.Run("RefusesAnUnknownState", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a := d.deliveryOf("a", "order/1", "books")
 		if _, err := d.Finish(t.Context(), d.leasesOf(a), []outbox.Transition{{Delivery: a, To: "SENDING"}}); err == nil {
@@ -123,10 +119,10 @@ func TestReplica_Finish(t *testing.T) {
 
 func TestReplica_FinishIntoExceptions(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t, "books", "stock")
 
 	t.Run("OneACause", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books", "stock")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		causes := []outbox.Cause{
 			{Class: "VALIDATION", Rule: "status 422", Code: "unknown_sku", Field: "sku"},
@@ -194,8 +190,7 @@ func TestReplica_FinishIntoExceptions(t *testing.T) {
 
 	// What a platform writes into its answer stops nothing.
 	t.Run("TakesPoisonedTexts", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		long := hex.EncodeToString(noise(4096))
 		texts := []string{"a\x00b", "\xff\xfe", long, strings.Repeat("ü", 2000), "'; DROP TABLE events; --", `{"a": "\u0000"}`}

@@ -8,10 +8,10 @@ import (
 
 func TestReplica_Intend(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t, "books")
 
 	t.Run("StoresOneRowABatch", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a, b := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books")
 		batch := d.intend(a, b)
@@ -24,8 +24,7 @@ func TestReplica_Intend(t *testing.T) {
 	})
 
 	t.Run("LeavesOutWhatHasChanged", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a, b, c := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books"), d.deliveryOf("c", "order/3", "books")
 		s.changed(a)
@@ -37,8 +36,7 @@ func TestReplica_Intend(t *testing.T) {
 	})
 
 	t.Run("StoresNothingWhereAllHaveChanged", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a := d.deliveryOf("a", "order/1", "books")
 		s.skip(a, "request 1")
@@ -52,8 +50,7 @@ func TestReplica_Intend(t *testing.T) {
 
 	// The answer was lost, and an operator could not change anything meanwhile.
 	t.Run("ToldAgainAnswersAsTheFirstTime", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		d := s.dispatcher()
 		a, b := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books")
 		s.skip(b, "request 1")

@@ -30,10 +30,10 @@ func balance(replicas ...*dispatcher) []int {
 
 func TestReplica_Spread(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t)
 
 	t.Run("SharesFairlyAsReplicasComeAndGo", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		a, b := s.join(), s.join()
 		if diff := cmp.Diff([]int{32, 32}, balance(a, b)); diff != "" {
 			t.Errorf("two replicas (-want +got):\n%s", diff)
@@ -62,8 +62,7 @@ func TestReplica_Spread(t *testing.T) {
 	})
 
 	t.Run("TakesOverFromTheDead", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		dead := s.dispatcher()
 		heir := s.join()
 		if heir.spread(); len(heir.lanes) != 0 {
@@ -95,8 +94,7 @@ func TestReplica_Spread(t *testing.T) {
 
 	// A client that stalls in the middle of a transaction outlives every time-out.
 	t.Run("EndsTheSessionsOfTheDead", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		dead := s.dispatcher()
 		stalled := s.sessionOf(dead)
 		tx := s.fencedBy(stalled, dead)
@@ -114,8 +112,7 @@ func TestReplica_Spread(t *testing.T) {
 	// What a process that does not know yet stores on a session that it opened after the
 	// others were ended counts, as long as its lane is not taken.
 	t.Run("LeavesALaneWhereSomethingIsBeingStored", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		dead := s.dispatcher()
 		tx, err := s.plainSession().Begin(t.Context()) // not by its name, so it is not ended
 		if err != nil {
@@ -140,8 +137,7 @@ func TestReplica_Spread(t *testing.T) {
 	})
 
 	t.Run("LetsARenewalThatIsBeingCommittedWin", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		slow := s.dispatcher()
 		s.expire(slow)
 		tx, err := s.db.Begin(t.Context())
@@ -171,8 +167,7 @@ func TestReplica_Spread(t *testing.T) {
 
 	// Its last look at the lanes ended after it was forgotten.
 	t.Run("TakesOverFromAGhost", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		s.dispatcher()
 		s.exec(`DELETE FROM replicas`)
 		heir := s.join()
@@ -182,8 +177,7 @@ func TestReplica_Spread(t *testing.T) {
 	})
 
 	t.Run("TakesNothingWhenLateItself", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		late := s.join()
 		s.expire(late)
 		if _, _, err := late.Spread(t.Context(), 0); !errors.Is(err, outbox.ErrLeaseLost) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,15 +46,31 @@ func newShopAt(t testing.TB, dsn string, config outbox.Config, destinations ...s
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	c := outbox.Configuration{Tenant: "kopi", Sources: []outbox.SourceConfig{{Name: "till"}}}
-	for _, name := range destinations {
-		c.Destinations = append(c.Destinations, outbox.DestinationConfig{Name: name, Kind: "webhook"})
-	}
-	applied, err := store.Apply(t.Context(), clerk, c, "for a test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &shop{Store: store, t: t, dsn: dsn, db: db, source: applied.Names.Sources["till"], destinations: applied.Names.Destinations}
+	s := &shop{Store: store, t: t, dsn: dsn, db: db}
+	s.configure(destinations...)
+	return s
+}
+
+func (s *shop) configure(destinations ...string) {
+	s.t.Helper()
+	names := s.apply(configuration("kopi", destinations...)).Names
+	s.source, s.destinations = names.Sources["till"], names.Destinations
+}
+
+// emptied is the shop for another test, which has nothing of those before. A tenth of
+// the time that another database takes.
+func (s *shop) emptied(t testing.TB) *shop {
+	t.Helper()
+	again := &shop{Store: s.Store, t: t, dsn: s.dsn, db: s.db}
+	again.exec(`
+DO $$ BEGIN
+  SET LOCAL session_replication_role = replica; -- the timeline's guard would refuse
+  EXECUTE (SELECT 'TRUNCATE ' || string_agg(oid::regclass::text, ', ') || ' RESTART IDENTITY' FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname NOT IN ('installation', 'lanes', 'schema_migrations'));
+  UPDATE lanes SET replica = NULL;
+END $$`)
+	again.configure(slices.Sorted(maps.Keys(s.destinations))...)
+	return again
 }
 
 // entry is an event with an id and a key, for the destinations named.

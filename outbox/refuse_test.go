@@ -16,10 +16,10 @@ import (
 // What one event's value does to Postgres costs its neighbours nothing.
 func TestWriter_AppendRefuses(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t, "books")
 
 	t.Run("AValueThatIsTooLargeForAnIndex", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		large := s.entry("large", "order/1", "books")
 		large.Event.References = map[string]string{"order": hex.EncodeToString(noise(8000))}
 		got := s.append(s.writer(), s.entry("a", "order/1", "books"), large, s.entry("b", "order/1", "books"))
@@ -29,8 +29,7 @@ func TestWriter_AppendRefuses(t *testing.T) {
 	})
 
 	t.Run("TheTwinOfOneThatItRefused", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		bad := s.entry("twin", "order/1", "books")
 		bad.Event.Outlet = "mall\x00"
 		badID := s.entry("id\x00", "order/1", "books")
@@ -46,8 +45,7 @@ func TestWriter_AppendRefuses(t *testing.T) {
 	})
 
 	t.Run("AConflictThatItCannotKeep", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		w := s.writer()
 		var batch []outbox.Entry
 		for i := range 9 {
@@ -76,8 +74,7 @@ func TestWriter_AppendRefuses(t *testing.T) {
 	// What is wrong with the database is not the event's fault: were it refused, its
 	// client would take it for invalid and throw it away.
 	t.Run("NothingForAMissingPartition", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t, "books")
+		s := shop.emptied(t)
 		w := s.writer()
 		partitions := column[string](s, `SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass`)
 		for _, p := range partitions {

@@ -10,10 +10,10 @@ import (
 
 func TestReplica_Renew(t *testing.T) {
 	t.Parallel()
+	shop := newShop(t)
 
 	t.Run("ProlongsTheLease", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		r := s.join()
 		before, deadline := one[time.Time](s, `SELECT lease_until FROM replicas`), r.Deadline()
 		if err := r.Renew(t.Context()); err != nil {
@@ -31,8 +31,7 @@ func TestReplica_Renew(t *testing.T) {
 	})
 
 	t.Run("ALateOneNeverRenews", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		r := s.join()
 		s.expire(r)
 		for range 2 {
@@ -43,8 +42,7 @@ func TestReplica_Renew(t *testing.T) {
 	})
 
 	t.Run("OnePronouncedDeadNeverRenews", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		r := s.dispatcher()
 		s.expire(r)
 		heir := s.join()
@@ -59,8 +57,7 @@ func TestReplica_Renew(t *testing.T) {
 	})
 
 	t.Run("ExpireEndsItAtOnce", func(t *testing.T) {
-		t.Parallel()
-		s := newShop(t)
+		s := shop.emptied(t)
 		r := s.dispatcher()
 		if err := r.Expire(t.Context()); err != nil {
 			t.Fatal(err)
