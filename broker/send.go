@@ -56,6 +56,8 @@ func (s *session) send(ctx context.Context) error {
 // the window before it is sent, never after: a client that has it may send the next
 // at once. What a client that does not read can make the broker hold is therefore
 // one acknowledgement and one window.
+//
+// An acknowledgement is cumulative, so it never passes a batch that is not in one.
 func (s *session) next() (response *raffsyncv1.PublishResponse, end bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,9 +68,12 @@ func (s *session) next() (response *raffsyncv1.PublishResponse, end bool, err er
 	}
 	ack := &raffsyncv1.Ack{}
 	n, size := 0, 0
-	for ; n < len(s.pending) && s.pending[n].settled && !s.pending[n].failed.Load() && size < maxAnswerBytes; n++ {
+	for ; n < len(s.pending) && size < maxAnswerBytes; n++ {
 		b := s.pending[n]
-		ack.ThroughSequence = b.sequence
+		if !b.settled || b.failed.Load() || b.sequence != s.through+1 {
+			break
+		}
+		s.through = b.sequence
 		for _, r := range b.results {
 			if r != nil {
 				ack.Results = append(ack.Results, r)
@@ -80,6 +85,7 @@ func (s *session) next() (response *raffsyncv1.PublishResponse, end bool, err er
 	if n > 0 {
 		clear(s.pending[:n])
 		s.pending = append(s.pending[:0], s.pending[n:]...)
+		ack.ThroughSequence = s.through
 		return &raffsyncv1.PublishResponse{Frame: &raffsyncv1.PublishResponse_Ack{Ack: ack}}, false, nil
 	}
 	return nil, s.ending && len(s.pending) == 0, s.final

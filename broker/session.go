@@ -34,6 +34,7 @@ type session struct {
 	mu       sync.Mutex
 	client   string
 	last     uint64                        // sequence received
+	through  uint64                        // sequence acknowledged
 	pending  []*batch                      // received, and not in an acknowledgement yet; in order
 	control  []*raffsyncv1.PublishResponse // Welcome and Draining that are to be sent
 	welcomed bool
@@ -214,12 +215,16 @@ func (s *session) batch(raw rawBatch) error {
 // after flushTimeout, the client is told err; nil is a good end. The first call counts.
 func (s *session) finish(err error) {
 	s.mu.Lock()
+	s.finishLocked(err)
+	s.mu.Unlock()
+	s.notify()
+}
+
+func (s *session) finishLocked(err error) {
 	if !s.ending {
 		s.ending, s.final = true, err
 		close(s.finishing)
 	}
-	s.mu.Unlock()
-	s.notify()
 }
 
 // drain asks the client to go elsewhere; one that has not even said Hello is told to.
@@ -274,8 +279,11 @@ func (s *session) commitFailed() {
 	if acknowledgeable >= 0 {
 		s.dropFrom(acknowledgeable)
 	}
+	// In the same moment: what was received in between would stand where the dropped
+	// ones stood.
+	s.finishLocked(errNotDurable)
 	s.mu.Unlock()
-	s.finish(errNotDurable)
+	s.notify()
 }
 
 func (s *session) gone() bool { return s.broken.Load() }
