@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -45,7 +46,7 @@ func (s *shop) dispatcher() *dispatcher {
 // hands.
 func (d *dispatcher) spread() bool {
 	d.shop.t.Helper()
-	taken, excess, err := d.Spread(d.shop.t.Context(), len(d.lanes))
+	taken, excess, err := d.Spread(d.shop.t.Context(), slices.AppendSeq([]int16{}, maps.Keys(d.lanes)))
 	if err != nil {
 		d.shop.t.Fatal(err)
 	}

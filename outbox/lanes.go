@@ -32,11 +32,12 @@ SELECT coalesce(bool_or(alive) FILTER (WHERE id = $1), false) AS self,
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = ANY($1) AND datname = current_database()`
 
 	// takeLanesSQL: a holder that is not even registered took its lanes in the moment in
-	// which it was forgotten.
+	// which it was forgotten. The asker itself may have taken lanes and never have heard
+	// that it did: nobody else would take those while it lives.
 	takeLanesSQL = `
 WITH free AS MATERIALIZED (
   SELECT lane FROM lanes
-   WHERE replica IS NULL OR replica = ANY($2) OR NOT EXISTS (SELECT FROM replicas WHERE id = lanes.replica)
+   WHERE replica IS NULL OR replica = ANY($2) OR replica = $1 AND lane <> ALL($4) OR NOT EXISTS (SELECT FROM replicas WHERE id = lanes.replica)
    ORDER BY lane LIMIT $3 FOR UPDATE SKIP LOCKED
 )
 UPDATE lanes l SET replica = $1, epoch = epoch + 1 FROM free WHERE l.lane = free.lane RETURNING l.lane, l.epoch`
@@ -58,12 +59,13 @@ UPDATE lanes l SET replica = NULL, epoch = epoch + 1 FROM mine WHERE l.lane = mi
 // Spread takes lanes that nobody holds, or whose holder is dead, up to a fair share
 // of all. It returns what it took, and how many of those held it should release for
 // others to take. Where the lanes do not divide evenly, the oldest replicas have one
-// more. [ErrLeaseLost]: the replica itself is late.
+// more. [ErrLeaseLost]: the replica itself is late. After any other error it may hold
+// lanes that it does not know of; the next call finds them.
 //
 // A dead holder's sessions are ended first: a client that stalls in the middle of a
 // statement outlives every time-out otherwise. A lane on which something of it is
 // still being stored is left for the next call.
-func (r *Replica) Spread(ctx context.Context, held int) (taken []Lease, excess int, err error) {
+func (r *Replica) Spread(ctx context.Context, held []int16) (taken []Lease, excess int, err error) {
 	var self, late bool
 	var live, rank int
 	if err := r.pool.QueryRow(ctx, rosterSQL, r.id).Scan(&self, &live, &rank, &late); err != nil {
@@ -76,10 +78,10 @@ func (r *Replica) Spread(ctx context.Context, held int) (taken []Lease, excess i
 	if rank < r.store.lanes%live {
 		share++
 	}
-	if held > share {
-		return nil, held - share, nil
+	if len(held) > share {
+		return nil, len(held) - share, nil
 	}
-	if held == share && !late {
+	if len(held) == share && !late {
 		return nil, 0, nil
 	}
 	dead, err := r.bury(ctx)
@@ -87,7 +89,7 @@ func (r *Replica) Spread(ctx context.Context, held int) (taken []Lease, excess i
 		return nil, 0, err
 	}
 	err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, takeLanesSQL, r.id, dead, share-held)
+		rows, err := tx.Query(ctx, takeLanesSQL, r.id, dead, share-len(held), held)
 		if err != nil {
 			return err
 		}

@@ -176,11 +176,30 @@ func TestReplica_Spread(t *testing.T) {
 		}
 	})
 
+	// The COMMIT went through, and the answer was lost: nobody else takes those lanes.
+	t.Run("FindsWhatItTookUnknowingly", func(t *testing.T) {
+		s := shop.emptied(t)
+		d := s.join()
+		lost, _, err := d.Spread(t.Context(), []int16{})
+		if err != nil || len(lost) != s.Lanes() {
+			t.Fatalf("took %d, %v", len(lost), err)
+		}
+		d.spread()
+		if len(d.lanes) != s.Lanes() {
+			t.Fatalf("knows %d lanes, want all %d", len(d.lanes), s.Lanes())
+		}
+		for _, l := range lost {
+			if d.lanes[l.Lane].Epoch <= l.Epoch {
+				t.Errorf("lane %d has epoch %d again", l.Lane, l.Epoch)
+			}
+		}
+	})
+
 	t.Run("TakesNothingWhenLateItself", func(t *testing.T) {
 		s := shop.emptied(t)
 		late := s.join()
 		s.expire(late)
-		if _, _, err := late.Spread(t.Context(), 0); !errors.Is(err, outbox.ErrLeaseLost) {
+		if _, _, err := late.Spread(t.Context(), []int16{}); !errors.Is(err, outbox.ErrLeaseLost) {
 			t.Errorf("error %v, want a lost lease", err)
 		}
 		if n := one[int](s, `SELECT count(*) FROM lanes WHERE replica IS NOT NULL`); n != 0 {

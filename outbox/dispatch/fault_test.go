@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,6 +55,43 @@ func TestDispatcher_PoisonStopsNothingElse(t *testing.T) {
 	}
 	if n := value[int](b, `SELECT requests FROM deliveries d JOIN events e ON e.seq = d.event WHERE e.id = 'e0400'`); n != 0 {
 		t.Errorf("the panic in Prepare consumed %d requests, want none", n)
+	}
+}
+
+// A partition that is made too late delays outcomes, and makes exceptions of none.
+func TestDispatcher_WaitsForAMissingPartition(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, map[string]*platform{"books": newPlatform(nil)})
+	b.append(b.entry("sales", "a", "order/1", "books"), b.entry("sales", "b", "order/2", "books"))
+	partition := value[string](b, `SELECT tableoid::regclass::text FROM timeline LIMIT 1`)
+	bounds := value[string](b, `SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = $1::text::regclass`, partition)
+	alter := func(how string) {
+		t.Helper()
+		if _, err := b.db.Exec(t.Context(), `ALTER TABLE timeline `+how+` PARTITION `+partition); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alter("DETACH")
+	refused := make(chan struct{})
+	seen := sync.OnceFunc(func() { close(refused) })
+	b.startLogging(func(line string) {
+		if strings.Contains(line, "storing outcomes is tried again") {
+			seen()
+		}
+	})
+	select {
+	case <-refused:
+	case <-time.After(time.Minute):
+		t.Fatal("nothing was tried again")
+	}
+	partition += " " + bounds
+	alter("ATTACH")
+	b.untilDrained()
+	if n := value[int](b, `SELECT count(*) FROM timeline WHERE state = 'DELIVERED'`); n != 2 {
+		t.Errorf("%d are delivered, want both", n)
+	}
+	if n := value[int](b, `SELECT count(*) FROM exceptions`); n != 0 {
+		t.Errorf("%d exceptions were made", n)
 	}
 }
 

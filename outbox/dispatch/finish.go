@@ -115,14 +115,15 @@ func (n *incarnation) store(ctx context.Context, transitions []outbox.Transition
 }
 
 // isDataError tells whether an error is about a value, so that trying again is no use:
-// SQLSTATE class 22, 54000 (too large for an index), or class 23 by a constraint. What
-// comes without one is a partition that is missing, which will be there in a moment.
+// SQLSTATE class 22 or 23, or 54000 (too large for an index). A check that fails without
+// a constraint's name is a partition that is missing, which will be there in a moment.
 func isDataError(err error) bool {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) || len(pg.Code) != 5 {
 		return false
 	}
-	return pg.Code[:2] == "22" || pg.Code == "54000" || pg.Code[:2] == "23" && pg.ConstraintName != ""
+	noPartition := pg.Code == "23514" && pg.ConstraintName == ""
+	return pg.Code[:2] == "22" || pg.Code[:2] == "23" && !noPartition || pg.Code == "54000"
 }
 
 // logAttempt writes one wide line an attempt, without payload or secret.

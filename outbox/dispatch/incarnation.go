@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,7 +28,7 @@ type incarnation struct {
 	outcomes *inbox[*flight]
 	breakers *inbox[outbox.BreakerRow]
 
-	held    atomic.Int64   // lanes
+	held    laneSet        // as the database was heard to say
 	sending sync.WaitGroup // senders, and every call of a connector's Send
 }
 

@@ -58,7 +58,7 @@ func (n *incarnation) keepLanes(ctx context.Context, drain <-chan struct{}) erro
 }
 
 func (n *incarnation) spread(ctx context.Context) error {
-	taken, excess, err := n.replica.Spread(ctx, int(n.held.Load()))
+	taken, excess, err := n.replica.Spread(ctx, n.held.lanes())
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (n *incarnation) spread(ctx context.Context) error {
 	if len(taken) == 0 {
 		return nil
 	}
-	n.held.Add(int64(len(taken)))
+	n.held.add(taken)
 	// What a dead owner left open is settled before anything of these lanes is read.
 	err = n.persist(ctx, "settling what the last owner left", func(ctx context.Context) error { return n.recover(ctx, taken) })
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"reflect"
@@ -179,7 +180,14 @@ func (b *bench) destination(name string) *dispatch.Destination {
 // start runs a dispatcher until the test ends, or stop is called.
 func (b *bench) start() (d *dispatch.Dispatcher, stop func()) {
 	b.t.Helper()
-	d, err := dispatch.New(dispatch.Config{Store: b.store, Lease: testLease, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
+	return b.startLogging(func(string) {})
+}
+
+// startLogging tells each line of the log to heard, too.
+func (b *bench) startLogging(heard func(line string)) (d *dispatch.Dispatcher, stop func()) {
+	b.t.Helper()
+	log := slog.New(slog.NewTextHandler(listener{b.t.Output(), heard}, nil))
+	d, err := dispatch.New(dispatch.Config{Store: b.store, Lease: testLease, Log: log})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -195,6 +203,16 @@ func (b *bench) start() (d *dispatch.Dispatcher, stop func()) {
 	})
 	b.t.Cleanup(stop)
 	return d, stop
+}
+
+type listener struct {
+	io.Writer
+	heard func(string)
+}
+
+func (l listener) Write(line []byte) (int, error) {
+	l.heard(string(line))
+	return l.Writer.Write(line)
 }
 
 // entry is an event with an id and a key for the destinations named, by the route.

@@ -197,6 +197,6 @@ func (s *scheduler) finishReleases(ctx context.Context) error {
 			}
 		}
 	}
-	s.held.Add(-int64(len(done)))
+	s.held.remove(done)
 	return nil
 }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -58,6 +59,54 @@ func TestScheduler_SendsEachDeliveryInOrderAndForgetsNone(t *testing.T) {
 		})
 		m.finishEverything()
 	})
+}
+
+// endless is a table in which one key's deliveries, the first of them held, never end.
+type endless struct{ at int64 }
+
+func (*endless) Writers(context.Context) ([]outbox.WriterState, error) {
+	return []outbox.WriterState{{Writer: 1}}, nil
+}
+
+func (e *endless) Read(_ context.Context, _ []outbox.WriterState, ranges []outbox.Range) ([][]outbox.Delivery, bool, error) {
+	found := make([][]outbox.Delivery, len(ranges))
+	for i, r := range ranges {
+		for range r.Limit {
+			e.at++
+			d := outbox.Delivery{Lane: r.Lane, Destination: r.Destination, Seq: outbox.Seq(1<<40 + e.at), AcceptedAt: time.UnixMicro(e.at), KeyHash: 1}
+			if e.at == 1 {
+				d.State = outbox.NeedsAction
+			}
+			found[i] = append(found[i], d)
+		}
+	}
+	return found, true, nil
+}
+
+func (*endless) ReadLines(_ context.Context, lines []outbox.Line, _ int) ([][]outbox.Delivery, error) {
+	return make([][]outbox.Delivery, len(lines)), nil
+}
+
+func (*endless) TakeDue(context.Context, map[int16]outbox.Lease, []outbox.LaneDestination, int) ([]outbox.Due, error) {
+	return nil, nil
+}
+
+// Nothing that was read can go, so no news will come of it: without a wake the reading
+// would go on at the next tick, four pages at a time.
+func TestScheduler_ReadsOnWhereNothingCanGo(t *testing.T) {
+	m := newModel(nil)
+	m.s.table = &endless{}
+	if err := m.s.lookForWriters(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.s.read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-m.s.news.signal:
+	default:
+		t.Error("nothing makes it read on")
+	}
 }
 
 // finishEverything lets all that is on its way end well. What is left then was
