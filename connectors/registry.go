@@ -17,6 +17,9 @@ type Options struct {
 	// Secret resolves a reference such as "env:NAME" or "file:PATH". Its error names
 	// the reference and never the secret.
 	Secret func(reference string) (string, error)
+	// Concurrency is the most requests that will be in flight at once; zero where that
+	// is not known. A connector opens as many connections as that needs.
+	Concurrency int
 	// AllowLoopback lets requests go to this machine. For development.
 	AllowLoopback bool
 }

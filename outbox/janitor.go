@@ -26,6 +26,8 @@ DELETE FROM writers w
       CROSS JOIN LATERAL (SELECT FROM deliveries d WHERE d.lane = l.lane AND d.destination = t.id
                              AND d.seq >= w.writer << 40 AND d.seq < (w.writer + 1) << 40 LIMIT 1) AS open)`
 
+	forgetRequestsSQL = `DELETE FROM operator_requests WHERE at < now() - interval '30 days'`
+
 	pruneDeadSQL = `
 DELETE FROM intents i
  WHERE NOT EXISTS (SELECT FROM replicas r WHERE r.id = i.replica)
@@ -44,6 +46,7 @@ var housekeeping = []struct {
 	{"close writers whose session is gone", true, closeWritersSQL},
 	{"forget writers with nothing open", false, forgetWritersSQL},
 	{"prune intents of the dead", false, pruneDeadSQL},
+	{"forget what operators asked for long ago", false, forgetRequestsSQL},
 }
 
 // Tidy does the housekeeping once. One failing statement does not keep the others

@@ -166,3 +166,16 @@ SELECT inhrelid::regclass::text, pg_get_expr(relpartbound, oid) FROM pg_inherits
 		}
 	})
 }
+
+func TestStore_TidyForgetsOldRequests(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "books")
+	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer, at)
+	        VALUES ('kopi', 'old', '', '{}', now() - interval '31 days'), ('kopi', 'recent', '', '{}', now() - interval '29 days')`)
+	if err := s.Tidy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := column[string](s, `SELECT request_id FROM operator_requests`); len(left) != 1 || left[0] != "recent" {
+		t.Errorf("left: %v", left)
+	}
+}

@@ -21,9 +21,9 @@ type Actor struct {
 
 // OperatorRequest asks for a transition of one delivery.
 type OperatorRequest struct {
-	// RequestID is chosen by the caller, 1 to 100 bytes: a repeat of what was carried
-	// out gets the first answer and changes nothing. What was refused changed nothing
-	// either, and is not remembered.
+	// RequestID is chosen by the caller, 1 to 100 bytes: a repeat within 30 days of what
+	// was carried out gets the first answer and changes nothing. What was refused changed
+	// nothing either, and is not remembered.
 	RequestID string
 	Delivery  DeliveryID
 	// ExpectedVersion is the delivery's version as the caller saw it.

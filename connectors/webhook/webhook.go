@@ -21,10 +21,12 @@ func Factory(o connectors.Options) (connectors.Destination, error) {
 		return nil, err
 	}
 	client, err := egress.New(egress.Config{
-		Timeout:       longestRequest,
-		MaxBody:       maxAnswer,
-		AllowLoopback: o.AllowLoopback,
-		AllowHTTP:     o.AllowLoopback,
+		Timeout: longestRequest,
+		MaxBody: maxAnswer,
+		// One that waited for a connection would time out at a healthy receiver.
+		MaxConnsPerHost: max(o.Concurrency, egress.DefaultMaxConnsPerHost),
+		AllowLoopback:   o.AllowLoopback,
+		AllowHTTP:       o.AllowLoopback,
 	})
 	if err != nil {
 		return nil, err
