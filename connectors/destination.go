@@ -84,9 +84,9 @@ func (e *PrepareError) Error() string { return e.Message }
 // Outcome is what one attempt came to.
 type Outcome struct {
 	Kind raffsyncv1.OutcomeKind
-	// Rule names the rule that decided the kind: "status 503", or a name from a
-	// rule set. Code and Field are the platform's own, where it gives them.
-	// Exceptions group by the three.
+	// Rule names the rule that decided the kind: "no connection", or a name from a
+	// rule set ("status 5xx"); "status 418" where no rule knew the answer. Code and
+	// Field are the platform's own, where it gives them. Exceptions group by the three.
 	Rule, Code, Field string
 	// Reason is one line for people and the timeline, without secrets or payload.
 	Reason string

@@ -14,6 +14,9 @@ type Options struct {
 	Name string
 	// Settings is the destination's own part of the configuration, as JSON.
 	Settings json.RawMessage
+	// Rules are the destination's own outcome rules, a JSON list as package rules reads
+	// it; they come before those that ship with its kind. Absent for none.
+	Rules json.RawMessage
 	// Secret resolves a reference such as "env:NAME" or "file:PATH". Its error names
 	// the reference and never the secret.
 	Secret func(reference string) (string, error)

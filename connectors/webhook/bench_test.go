@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"raffsync/connectors"
+	"raffsync/connectors/egress"
 )
 
 // The figures to compare: a signed Send against the same POST by bare net/http, to
@@ -91,5 +93,27 @@ func BenchmarkPrepareAndSign(b *testing.B) {
 		if _, err := d.sign(prepared(b, d).(*request), d.now()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What an answer costs to be understood, on the way of each delivery.
+func BenchmarkRead(b *testing.B) {
+	d := newDestination(b, map[string]any{"url": "https://books.example/hooks"})
+	header := http.Header{"Content-Type": {"application/json"}, "Date": {"Mon, 23 Nov 2026 10:41:11 GMT"}}
+	for _, answer := range []egress.Response{
+		{Status: 200, Header: header},
+		{Status: 200, Header: header, Body: []byte(`{"id": "books-17", "status": "effect"}`)},
+		{Status: 422, Header: header, Body: []byte(`{"error": {"code": "unknown_sku", "field": "lines[0].sku", "message": "no SKU LATTE-OAT"}}`)},
+		{Status: 503, Header: header, Body: []byte("<html>Service Unavailable</html>")},
+		{Status: 200, Header: header, Body: []byte(`{"id": 17, "lines": [` + strings.Repeat(`{"sku": "LATTE-OAT", "quantity": 2},`, 400) + `{}]}`)},
+	} {
+		b.Run(fmt.Sprintf("%d/%dB", answer.Status, len(answer.Body)), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if d.read(&answer).Kind == 0 {
+					b.Fatal("no kind")
+				}
+			}
+		})
 	}
 }

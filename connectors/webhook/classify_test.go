@@ -3,15 +3,16 @@ package webhook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"syscall"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
+	"raffsync/connectors"
 	"raffsync/connectors/egress"
+	"raffsync/connectors/rules"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
@@ -44,49 +45,27 @@ func TestClassifyFailure(t *testing.T) {
 	}
 }
 
-// Every answer that has a status makes an outcome of a kind, and none of them is
-// called without effect where that is not known.
-func TestClassifyAnswer_Any(t *testing.T) {
-	for status := range 1000 {
-		for _, idempotent := range []bool{true, false} {
-			v := classifyAnswer(answer{status: status, idempotent: idempotent})
-			if v.kind == 0 || v.rule == "" || v.reason == "" {
+// Every status makes an outcome of a kind, and none of them is called without effect
+// where that is not known.
+func TestRules_AnyStatus(t *testing.T) {
+	for _, idempotent := range []bool{true, false} {
+		set, err := Rules(connectors.Options{Settings: fmt.Appendf(nil, `{"idempotent": %t}`, idempotent)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for status := range 1000 {
+			v := set.Classify(rules.Answer{Status: status})
+			if v.Kind == 0 || v.Rule == "" || v.Reason == "" {
 				t.Errorf("status %d makes %+v", status, v)
 			}
-			if (v.kind == delivered) != (status >= 200 && status <= 299) {
-				t.Errorf("status %d makes %s", status, v.kind)
+			if (v.Kind == delivered) != (status >= 200 && status <= 299) {
+				t.Errorf("status %d makes %s", status, v.Kind)
 			}
-			if !idempotent && status >= 500 && v.kind != unknown {
-				t.Errorf("status %d of a receiver that does not recognise repeats makes %s", status, v.kind)
+			if !idempotent && status >= 500 && v.Kind != unknown {
+				t.Errorf("status %d of a receiver that does not recognise repeats makes %s", status, v.Kind)
 			}
 		}
 	}
-}
-
-func FuzzReadAnswer(f *testing.F) {
-	for _, seed := range []string{
-		`{"error": {"code": "unknown_sku", "field": "lines[0].sku"}}`, `[{"code": 7}]`, `{"id": 17}`, `{"error": "x y"}`,
-		`{"errors": {"sku": ["is unknown"]}}`, `{"type": "https://example.com/a%2", "title": "t"}`, `{"detail": [{"loc": ["a", 0, [1]]}]}`,
-		`{"code": "\u0000\ud800"}`, `{`, ``, `null`, strings.Repeat(`{"error":`, 200),
-	} {
-		f.Add(422, []byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		s := readAnswer(status, body)
-		if len(s.id) > maxReceipt {
-			t.Errorf("id has %d bytes", len(s.id))
-		}
-		for _, text := range []string{s.code, s.field} {
-			if utf8.RuneCountInString(text) > maxCode {
-				t.Errorf("%q has more than %d characters", text, maxCode)
-			}
-		}
-		for _, text := range []string{s.id, s.code, s.field} {
-			if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
-				t.Errorf("%q is not one line of text", text)
-			}
-		}
-	})
 }
 
 func FuzzEncodeAttribute(f *testing.F) {

@@ -75,6 +75,6 @@ func Example_receiver() {
 
 	// Output:
 	// order.created of order/café 1042: {"total": "54000"}
-	// status 204 204 No Content: accepted
-	// status 204 204 No Content: accepted
+	// status 2xx 204 No Content: accepted
+	// status 2xx 204 No Content: accepted
 }

@@ -12,12 +12,13 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/connectors/egress"
+	"raffsync/connectors/rules"
 )
 
 const (
-	// maxAnswer is how many bytes of an answer are searched for code, field and
-	// receipt. An excerpt of at most 1 KiB is kept.
-	maxAnswer = 16 << 10
+	// maxAnswer is how many bytes of an answer are read, and looked at by rules. An
+	// excerpt of at most 1 KiB is kept.
+	maxAnswer = rules.MaxBody
 	// maxRetryAfter bounds what a receiver may ask for in one answer.
 	maxRetryAfter = time.Hour
 )
@@ -41,8 +42,8 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 		v := classifyFailure(err)
 		return connectors.Outcome{Kind: v.kind, Rule: v.rule, Reason: v.reason}
 	}
-	// Where only the body broke off there is an error too. It changes nothing: the
-	// status was the receiver's word.
+	// Where only the body broke off there is an error too. Where no rule looks into the
+	// body it changes nothing: the status was the receiver's word.
 	return d.read(response)
 }
 
@@ -69,25 +70,38 @@ func (d *destination) sign(r *request, at time.Time) (*http.Request, error) {
 
 // read makes of an answer what is recorded of it.
 func (d *destination) read(response *egress.Response) connectors.Outcome {
-	said := readAnswer(response.Status, response.Body)
-	code, field := d.scrub(said.code), d.scrub(said.field)
-	v := classifyAnswer(answer{status: response.Status, code: code, idempotent: d.traits.Idempotent})
+	v := d.rules.Classify(rules.Answer{
+		Status: response.Status, Header: response.Header, Body: response.Body, Cut: response.Truncated,
+	})
 	o := connectors.Outcome{
-		Kind:   v.kind,
-		Rule:   v.rule,
-		Reason: statusText(response.Status) + ": " + v.reason,
-		Status: response.Status,
+		Kind:       v.Kind,
+		Rule:       v.Rule,
+		Code:       d.scrub(v.Code),
+		Field:      d.scrub(v.Field),
+		Reason:     statusText(response.Status) + ": " + v.Reason,
+		Status:     response.Status,
+		ExternalID: d.scrub(v.Receipt),
 	}
-	if v.kind == delivered {
+	if v.Kind == delivered {
 		// No excerpt: the receipt says it, a million times a day.
-		o.ExternalID, o.URL = d.scrub(said.id), d.scrub(receiptURL(d.url(), response.Header))
+		o.URL = d.scrub(receiptURL(d.url(), response.Header))
 		return o
 	}
-	o.Code, o.Field = code, field
-	o.Reason += naming(code, field)
+	o.Reason += naming(o.Code, o.Field)
 	o.Excerpt = egress.Excerpt(response.Body, 0, d.known()...)
-	o.RetryAfter, _ = egress.ParseRetryAfter(response.Header, d.now(), maxRetryAfter)
+	o.RetryAfter = d.wish(v, response.Header)
 	return o
+}
+
+// wish is how long the receiver asks to be left alone: where its rule says that this
+// stands, or in the header.
+func (d *destination) wish(v rules.Verdict, h http.Header) time.Duration {
+	found := http.Header{"Retry-After": {v.RetryAfter}}
+	if wait, ok := egress.ParseRetryAfter(found, d.now(), maxRetryAfter); ok {
+		return wait
+	}
+	wait, _ := egress.ParseRetryAfter(h, d.now(), maxRetryAfter)
+	return wait
 }
 
 // naming is how a reason ends: " (unknown_sku at lines[0].sku)".

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/connectors/egress"
+	"raffsync/connectors/rules"
 )
 
 // Factory builds a destination of kind "webhook". It checks every setting, resolves
@@ -17,7 +19,8 @@ import (
 // a [connectors.Factory].
 func Factory(o connectors.Options) (connectors.Destination, error) {
 	s, err := readSettings(o)
-	if err != nil {
+	set, wrong := Rules(o)
+	if err := errors.Join(err, wrong); err != nil {
 		return nil, err
 	}
 	client, err := egress.New(egress.Config{
@@ -39,6 +42,7 @@ func Factory(o connectors.Options) (connectors.Destination, error) {
 		headers: s.headers,
 		known:   func() []string { return s.known },
 		traits:  s.traits,
+		rules:   set,
 		client:  client,
 		now:     time.Now,
 	}, nil
@@ -54,6 +58,7 @@ type destination struct {
 	headers map[string]secret
 	known   func() []string
 	traits  connectors.Traits
+	rules   *rules.Set
 	client  *egress.Client
 	now     func() time.Time
 }

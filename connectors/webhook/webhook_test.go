@@ -84,7 +84,7 @@ func TestWebhook_Conformance(t *testing.T) {
 		},
 		Key:     func(r *http.Request, _ []byte) string { return r.Header.Get("Idempotency-Key") },
 		Check:   checkRequest,
-		Answers: answers,
+		Answers: answers(t),
 	})
 }
 

@@ -1,7 +1,6 @@
-package webhook
+package rules
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -12,20 +11,8 @@ import (
 	"unicode"
 )
 
-const (
-	// maxCode bounds code and field, in characters: exceptions group by them.
-	maxCode = 80
-	// maxReceipt bounds a receipt's id and URL, in bytes. Longer ones are left out:
-	// a part of one would be of another thing.
-	maxReceipt = 500
-)
-
-// said is what a receiver's JSON says in the places where such answers usually say
-// it. What is not there is empty.
-type said struct{ id, code, field string }
-
-// readAnswer looks for a receipt's id at the top, and for code and field in the
-// first of: error, errors, detail, the document itself. That covers
+// usual looks for code and field in the first of: error, errors, detail, the document
+// itself. That covers
 //
 //	{"error": {"code": "unknown_sku", "field": "lines[0].sku", "message": "…"}}
 //	{"code": "unknown_sku", "field": "sku"}         and {"error": "unknown_sku"}
@@ -35,27 +22,45 @@ type said struct{ id, code, field string }
 //	{"errors": {"sku": ["is unknown"]}}                                Rails
 //
 // Messages are for people and often quote the data: they stay in the excerpt.
-func readAnswer(status int, body []byte) said {
-	if len(body) == 0 {
-		return said{}
-	}
-	var document any
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	if decoder.Decode(&document) != nil {
-		return said{}
-	}
+func (in *inspected) usual() (code, field string) {
+	document := in.document()
 	top, _ := document.(map[string]any)
-	s := said{id: text(top["id"])}
-	if len(s.id) > maxReceipt {
-		s.id = ""
-	}
 	for _, place := range []any{top["error"], top["errors"], top["detail"], document} {
-		if s.code, s.field = readError(status, place); s.code != "" || s.field != "" {
+		if code, field = readError(in.Status, place); code != "" || field != "" {
 			break
 		}
 	}
-	return s
+	return code, field
+}
+
+// usualUnless takes what a rule says of code and field first.
+func (in *inspected) usualUnless(code, field place) (string, string) {
+	none := place{}
+	if code != none && field != none {
+		return capped(code.find(in)), capped(field.find(in))
+	}
+	c, f := in.usual()
+	if code != none {
+		c = capped(code.find(in))
+	}
+	if field != none {
+		f = capped(field.find(in))
+	}
+	return c, f
+}
+
+// receipt is what a rule says of it, or the id at the top.
+func (in *inspected) receipt(from place) string {
+	var id string
+	if from != (place{}) {
+		id = from.find(in)
+	} else if top, ok := in.document().(map[string]any); ok {
+		id = text(top["id"])
+	}
+	if len(id) > maxReceipt {
+		return ""
+	}
+	return id
 }
 
 func readError(status int, place any) (code, field string) {
@@ -131,7 +136,7 @@ func fieldOfLists(place map[string]any) string {
 func text(value any) string {
 	switch value := value.(type) {
 	case string:
-		return strings.TrimSpace(strings.Map(printable, value))
+		return line(value)
 	case json.Number:
 		return value.String()
 	case []any:
@@ -143,6 +148,9 @@ func text(value any) string {
 	}
 	return ""
 }
+
+// line is a text without what a terminal would act upon.
+func line(text string) string { return strings.TrimSpace(strings.Map(printable, text)) }
 
 func printable(r rune) rune {
 	if unicode.IsPrint(r) {
@@ -156,19 +164,4 @@ func capped(text string) string {
 		return string(characters[:maxCode-1]) + "…"
 	}
 	return text
-}
-
-// receiptURL is where the receiver says the thing that it made can be seen: the
-// Location of its answer, if that can be followed from a browser.
-func receiptURL(base *url.URL, h http.Header) string {
-	location, err := base.Parse(h.Get("Location"))
-	switch {
-	case err != nil || h.Get("Location") == "" || location.Host == "" || location.User != nil,
-		location.Scheme != "https" && location.Scheme != "http":
-		return ""
-	}
-	if address := location.String(); len(address) <= maxReceipt {
-		return address
-	}
-	return ""
 }

@@ -1,0 +1,25 @@
+package webhook
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// maxReceipt bounds a receipt's URL, in bytes. A longer one is left out: a part of it
+// would be of another thing.
+const maxReceipt = 500
+
+// receiptURL is where the receiver says the thing that it made can be seen: the
+// Location of its answer, if that can be followed from a browser.
+func receiptURL(base *url.URL, h http.Header) string {
+	location, err := base.Parse(h.Get("Location"))
+	switch {
+	case err != nil || h.Get("Location") == "" || location.Host == "" || location.User != nil,
+		location.Scheme != "https" && location.Scheme != "http":
+		return ""
+	}
+	if address := location.String(); len(address) <= maxReceipt {
+		return address
+	}
+	return ""
+}
