@@ -26,6 +26,8 @@ type DestinationConfig struct {
 	// Kind names its connector: "webhook". Settings are that connector's.
 	Kind     string          `json:"kind"`
 	Settings json.RawMessage `json:"settings"`
+	// Rules are its own outcome rules, a list as package connectors/rules reads it.
+	Rules json.RawMessage `json:"rules,omitempty"`
 	// Concurrency is the most requests in flight at once, of each replica.
 	Concurrency int           `json:"concurrency"`
 	Timeout     time.Duration `json:"timeout"` // of one request, in nanoseconds

@@ -13,6 +13,7 @@ import (
 
 	"raffsync/broker"
 	"raffsync/connectors"
+	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
 	"raffsync/graph"
 	"raffsync/outbox"
@@ -22,6 +23,11 @@ import (
 
 // registry knows the kinds of destination that this program has.
 func registry() connectors.Registry { return connectors.Registry{"webhook": webhook.Factory} }
+
+// ruleSets compile the outcome rules of those kinds.
+func ruleSets() map[string]func(connectors.Options) (*rules.Set, error) {
+	return map[string]func(connectors.Options) (*rules.Set, error){"webhook": webhook.Rules}
+}
 
 // appConfig is what an app is made of.
 type appConfig struct {

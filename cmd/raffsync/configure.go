@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
+	"slices"
 
 	"raffsync/cmd/raffsync/config"
+	"raffsync/connectors"
 	"raffsync/outbox"
 )
 
@@ -20,7 +24,9 @@ type checkCommand struct {
 
 func (checkCommand) Help() string {
 	return `Says all that is wrong with a configuration file, with line and column, and what
-was expected. Nothing is sent and no database is needed.
+was expected. Nothing is sent and no database is needed. Recorded answers, those of the
+file and those that ship with each kind of destination, are classified: one that comes
+to something else than it says is an error, a rule that none reaches a warning.
 
 Examples:
   raffsync check shop.yaml
@@ -36,14 +42,40 @@ func (c *checkCommand) Run() error {
 	if c.File == "" {
 		return errors.New("name the file to check, or ask for --reference")
 	}
-	file, err := config.Load(c.File, config.Options{Registry: registry(), AllowLoopback: c.Development, Secrets: c.Secrets})
+	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: c.Secrets})
 	if err != nil {
 		return err
 	}
 	printWarnings(os.Stdout, file.Warnings)
+	if err := checkShipped(os.Stdout); err != nil {
+		return err
+	}
 	fmt.Printf("%s: right: %d sources, %d destinations, %d routes\n", c.File,
 		len(file.Configuration.Sources), len(file.Configuration.Destinations), len(file.Configuration.Routes))
 	return nil
+}
+
+// checkShipped holds the rules that ship with each kind of destination to the answers
+// recorded with them.
+func checkShipped(out io.Writer) error {
+	var wrong []error
+	compilers := ruleSets()
+	for _, kind := range slices.Sorted(maps.Keys(compilers)) {
+		set, err := compilers[kind](connectors.Options{})
+		if err != nil {
+			return err
+		}
+		shipped := set.Shipped()
+		differ, unreached := shipped.Check()
+		for _, w := range differ {
+			wrong = append(wrong, fmt.Errorf("rules of kind %s: recorded answer %q %s", kind, w.Name, w.Message))
+		}
+		for _, name := range unreached {
+			fmt.Fprintf(out, "warning: rules of kind %s: no recorded answer reaches %q\n", kind, name)
+		}
+		fmt.Fprintf(out, "rules of kind %s: %d recorded answers looked at\n", kind, len(shipped.Answers(true))+len(shipped.Answers(false)))
+	}
+	return errors.Join(wrong...)
 }
 
 type applyCommand struct {
@@ -63,7 +95,7 @@ Examples:
 }
 
 func (c *applyCommand) Run(ctx context.Context, line *commandLine) error {
-	file, err := config.Load(c.File, config.Options{Registry: registry(), AllowLoopback: c.Development, Secrets: true})
+	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: true})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,8 @@ func (p *plans) load(ctx context.Context) error {
 func (p *plans) add(plan *dispatch.Plan, a outbox.Applied) error {
 	for _, d := range a.Destinations {
 		connector, err := p.registry.New(d.Kind, connectors.Options{
-			Name: d.Name, Settings: d.Settings, Concurrency: d.Concurrency, Secret: config.ResolveSecret, AllowLoopback: p.loopback,
+			Name: d.Name, Settings: d.Settings, Rules: d.Rules, Concurrency: d.Concurrency,
+			Secret: config.ResolveSecret, AllowLoopback: p.loopback,
 		})
 		if err != nil {
 			return err

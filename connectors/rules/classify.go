@@ -57,8 +57,12 @@ type Verdict struct {
 type Set struct {
 	rules []rule
 	// own is how many of them, at the beginning, are the destination's.
-	own int
+	own     int
+	shipped *Shipped
 }
+
+// Shipped are the rules that come after the destination's own; nil where there are none.
+func (s *Set) Shipped() *Shipped { return s.shipped }
 
 // rule is a compiled rule. Conditions that are absent hold.
 type rule struct {

@@ -21,7 +21,7 @@ func Compile(own json.RawMessage, shipped *Shipped, idempotent bool) (*Set, erro
 			p.fail(element("rules", i)+".idempotent", "is never reached: the destination is declared otherwise")
 		}
 	}
-	s := &Set{rules: all, own: len(all)}
+	s := &Set{rules: all, own: len(all), shipped: shipped}
 	if shipped != nil {
 		s.rules = appendFor(slices.Clip(s.rules), shipped.rules, idempotent)
 	}

@@ -177,7 +177,7 @@ func (p *parser) test(path string, raw json.RawMessage) (t test) {
 	case len(raw) > 0 && raw[0] == '{':
 		w := writtenTest{}
 		object(p, path, raw, testFields, &w)
-		if w.test.absent && w.more || w.test.among != nil && !slices.ContainsFunc(w.test.among, w.test.fits) {
+		if w.test.absent && w.more || len(w.test.among) > 0 && !slices.ContainsFunc(w.test.among, w.test.fits) {
 			p.fail(path, "contradicts itself: no value passes all of its tests")
 		}
 		if !w.given {

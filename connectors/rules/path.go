@@ -56,8 +56,8 @@ func checkSelectors(selectors []spec.Selector) error {
 			}
 			seen[selector] = true
 		case *spec.FilterSelector:
-			if strings.ContainsAny(quotedLiteral.ReplaceAllString(selector.String()[1:], ""), "*$?:,") ||
-				strings.Contains(selector.String(), "..") {
+			filter := quotedLiteral.ReplaceAllString(strings.TrimPrefix(selector.String(), "?"), "")
+			if strings.ContainsAny(filter, "*$?:,") || strings.Contains(filter, "..") {
 				return errors.New("holds a filter that searches; expected one that compares what @ names, as [?@.level == 'error']")
 			}
 		}

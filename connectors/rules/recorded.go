@@ -156,14 +156,14 @@ func (a *Recorded) compare(v Verdict) string {
 	var differs []string
 	got := map[string]string{"rule": v.Rule, "code": v.Code, "field": v.Field, "receipt": v.Receipt, "retry_after": v.RetryAfter}
 	if v.Kind != a.Kind {
-		differs = append(differs, fmt.Sprintf("comes to %s by rule %q; expected %s", kindName(v.Kind), v.Rule, kindName(a.Kind)))
+		differs = append(differs, fmt.Sprintf("comes to %s by rule %q, expected %s", kindName(v.Kind), v.Rule, kindName(a.Kind)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.Expect)) {
 		if got[name] != a.Expect[name] {
-			differs = append(differs, fmt.Sprintf("has %s %q; expected %q", name, got[name], a.Expect[name]))
+			differs = append(differs, fmt.Sprintf("has %s %q, expected %q", name, got[name], a.Expect[name]))
 		}
 	}
-	return strings.Join(differs, ", ")
+	return strings.Join(differs, "; ")
 }
 
 // Name is the name of one of the set's rules.

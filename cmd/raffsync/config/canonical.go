@@ -22,6 +22,9 @@ func Canonical(c outbox.Configuration) outbox.Configuration {
 	slices.SortFunc(c.Destinations, func(a, b outbox.DestinationConfig) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range c.Destinations {
 		c.Destinations[i].Settings = canonicalJSON(c.Destinations[i].Settings)
+		if c.Destinations[i].Rules = canonicalJSON(c.Destinations[i].Rules); string(c.Destinations[i].Rules) == "[]" {
+			c.Destinations[i].Rules = nil
+		}
 	}
 	c.Routes = slices.Clone(c.Routes)
 	for i := range c.Routes {

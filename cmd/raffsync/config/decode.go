@@ -19,8 +19,10 @@ type field struct {
 	required             bool
 	// inside are the fields of a section. named says that the names before them are
 	// the user's.
+	// listed that it is a list of them.
 	inside []field
 	named  bool
+	listed bool
 	decode func(*decoder, value)
 }
 

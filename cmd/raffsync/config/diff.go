@@ -131,6 +131,7 @@ func destinationProperties(c outbox.DestinationConfig) []property {
 		plain("breaker.failure_ratio", formatNumber(c.Breaker.FailureRatio)),
 		plain("breaker.open_for", formatDuration(c.Breaker.OpenFor)),
 		plain("breaker.probes", strconv.Itoa(c.Breaker.Probes)),
+		{"rules", string(c.Rules), ruleNames(c.Rules)},
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(c.Settings)))
 	decoder.UseNumber()
@@ -139,6 +140,22 @@ func destinationProperties(c outbox.DestinationConfig) []property {
 		return append(all, property{c.Kind, string(c.Settings), "…"})
 	}
 	return append(all, flatten(c.Kind, settings)...)
+}
+
+// ruleNames are what is shown of rules.
+func ruleNames(raw json.RawMessage) string {
+	var rules []struct{ Name string }
+	if len(raw) == 0 {
+		return "none"
+	}
+	if json.Unmarshal(raw, &rules) != nil {
+		return "…"
+	}
+	var names []string
+	for _, r := range rules {
+		names = append(names, r.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // flatten names every single value in settings by its path.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -40,7 +41,7 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 				c.Sources = append(c.Sources, outbox.SourceConfig{Name: v.name})
 			}),
 		named("destinations", "The systems that receive.",
-			func(name string) []field { return destinationFields(newDestination(name), kinds) },
+			func(name string) []field { return destinationFields(newDestination(name), kinds, new(json.RawMessage)) },
 			func(d *decoder, v value) {
 				destination := newDestination(v.name)
 				d.destination(v, destination, kinds)
@@ -73,7 +74,9 @@ func newRoute(name string) *outbox.RouteConfig {
 	return &outbox.RouteConfig{Name: name, OnException: outbox.Block, Retry: outbox.DefaultRetry}
 }
 
-func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry) []field {
+// destinationFields are the fields of a destination; answers are not part of what is
+// applied.
+func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry, answers *json.RawMessage) []field {
 	b := &c.Breaker
 	fields := []field{
 		section("limits", "What it can bear.", []field{
@@ -88,6 +91,7 @@ func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry) [
 			integer("probes", &b.Probes, 1, 100, "Successes that close it."),
 		}),
 	}
+	fields = append(fields, outcomeRules(c), recordedAnswers(answers))
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
 		fields = append(fields, kind(name, c))
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"raffsync/connectors"
+	"raffsync/connectors/rules"
 	"raffsync/outbox"
 )
 
@@ -57,6 +58,9 @@ type Options struct {
 	// Registry knows the kinds of destination. Each destination is built once, to
 	// check its settings; nothing is sent.
 	Registry connectors.Registry
+	// Rules compile the outcome rules of a destination of a kind: its own with those that
+	// the kind ships with. A kind that is not there takes none.
+	Rules map[string]func(connectors.Options) (*rules.Set, error)
 	// AllowLoopback lets destinations be on this machine. For development.
 	AllowLoopback bool
 	// Secrets says that references to secrets must lead to one: for a process that is

@@ -8,6 +8,7 @@ import (
 
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
+	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
 )
 
@@ -41,6 +42,7 @@ func write(t testing.TB, path, content string, mode os.FileMode) {
 func options(secrets bool) config.Options {
 	return config.Options{
 		Registry:      connectors.Registry{"webhook": webhook.Factory, "bucket": bucket},
+		Rules:         map[string]func(connectors.Options) (*rules.Set, error){"webhook": webhook.Rules},
 		AllowLoopback: true,
 		Secrets:       secrets,
 	}

@@ -107,7 +107,8 @@ func TestReference(t *testing.T) {
 			return nil
 		}
 		for i := range of.NumField() {
-			all = append(all, of.Field(i).Tag.Get("json"))
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+			all = append(all, name)
 			all = append(all, names(of.Field(i).Type)...)
 		}
 		return all

@@ -54,6 +54,9 @@ func describe(b *strings.Builder, path, title, doc string, fields []field) {
 		if f.named {
 			below = join(below, "NAME")
 		}
+		if f.listed {
+			below += "[]"
+		}
 		describe(b, below, "`"+below+"`", "", f.inside)
 	}
 }

@@ -44,7 +44,8 @@ func (v value) parent() string {
 
 // destination reads one destination, and builds it once to have its settings checked.
 func (d *decoder) destination(v value, c *outbox.DestinationConfig, kinds connectors.Registry) {
-	guessed := d.object(v, destinationFields(c, kinds))
+	var answers json.RawMessage
+	guessed := d.object(v, destinationFields(c, kinds, &answers))
 	names := slices.Sorted(maps.Keys(kinds))
 	if c.Kind == "" {
 		misspelt := slices.ContainsFunc(guessed, func(name string) bool { return slices.Contains(names, name) })
@@ -56,6 +57,8 @@ func (d *decoder) destination(v value, c *outbox.DestinationConfig, kinds connec
 	if c.Settings == nil {
 		return
 	}
+	d.outcomes(v, c, answers)
+	// Without the rules, which have been looked at.
 	_, err := kinds.New(c.Kind, connectors.Options{
 		Name: v.name, Settings: c.Settings, AllowLoopback: d.options.AllowLoopback,
 		Secret: func(reference string) (string, error) {
