@@ -68,7 +68,7 @@ func readError(status int, place any) (code, field string) {
 	case string:
 		// A word is a code, a sentence is a message.
 		if !strings.ContainsFunc(place, unicode.IsSpace) {
-			code = usable(status, place)
+			code = usable(status, line(place))
 		}
 	case []any:
 		if len(place) > 0 {
