@@ -41,15 +41,18 @@
 //
 // # What an answer means
 //
-// The first rule that matches decides; its name is the outcome's Rule.
+// The first rule that matches decides; its name is the outcome's Rule. A destination's
+// own rules come first (package rules), then those in rules.yaml, which answers.yaml
+// holds to what they are for:
 //
 //	2xx                            DELIVERED, even where the body breaks off
 //	3xx                            VALIDATION: redirects are not followed
 //	400, 422 about the key         KEY_MISUSE "idempotency key refused"; 409 too, where
-//	                               its code says that the body differs
-//	409                            DUPLICATE where the code says so or the receiver is
-//	                               not idempotent; otherwise an earlier request is still
-//	                               under way: TRANSIENT
+//	                               it says that the body differs
+//	409                            TRANSIENT where it says that an earlier request is
+//	                               under way, DUPLICATE where it says that the thing is
+//	                               there; without a word the first, and the second
+//	                               where the receiver is not idempotent
 //	400, 413, 415, 422             VALIDATION
 //	401, 410                       AUTH_REVOKED: hold everything, tell someone once
 //	403                            PERMISSION
@@ -58,6 +61,9 @@
 //	408, 425                       TRANSIENT
 //	5xx                            TRANSIENT; UNKNOWN_OUTCOME where not idempotent
 //	anything else, 404 and 405 too UNCLASSIFIED
+//
+// Where own rules look into the body of a success, one that breaks off is no longer
+// DELIVERED but UNKNOWN_OUTCOME. What gets no answer at all is no rule's business:
 //
 //	"address not allowed"          VALIDATION: the egress guard refuses it
 //	"no address", "no connection", "no TLS", "time-out before sending",
@@ -69,7 +75,8 @@
 // before it failed. What makes that right is the key: it must stay the same after a
 // TRANSIENT with a status. Only one without a status proves that nothing happened.
 //
-// Retry-After is honoured with any answer that is not a success, up to an hour. Code
-// and field come from the JSON of the answer (its first 16 KiB), as does the "id" of
-// a receipt, whose URL is the Location header. Successes keep no excerpt.
+// Retry-After, or what a rule names instead, is honoured with any answer that is not a
+// success, up to an hour. Code and field come from the JSON of the answer (its first
+// 16 KiB), as does the "id" of a receipt, whose URL is the Location header. Successes
+// keep no excerpt.
 package webhook
