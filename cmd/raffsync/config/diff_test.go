@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -244,5 +245,28 @@ func TestCanonical_LeavesItsArgumentAlone(t *testing.T) {
 	}
 	if got.Destinations[0].Name != "y" || string(got.Destinations[0].Settings) != "no JSON" || got.Routes[0].Types == nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Rules are shown by their names; that one of them says something else now, by that.
+func TestDiff_Rules(t *testing.T) {
+	shop := func(rules string) outbox.Configuration {
+		return parse(t, `
+tenant: kopi
+destinations:
+  books: {webhook: {url: "https://books.example.com", secret: "env:BOOKS_SECRET"}, rules: [`+rules+`]}
+`)
+	}
+	const gone, closed, open = `{name: gone, status: 404, kind: REFERENCE_GONE}`, `{name: closed, status: 423, kind: PERIOD_CLOSED}`, `{name: closed, status: 423, kind: VALIDATION}`
+	for _, test := range []struct{ before, after, want string }{
+		{"", gone, "destination books: rules none → gone"},
+		{gone, gone + ", " + closed, "destination books: rules gone → gone, closed"},
+		{gone + ", " + closed, closed + ", " + gone, "destination books: rules gone, closed → closed, gone"},
+		{closed, open, "destination books: rules changed (closed)"},
+		{closed, `{kind: PERIOD_CLOSED, status: 423, name: closed}`, "[]"},
+	} {
+		if got := strings.Trim(fmt.Sprint(config.Diff(shop(test.before), shop(test.after))), "[]"); got != strings.Trim(test.want, "[]") {
+			t.Errorf("%s: %s", test.want, got)
+		}
 	}
 }
