@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync/atomic"
+	"time"
 
 	"raffsync/outbox"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
@@ -11,6 +12,8 @@ import (
 // committer has a part of it; the caller is told when the last part is settled.
 type batch struct {
 	caller   caller
+	source   string // its name
+	received time.Time
 	sequence uint64 // 0: of a PublishBatch
 	// results by place in the batch; nil is plainly accepted. A committer writes
 	// those of its part, before it settles it.
@@ -35,6 +38,8 @@ type caller interface {
 	gone() bool
 	// done tells that every part of the batch is settled.
 	done(*batch)
+	// traceparent is what the caller sent of the trace that it is in, or nothing.
+	traceparent() string
 }
 
 // part is the events of a batch that one committer takes.

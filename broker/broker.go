@@ -50,7 +50,7 @@ func New(c Config) (*Broker, error) {
 		config:       c,
 		log:          c.Log,
 		keys:         keyring{authenticate: c.Store.Authenticate, ttl: c.RecheckEvery, log: c.Log},
-		intake:       intake{validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents},
+		intake:       intake{validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents, observe: c.Observe},
 		flushTimeout: flushTimeout,
 		stopping:     make(chan struct{}),
 	}
@@ -84,6 +84,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	var committing sync.WaitGroup
 	for _, w := range writers {
 		c := newCommitter(w, b.config.OnCommitted, b.log)
+		c.observe = b.config.Observe
 		b.intake.committers = append(b.intake.committers, c)
 		committing.Go(func() { c.run(work) })
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"raffsync/outbox"
 )
@@ -35,6 +36,7 @@ type committer struct {
 	writer    writer
 	committed func(lanes []int16)
 	log       *slog.Logger
+	observe   Observer
 
 	mu    sync.Mutex
 	queue []part
@@ -109,7 +111,12 @@ func (c *committer) gather() bool {
 }
 
 func (c *committer) commit(ctx context.Context) {
+	began := time.Now()
 	results, err := c.append(ctx)
+	ended := time.Now()
+	if c.observe.Committed != nil {
+		c.observe.Committed(len(c.entries), ended.Sub(began), err)
+	}
 	if err != nil {
 		if !c.failing {
 			c.failing = true
@@ -127,13 +134,32 @@ func (c *committer) commit(ctx context.Context) {
 		c.failing = false
 		c.log.InfoContext(ctx, "events are made durable again")
 	}
+	left := results
 	for i := range c.parts {
 		p := &c.parts[i]
 		n := len(p.entries)
-		p.record(results[:n])
-		c.logRefused(ctx, p, results[:n])
-		results = results[n:]
+		p.record(left[:n])
+		c.logRefused(ctx, p, left[:n])
+		c.observe.count(p, left[:n])
+		left = left[n:]
 		p.settle(true)
+	}
+	c.tellDurable(results, began, ended)
+}
+
+// tellDurable comes last, so that no acknowledgement waits for it.
+func (c *committer) tellDurable(results []outbox.Result, began, ended time.Time) {
+	if c.observe.Durable == nil {
+		return
+	}
+	for i := range c.parts {
+		p := &c.parts[i]
+		n := len(p.entries)
+		c.observe.Durable(Durable{
+			Source: p.batch.source, Traceparent: p.batch.caller.traceparent(), Entries: p.entries, Results: results[:n],
+			Received: p.batch.received, Began: began, Ended: ended, Events: len(c.entries),
+		})
+		results = results[n:]
 	}
 }
 

@@ -28,7 +28,9 @@ type Config struct {
 	// several goroutines. It must not block, and is only a hint: a crash between the
 	// commit and the call loses it.
 	OnCommitted func(lanes []int16)
-	Log         *slog.Logger
+	// Observe is told what happens.
+	Observe Observer
+	Log     *slog.Logger
 
 	// MaxBatchEvents is the most events in a batch: 1,000; at most 8,192.
 	MaxBatchEvents int

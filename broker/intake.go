@@ -26,6 +26,7 @@ type intake struct {
 	lanes      int
 	committers []*committer
 	maxEvents  int
+	observe    Observer
 }
 
 // admit makes a batch of what a caller sent and takes its cost from the budget. The
@@ -36,8 +37,12 @@ func (in *intake) admit(c outbox.Credential, raw rawBatch, from caller) (*batch,
 	if !in.budget.take(cost) {
 		return nil, nil, errFull
 	}
-	b := &batch{caller: from, sequence: raw.sequence, results: make([]*raffsyncv1.EventResult, len(raw.events)), cost: cost}
+	b := &batch{
+		caller: from, source: c.SourceName, received: time.Now(),
+		sequence: raw.sequence, results: make([]*raffsyncv1.EventResult, len(raw.events)), cost: cost,
+	}
 	parts := in.entries(c, raw, b)
+	in.observe.countInvalid(c, b)
 	b.open.Store(int32(len(parts)))
 	return b, parts, nil
 }

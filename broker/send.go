@@ -67,7 +67,7 @@ func (s *session) next() (response *raffsyncv1.PublishResponse, end bool, err er
 		return response, false, nil
 	}
 	ack := &raffsyncv1.Ack{}
-	n, size := 0, 0
+	n, size, now := 0, 0, time.Now()
 	for ; n < len(s.pending) && size < maxAnswerBytes; n++ {
 		b := s.pending[n]
 		if !b.settled || b.failed.Load() || b.sequence != s.through+1 {
@@ -81,6 +81,7 @@ func (s *session) next() (response *raffsyncv1.PublishResponse, end bool, err er
 			}
 		}
 		s.broker.intake.budget.give(b.cost)
+		s.broker.config.Observe.acknowledged(b, now)
 	}
 	if n > 0 {
 		clear(s.pending[:n])

@@ -25,6 +25,7 @@ type session struct {
 	stream     grpc.ServerStream
 	key        string
 	credential outbox.Credential
+	parent     string // traceparent
 	opened     time.Time
 	heard      atomic.Int64 // when the client last said anything, since opened
 	broken     atomic.Bool  // a commit failed: nothing of it may be committed any more
@@ -53,7 +54,7 @@ func (b *Broker) publish(stream grpc.ServerStream) (err error) {
 		return err
 	}
 	s := &session{
-		broker: b, stream: stream, key: key, credential: credential, opened: time.Now(),
+		broker: b, stream: stream, key: key, credential: credential, parent: traceparentOf(stream.Context()), opened: time.Now(),
 		ready: make(chan struct{}, 1), finishing: make(chan struct{}), over: make(chan error, 2),
 	}
 	if err := b.sessions.add(s); err != nil {
@@ -270,7 +271,7 @@ func (s *session) dropFrom(n int) {
 	s.pending = slices.Delete(s.pending, n, len(s.pending))
 }
 
-// commitFailed, gone and done make a session a [caller].
+// commitFailed, gone, done and traceparent make a session a [caller].
 
 func (s *session) commitFailed() {
 	s.broken.Store(true)
@@ -287,6 +288,8 @@ func (s *session) commitFailed() {
 }
 
 func (s *session) gone() bool { return s.broken.Load() }
+
+func (s *session) traceparent() string { return s.parent }
 
 func (s *session) done(b *batch) {
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -13,10 +14,13 @@ type call struct {
 	budget *budget
 	broken atomic.Bool // a commit failed, or the client went away
 	ended  chan struct{}
+	parent string // traceparent
 }
 
 func (c *call) commitFailed() { c.broken.Store(true) }
 func (c *call) gone() bool    { return c.broken.Load() }
+
+func (c *call) traceparent() string { return c.parent }
 
 func (c *call) done(b *batch) {
 	c.budget.give(b.cost)
@@ -42,7 +46,7 @@ func (b *Broker) publishBatch(stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	c := &call{budget: &b.intake.budget, ended: make(chan struct{})}
+	c := &call{budget: &b.intake.budget, ended: make(chan struct{}), parent: traceparentOf(ctx)}
 	batch, parts, err := b.intake.admit(credential, encoded, c)
 	if err != nil {
 		return err
@@ -62,5 +66,6 @@ func (b *Broker) publishBatch(stream grpc.ServerStream) error {
 			batch.results[i] = &raffsyncv1.EventResult{Index: uint32(i), Status: raffsyncv1.Status_STATUS_ACCEPTED}
 		}
 	}
+	b.config.Observe.acknowledged(batch, time.Now())
 	return stream.SendMsg(&raffsyncv1.PublishBatchResponse{Results: batch.results})
 }

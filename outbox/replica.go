@@ -77,6 +77,9 @@ func (s *Store) Join(ctx context.Context) (*Replica, error) {
 	return r, nil
 }
 
+// Pool tells how its sessions are used.
+func (r *Replica) Pool() *pgxpool.Stat { return r.pool.Stat() }
+
 // ID is the number of this incarnation, never used again.
 func (r *Replica) ID() int64 { return r.id }
 

@@ -34,6 +34,7 @@ type appConfig struct {
 	store      *outbox.Store
 	log        *slog.Logger
 	http, grpc string // addresses to listen on; port 0 takes a free one
+	metrics    string // the same, or off; empty: the default, or a free port
 	lease      time.Duration
 	// development allows destinations on this machine, and shows the API's schema.
 	development bool
@@ -48,6 +49,7 @@ type app struct {
 	dispatcher *dispatch.Dispatcher
 	api        *graph.API
 	plans      *plans
+	seen       observation
 }
 
 // newApp takes its ports, and reads the configuration in force. Nothing is served
@@ -62,9 +64,14 @@ func newApp(ctx context.Context, c appConfig) (*app, error) {
 		a.httpAt.Close()
 		return nil, err
 	}
-	if err := a.build(ctx); err != nil {
+	err = a.listenMetrics(ctx)
+	if err == nil {
+		err = a.build(ctx)
+	}
+	if err != nil {
 		a.httpAt.Close()
 		a.grpcAt.Close()
+		a.seen.close(ctx, c.log)
 		return nil, err
 	}
 	return a, nil
@@ -85,12 +92,13 @@ func listen(ctx context.Context, address, flag string) (net.Listener, error) {
 
 func (a *app) build(ctx context.Context) error {
 	c := a.config
+	a.observe(ctx)
 	var err error
-	if a.dispatcher, err = dispatch.New(dispatch.Config{Store: c.store, Log: c.log, Lease: c.lease}); err != nil {
+	if a.dispatcher, err = dispatch.New(dispatch.Config{Store: c.store, Log: c.log, Lease: c.lease, Observe: a.seen.dispatch}); err != nil {
 		return err
 	}
 	a.broker, err = broker.New(broker.Config{
-		Store: c.store, Log: c.log, Listeners: []net.Listener{a.grpcAt}, Reflection: c.development,
+		Store: c.store, Log: c.log, Listeners: []net.Listener{a.grpcAt}, Reflection: c.development, Observe: a.seen.broker,
 		OnCommitted: func(lanes []int16) {
 			a.dispatcher.Wake(lanes)
 			c.store.Hint(outbox.Hint{Lanes: lanes}) // some of them may be another replica's
@@ -106,11 +114,13 @@ func (a *app) build(ctx context.Context) error {
 		return err
 	}
 	a.plans = &plans{store: c.store, registry: registry(), loopback: c.development, log: c.log, apply: func(p *dispatch.Plan, rules map[string]*broker.Rules) {
+		a.seen.metrics.Plan(p)
 		a.dispatcher.SetPlan(p)
 		for tenant, r := range rules {
 			a.broker.SetRules(tenant, r)
 		}
 	}}
+	a.watch()
 	return a.plans.load(ctx)
 }
 
@@ -135,14 +145,15 @@ func (a *app) run(ctx context.Context) error {
 	dispatching, stopDispatching := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopDispatching()
 
-	draining := make(chan struct{})
-	server := a.httpServer(draining)
+	defer a.seen.close(ctx, a.config.log)
+	server := a.httpServer(failed.Done())
 	group.Go(func() error {
 		if err := server.Serve(a.httpAt); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve on %s: %w", a.httpAt.Addr(), err)
 		}
 		return nil
 	})
+	group.Go(func() error { return a.seen.serve(background) })
 	group.Go(func() error { return a.api.Run(background) })
 	group.Go(func() error { return a.dispatcher.Run(dispatching) })
 	group.Go(func() error {
@@ -158,7 +169,6 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.tidy(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
-			close(draining)
 			stopDispatching()
 			stopBackground()
 			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -39,6 +39,8 @@ var house = []struct {
 	{"graph/internal/*", []string{"graph/internal/*", "outbox", "outbox/view", "proto/raffsync/v1"}},
 	{"graph/*", []string{"graph/*", "outbox", "outbox/view", "proto/raffsync/v1"}},
 	{"cmd/raffsync", []string{"*", "*/*", "*/*/*"}},
+	{"cmd/raffsync/metrics", []string{"broker", "outbox", "outbox/dispatch", "proto/raffsync/v1"}},
+	{"cmd/raffsync/tracing", []string{"broker", "outbox", "outbox/dispatch", "proto/raffsync/v1"}},
 	{"cmd/raffsync/*", []string{"*", "*/*", "*/*/*"}},
 }
 

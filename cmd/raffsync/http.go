@@ -1,33 +1,18 @@
 package main
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"time"
 )
 
-// httpServer serves the API, and says how the process is.
+// httpServer serves the API, and says how the process is: alive where it answers at
+// all, whatever Postgres does; ready where it can do its work.
 func (a *app) httpServer(draining <-chan struct{}) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.api)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-draining:
-			answer(w, http.StatusServiceUnavailable, "stopping")
-			return
-		default:
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-		defer cancel()
-		if err := a.config.store.Ping(ctx); err != nil {
-			a.config.log.WarnContext(r.Context(), "not ready", "error", err)
-			answer(w, http.StatusServiceUnavailable, "Postgres does not answer")
-			return
-		}
-		answer(w, http.StatusOK, "ready")
-	})
+	mux.Handle("GET /readyz", a.readyz(draining))
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -29,6 +29,7 @@ type commandLine struct {
 	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
 	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
 	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
+	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 

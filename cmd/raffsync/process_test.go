@@ -90,7 +90,7 @@ func (in *installation) command(arguments ...string) *exec.Cmd {
 		in.t.Fatal(err)
 	}
 	cmd := exec.Command(path, append([]string{"--state", in.state}, arguments...)...)
-	cmd.Env = append(environWithout("DATABASE_URL"), "RAFFSYNC_HTTP="+in.http, "RAFFSYNC_GRPC="+in.grpc)
+	cmd.Env = append(environWithout("DATABASE_URL"), "RAFFSYNC_HTTP="+in.http, "RAFFSYNC_GRPC="+in.grpc, "RAFFSYNC_METRICS=127.0.0.1:0")
 	return cmd
 }
 

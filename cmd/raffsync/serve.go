@@ -19,8 +19,9 @@ import (
 
 // listenFlags are where to listen; they win over the configuration.
 type listenFlags struct {
-	HTTP string `help:"Address of the API; 127.0.0.1:8080 where neither this nor the configuration says." env:"RAFFSYNC_HTTP" placeholder:"ADDR"`
-	GRPC string `name:"grpc" help:"Address that sources stream to; 127.0.0.1:9090 where neither this nor the configuration says." env:"RAFFSYNC_GRPC" placeholder:"ADDR"`
+	HTTP    string `help:"Address of the API; 127.0.0.1:8080 where neither this nor the configuration says." env:"RAFFSYNC_HTTP" placeholder:"ADDR"`
+	GRPC    string `name:"grpc" help:"Address that sources stream to; 127.0.0.1:9090 where neither this nor the configuration says." env:"RAFFSYNC_GRPC" placeholder:"ADDR"`
+	Metrics string `help:"Address of the metrics for Prometheus, or off; 127.0.0.1:9464 where neither this nor the configuration says, or another port where that is taken." env:"RAFFSYNC_METRICS" placeholder:"ADDR"`
 	// Lease is for tests: a short one makes a takeover quick.
 	Lease time.Duration `hidden:"" env:"RAFFSYNC_LEASE" default:"15s"`
 }
@@ -56,7 +57,7 @@ func (c *serveCommand) Run(ctx context.Context, line *commandLine) error {
 					return err
 				}
 			}
-			log.Info("ready", "http", r.app.httpAt.Addr().String(), "grpc", r.app.grpcAt.Addr().String(), "database", r.database.about)
+			log.Info("ready", "http", r.app.httpAt.Addr().String(), "grpc", r.app.grpcAt.Addr().String(), "metrics", r.app.metricsAddress(), "database", r.database.about)
 			select {
 			case <-ctx.Done():
 				log.Info("stopping: sources drain, and what is on the wire is finished")
@@ -153,6 +154,7 @@ func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
 	a, err := newApp(ctx, appConfig{
 		store: store, log: o.log, lease: o.Lease, development: o.development,
 		http: firstOf(o.HTTP, at.HTTP, config.DefaultHTTP), grpc: firstOf(o.GRPC, at.GRPC, config.DefaultGRPC),
+		metrics: firstOf(o.Metrics, at.Metrics),
 	})
 	if err != nil {
 		return err

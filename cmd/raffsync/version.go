@@ -12,8 +12,18 @@ type versionCommand struct {
 }
 
 func (c *versionCommand) Run() error {
+	version, revision, goVersion := programVersion()
+	if c.JSON {
+		return printJSON(map[string]any{"version": version, "revision": revision, "go": goVersion, "schema": migrations.Latest()})
+	}
+	fmt.Printf("raffsync %s %s, %s, database version %d\n", version, revision, goVersion, migrations.Latest())
+	return nil
+}
+
+// programVersion is what the linker wrote into the program.
+func programVersion() (version, revision, goVersion string) {
 	info, _ := debug.ReadBuildInfo()
-	version, revision, goVersion := "(devel)", "", ""
+	version = "(devel)"
 	if info != nil {
 		version, goVersion = info.Main.Version, info.GoVersion
 		for _, s := range info.Settings {
@@ -22,9 +32,5 @@ func (c *versionCommand) Run() error {
 			}
 		}
 	}
-	if c.JSON {
-		return printJSON(map[string]any{"version": version, "revision": revision, "go": goVersion, "schema": migrations.Latest()})
-	}
-	fmt.Printf("raffsync %s %s, %s, database version %d\n", version, revision, goVersion, migrations.Latest())
-	return nil
+	return version, revision, goVersion
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+
 	"raffsync/connectors"
 	"raffsync/connectors/egress"
 	"raffsync/connectors/rules"
@@ -33,6 +35,10 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 		}
 	}
 	signed, err := d.sign(r, d.now())
+	if err == nil {
+		// Traceparent, where the context is in a trace.
+		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(signed.Header))
+	}
 	if err != nil {
 		// The error may quote the URL.
 		return connectors.Outcome{Kind: poison, Rule: "request not valid", Reason: "no HTTP request can be made of it"}

@@ -27,6 +27,8 @@ type Config struct {
 	Sweep time.Duration
 	// Dice is the jitter of back-offs, in [0, 1); math/rand where nil.
 	Dice func() float64
+	// Observe is told what happens.
+	Observe Observer
 }
 
 // Dispatcher delivers. It holds a share of the lanes while it runs.
@@ -34,6 +36,8 @@ type Dispatcher struct {
 	config Config
 	plan   atomic.Pointer[Plan]
 	woken  chan struct{} // one token: lanes were woken, or the plan changed
+	// current is the incarnation that works; for others to look at.
+	current atomic.Pointer[incarnation]
 
 	mu    sync.Mutex
 	lanes map[int16]bool // woken and not yet looked at

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"maps"
 	"time"
 
@@ -64,13 +63,14 @@ func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
 		transitions[i] = Decide(f.delivery, f.attempt, f.policy, now, n.config.Dice())
 		leases[f.lease.Lane] = f.lease
 	}
-	stored := make(map[outbox.Position]bool, len(flights))
+	stored, began := make(map[outbox.Position]bool, len(flights)), time.Now()
 	if err := n.store(ctx, transitions, leases, stored); err != nil {
 		return err
 	}
+	tellBatch(n.config.Observe.Finished, len(transitions), began)
 	for i, f := range flights {
 		if stored[f.delivery.Position()] {
-			n.logAttempt(ctx, f, &transitions[i])
+			n.observed(ctx, f, &transitions[i])
 		}
 	}
 	n.news.put(func(s *scheduler) {
@@ -124,17 +124,4 @@ func isDataError(err error) bool {
 	}
 	noPartition := pg.Code == "23514" && pg.ConstraintName == ""
 	return pg.Code[:2] == "22" || pg.Code[:2] == "23" && !noPartition || pg.Code == "54000"
-}
-
-// logAttempt writes one wide line an attempt, without payload or secret.
-func (n *incarnation) logAttempt(ctx context.Context, f *flight, t *outbox.Transition) {
-	level := slog.LevelInfo
-	if t.To == outbox.StateDelivered {
-		level = slog.LevelDebug
-	}
-	n.config.Log.LogAttrs(ctx, level, "attempt",
-		slog.String("tenant", t.Tenant), slog.Int64("event", int64(t.Event)), slog.String("destination", f.destination.Name),
-		slog.String("route", t.Route), slog.Int("attempt", f.delivery.Attempt()), slog.String("kind", outbox.Class(t.Kind)),
-		slog.Int("status", t.Detail.Status), slog.String("rule", t.Detail.Rule), slog.Duration("duration", t.Duration),
-		slog.String("state", t.To), slog.Duration("next", t.Delay))
 }

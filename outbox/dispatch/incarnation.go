@@ -43,16 +43,20 @@ type flight struct {
 	policy      Policy
 	settle      func(error) // the breaker's; called once
 
+	event   EventName // once it was read
 	request connectors.Request
 	batch   *batch
+	sent    time.Time // when the connector was given the request
 	attempt Attempt
 }
 
 // batch counts the intents of one row that are still open. The finisher alone
 // changes it once it is made.
 type batch struct {
-	number int64
-	open   int
+	number         int64
+	open           int
+	size           int
+	began, durable time.Time // when it was stored
 }
 
 // incarnate joins, works until the context ends or the lease is in doubt, and leaves.
@@ -66,6 +70,8 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 		Dispatcher: d, replica: replica,
 		news: newInbox[func(*scheduler)](), launches: newInbox[*flight](), outcomes: newInbox[*flight](), breakers: newInbox[outbox.BreakerRow](),
 	}
+	d.current.Store(n)
+	defer d.current.Store(nil)
 	// The work goes on while what is on the wire is waited for.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

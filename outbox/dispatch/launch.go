@@ -71,7 +71,7 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 		leases = append(leases, l)
 	}
 	var stored outbox.Batch
-	number := n.replica.NextBatch()
+	number, began := n.replica.NextBatch(), time.Now()
 	err = n.persist(ctx, "storing intents", func(ctx context.Context) (err error) {
 		stored, err = n.replica.Intend(ctx, number, leases, intended)
 		return err
@@ -79,7 +79,8 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 	if err != nil {
 		return err // the incarnation is over, and its breakers with it
 	}
-	b := &batch{number: number, open: len(stored.Members)}
+	tellBatch(n.config.Observe.Intended, len(intended), began)
+	b := &batch{number: number, open: len(stored.Members), size: len(intended), began: began, durable: time.Now()}
 	for _, f := range prepared {
 		if !stored.Members[f.delivery.Position()] {
 			f.settle(context.Canceled)
@@ -101,6 +102,7 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 	if event == nil {
 		return poison("its event cannot be read")
 	}
+	f.event = EventName{Tenant: event.Tenant, Source: event.SourceName, ID: event.ID}
 	if n.tooLate(f) {
 		return false
 	}

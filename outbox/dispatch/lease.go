@@ -107,9 +107,11 @@ func (n *incarnation) recover(ctx context.Context, taken []outbox.Lease) error {
 				Reason: "the process that was sending it ended before its outcome was stored",
 			}}, plan.policy(&o.Delivery), n.replica.Now(), n.config.Dice())
 		}
-		if _, err := n.replica.Finish(ctx, leasesOf(transitions, leases), transitions); err != nil {
+		stored, err := n.replica.Finish(ctx, leasesOf(transitions, leases), transitions)
+		if err != nil {
 			return err
 		}
+		n.observedOrphans(ctx, plan, transitions, stored)
 	}
 	return nil
 }

@@ -32,7 +32,8 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	deadline := begin.Add(most)
 	sending, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	f.attempt.Outcome = n.sendBounded(sending, f, deadline)
+	f.sent = begin
+	f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, deadline)
 	f.attempt.Duration = time.Since(begin)
 	ours := ctx.Err() != nil || cut && !time.Now().Before(deadline) // we gave up, not the destination
 	f.settle(f.health(ours))

@@ -28,6 +28,7 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 		section("listen", "Where the process listens. Loopback only: beyond it only with TLS and authentication.", []field{
 			address("http", &f.Listen.HTTP, "Console, GraphQL, health."),
 			address("grpc", &f.Listen.GRPC, "Streams of connectors."),
+			addressOrOff("metrics", &f.Listen.Metrics, DefaultMetrics, "Metrics for Prometheus, at /metrics. Where it is left out and the port is taken, another one is."),
 		}),
 		section("database", "Where Postgres is. Without it, the command line and the environment decide.", []field{
 			databaseURL("url", &f.Database.URL, "The address of the database."),

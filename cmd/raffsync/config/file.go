@@ -16,7 +16,13 @@ import (
 const (
 	DefaultHTTP = "127.0.0.1:8080"
 	DefaultGRPC = "127.0.0.1:9090"
+	// DefaultMetrics is tried; where it is taken and nobody asked for it, any other
+	// port serves.
+	DefaultMetrics = "127.0.0.1:9464"
 )
+
+// Off stands for no address.
+const Off = "off"
 
 // File is a configuration file that was read and found right.
 type File struct {
@@ -31,7 +37,12 @@ type File struct {
 }
 
 // Listen holds the addresses to listen on, loopback all of them.
-type Listen struct{ HTTP, GRPC string }
+type Listen struct {
+	HTTP, GRPC string
+	// Metrics is empty where the file is silent, so that a port that somebody asked for
+	// can be told from one that nobody did; or [Off].
+	Metrics string
+}
 
 // Database says where Postgres is.
 type Database struct {
@@ -103,7 +114,7 @@ func Parse(name string, content []byte, o Options) (*File, error) {
 		return nil, Problems{*problem}
 	}
 	d := &decoder{options: o, src: src, places: map[string]position{}, names: map[string]position{}, references: map[string]string{}, unsound: map[string]bool{}}
-	f := &File{Path: name, Listen: Listen{DefaultHTTP, DefaultGRPC}}
+	f := &File{Path: name, Listen: Listen{HTTP: DefaultHTTP, GRPC: DefaultGRPC}}
 	if !d.refuse(root) {
 		d.object(value{node: root}, rootFields(f, o.Registry))
 		d.checkListeners(f)
@@ -134,5 +145,9 @@ func (d *decoder) checkListeners(f *File) {
 	}
 	if given && f.Listen.HTTP == f.Listen.GRPC && !strings.HasSuffix(f.Listen.HTTP, ":0") {
 		d.fail(at, "listen", "http and grpc are both %s; expected an address each", f.Listen.HTTP)
+	}
+	metrics := f.Listen.Metrics
+	if at, given := d.places["listen.metrics"]; given && !strings.HasSuffix(metrics, ":0") && (metrics == f.Listen.HTTP || metrics == f.Listen.GRPC) {
+		d.fail(at, "listen", "metrics is %s, as another listener is; expected an address each", metrics)
 	}
 }

@@ -69,6 +69,6 @@ func outcome(f *config.File, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	fmt.Fprintf(&b, "listen %s %s\ndatabase %q\n%s\n", f.Listen.HTTP, f.Listen.GRPC, f.Database.URL, read)
+	fmt.Fprintf(&b, "listen %s\ndatabase %q\n%s\n", strings.TrimSpace(f.Listen.HTTP+" "+f.Listen.GRPC+" "+f.Listen.Metrics), f.Database.URL, read)
 	return b.String()
 }

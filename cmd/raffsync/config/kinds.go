@@ -83,6 +83,18 @@ func address(name string, into *string, doc string) field {
 	})
 }
 
+// addressOrOff is an address, or "off". What is left out leaves into as it is.
+func addressOrOff(name string, into *string, fallback, doc string) field {
+	f := checked(name, into, 256, "host:port, or off", doc, func(text string) string {
+		if err := checkAddress(text); err != nil && text != Off {
+			return strings.TrimPrefix(err.Error(), "expected ") + "; or off"
+		}
+		return ""
+	})
+	f.fallback = fallback
+	return f
+}
+
 // text is any text.
 func text(name string, into *string, limit int, takes, fallback, doc string) field {
 	f := checked(name, into, limit, takes, doc, func(string) string { return "" })

@@ -26,7 +26,7 @@ func Reference(kinds connectors.Registry) string {
 		"(a file, mode 0600, from the working directory where the path is relative; one line feed at its end does not count).\n\n" +
 		fmt.Sprintf("At most %d KiB.\n\n", maxFileBytes>>10) +
 		"```yaml\n" + strings.TrimSpace(Example) + "\n```\n")
-	describe(&b, "", "The file", "", rootFields(&File{Listen: Listen{DefaultHTTP, DefaultGRPC}}, kinds))
+	describe(&b, "", "The file", "", rootFields(&File{Listen: Listen{HTTP: DefaultHTTP, GRPC: DefaultGRPC}}, kinds))
 	return b.String()
 }
 
