@@ -170,6 +170,11 @@ func TestPlans(t *testing.T) {
 		}
 	})
 
+	t.Run("OfScrapes", func(t *testing.T) {
+		conn := s.session("raffsync_engine", map[string]string{"enable_seqscan": "off"})
+		bySearch(t, "gaugesSQL", planOf(t, conn, "gaugesSQL", sql["gaugesSQL"]))
+	})
+
 	t.Run("OfHousekeeping", func(t *testing.T) {
 		conn := s.session("raffsync_engine", map[string]string{"plan_cache_mode": "force_generic_plan"})
 		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL"} {

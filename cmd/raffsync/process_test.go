@@ -51,6 +51,7 @@ type installation struct {
 	t          testing.TB
 	state      string
 	http, grpc string
+	env        []string // more of the environment
 }
 
 func newInstallation(t testing.TB) *installation {
@@ -91,6 +92,7 @@ func (in *installation) command(arguments ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(path, append([]string{"--state", in.state}, arguments...)...)
 	cmd.Env = append(environWithout("DATABASE_URL"), "RAFFSYNC_HTTP="+in.http, "RAFFSYNC_GRPC="+in.grpc, "RAFFSYNC_METRICS=127.0.0.1:0")
+	cmd.Env = append(cmd.Env, in.env...)
 	return cmd
 }
 

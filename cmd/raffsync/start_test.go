@@ -43,6 +43,8 @@ func TestProgram_RefusesToStart(t *testing.T) {
 		says      []string
 	}{
 		"PortTaken":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", taken.Addr().String()}, []string{taken.Addr().String(), "--http"}},
+		"MetricsPortTaken":   {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", taken.Addr().String()}, []string{taken.Addr().String(), "--metrics"}},
+		"MetricsBeyond":      {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", "0.0.0.0:0"}, []string{"TLS"}},
 		"BeyondLoopback":     {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--grpc", "0.0.0.0:0"}, []string{"TLS"}},
 		"FsyncOff":           {[]string{"--database", unsafe, "serve"}, []string{"fsync", "turn it on"}},
 		"PostgresNotThere":   {[]string{"--database", "postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "serve"}, []string{"see whether it runs"}},
@@ -97,11 +99,10 @@ func TestProgram_ConfigurationInForce(t *testing.T) {
 	if _, stderr, code := in.try("serve", "--config", config, "--development"); code == 0 || !strings.Contains(stderr, "runs already") {
 		t.Errorf("a second process on one folder: status %d, %s", code, stderr)
 	}
-	for _, path := range []string{"/healthz", "/readyz"} {
-		if status := get(t, "http://"+in.http+path); status != http.StatusOK {
-			t.Errorf("%s answers %d", path, status)
-		}
+	if status := get(t, "http://"+in.http+"/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz answers %d", status)
 	}
+	in.untilReady()
 
 	key := strings.TrimSpace(in.run("keys", "create", "till"))
 	var keys []struct{ Prefix, Source string }

@@ -107,7 +107,7 @@ func over(err error) error {
 // open says Hello and waits for Welcome.
 func (s *stream) open(ctx context.Context, conn *grpc.ClientConn) error {
 	c := s.client
-	rpc, err := raffsyncv1.NewIngestServiceClient(conn).Publish(ctx)
+	rpc, err := raffsyncv1.NewIngestServiceClient(conn).Publish(withTrace(ctx))
 	if err != nil {
 		return err
 	}
