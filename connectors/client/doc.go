@@ -19,6 +19,8 @@
 //     waits while they are reached.
 //   - The key goes over an unencrypted connection to this machine only, unless
 //     [Config.AllowPlaintext] says otherwise.
+//   - Where the context of [Client.Run] is in an OpenTelemetry trace, the traces of
+//     its events are linked to that span.
 //
 // Unacknowledged events are kept in memory: they are lost with the process. A
 // connector that can't read them again from where they came from must not forget

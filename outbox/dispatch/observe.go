@@ -130,7 +130,7 @@ func tellBatch(what func(int, time.Duration), deliveries int, began time.Time) {
 // Lanes is how many lanes this process holds now.
 func (d *Dispatcher) Lanes() int {
 	if n := d.current.Load(); n != nil {
-		return int(n.held.Load())
+		return len(n.held.lanes())
 	}
 	return 0
 }

@@ -155,7 +155,7 @@ func TestObserver_Orphans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leases, _, err := dead.Spread(t.Context(), 0)
+	leases, _, err := dead.Spread(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
