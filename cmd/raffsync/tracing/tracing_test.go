@@ -39,7 +39,9 @@ func TestIDs(t *testing.T) {
 		t.Errorf("the ids of %v are %s", order, got)
 	}
 	seen := make(map[trace.TraceID]dispatch.EventName)
-	for _, e := range []dispatch.EventName{order, {"kopi", "till", "order-104"}, {"kopit", "ill", "order-1042"}, {"kopi", "tillorder", "-1042"}, {"kopi", "", "tillorder-1042"}} {
+	for _, e := range []dispatch.EventName{
+		order, {Tenant: "kopi", Source: "till", ID: "order-104"}, {Tenant: "kopit", Source: "ill", ID: "order-1042"}, {Tenant: "kopi", Source: "tillorder", ID: "-1042"}, {Tenant: "kopi", ID: "tillorder-1042"},
+	} {
 		if other, twice := seen[idsOf(e).trace]; twice {
 			t.Errorf("%v and %v share a trace", e, other)
 		}
@@ -162,7 +164,7 @@ func TestTrace(t *testing.T) {
 	for _, s := range spans {
 		tree = append(tree, s.Name+" of "+parents[s.Parent.SpanID()])
 		for _, a := range s.Attributes {
-			if strings.Contains(a.Value.Emit(), "words of the platform") {
+			if strings.Contains(a.Value.String(), "words of the platform") {
 				t.Errorf("%s tells what the platform said", s.Name)
 			}
 		}
