@@ -12,8 +12,7 @@ func (alertsCommand) Help() string {
 	return `Prints rules to begin with: what a person should hear of, and what to do then.
 
 Examples:
-  raffsync alerts > /etc/prometheus/rules/raffsync.yml
-  raffsync alerts | promtool check rules`
+  raffsync alerts > raffsync.yml && promtool check rules raffsync.yml`
 }
 
 func (alertsCommand) Run() error {

@@ -56,7 +56,7 @@ func ready(stopping bool, c outbox.Condition, err error, lanes int) readiness {
 	// One ahead is what this version still works with, during an upgrade.
 	want("migrations", c.Version == latest || c.Version == latest+1,
 		fmt.Sprintf("the database is at version %d, this program at %d", c.Version, latest))
-	want("lanes", c.Held > 0, fmt.Sprintf("%d of %d lanes are held by %d replicas, %d of them here", c.Held, c.Lanes, c.Replicas, lanes))
+	want("lanes", c.Held > 0, fmt.Sprintf("%d of %d lanes are held, %d of them here; replicas alive: %d", c.Held, c.Lanes, lanes, c.Replicas))
 	return r
 }
 
