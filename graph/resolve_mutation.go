@@ -10,11 +10,12 @@ import (
 	"raffsync/outbox/view"
 )
 
-// Transitions are what operators may do to a delivery. Both return
-// [outbox.ErrNotFound], [outbox.ErrConflict] or an [*outbox.Refusal] where they do not.
+// Transitions are what operators may do. All return [outbox.ErrNotFound],
+// [outbox.ErrConflict] or an [*outbox.Refusal] where they do not.
 type Transitions interface {
 	Retry(context.Context, outbox.Actor, outbox.OperatorRequest) (outbox.Operated, error)
 	Skip(context.Context, outbox.Actor, outbox.OperatorRequest) (outbox.Operated, error)
+	Control(context.Context, outbox.Actor, outbox.ControlRequest) error
 }
 
 type mutationResolver struct{ *resolver }
@@ -75,9 +76,13 @@ func (r mutationResolver) withDelivery(ctx context.Context, id outbox.DeliveryID
 }
 
 func refused(field string, code model.UserErrorCode, message string) *model.DeliveryTransitionPayload {
+	return &model.DeliveryTransitionPayload{UserErrors: userErrors(field, code, message)}
+}
+
+func userErrors(field string, code model.UserErrorCode, message string) []*model.UserError {
 	told := &model.UserError{Message: message, Code: code}
 	if field != "" {
 		told.Field = []string{"input", field}
 	}
-	return &model.DeliveryTransitionPayload{UserErrors: []*model.UserError{told}}
+	return []*model.UserError{told}
 }

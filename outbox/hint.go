@@ -13,6 +13,8 @@ import (
 type Hint struct {
 	Lanes         []int16 `json:"lanes,omitempty"`
 	Configuration bool    `json:"configuration,omitempty"`
+	// Controls: an operator holds something, or has let go of it.
+	Controls bool `json:"controls,omitempty"`
 }
 
 const (
@@ -24,10 +26,11 @@ const (
 // hints gathers what is to be told, so that many commits cost one NOTIFY, which
 // takes a lock over the whole database and so never stands in their transactions.
 type hints struct {
-	mu      sync.Mutex
-	lanes   map[int16]bool
-	config  bool
-	pending chan struct{} // made by RunHints; nil while it does not run
+	mu       sync.Mutex
+	lanes    map[int16]bool
+	config   bool
+	controls bool
+	pending  chan struct{} // made by RunHints; nil while it does not run
 }
 
 // Hint tells all processes, soon and without waiting. It does nothing while
@@ -42,6 +45,7 @@ func (s *Store) Hint(h Hint) {
 		s.hints.lanes[lane] = true
 	}
 	s.hints.config = s.hints.config || h.Configuration
+	s.hints.controls = s.hints.controls || h.Controls
 	select {
 	case s.hints.pending <- struct{}{}:
 	default:
@@ -84,9 +88,9 @@ func (s *Store) sendHints(ctx context.Context, pending <-chan struct{}) {
 		for lane := range s.hints.lanes {
 			h.Lanes = append(h.Lanes, lane)
 		}
-		h.Configuration = s.hints.config
+		h.Configuration, h.Controls = s.hints.config, s.hints.controls
 		clear(s.hints.lanes)
-		s.hints.config = false
+		s.hints.config, s.hints.controls = false, false
 		s.hints.mu.Unlock()
 		payload, err := json.Marshal(h)
 		if err == nil {

@@ -84,6 +84,7 @@ func fill(s *shop) {
 		}
 	}
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
+	s.exec(`INSERT INTO controls (tenant, kind, name, state, reason, actor) VALUES ('kopi', 'source', 'till', 'PAUSED', 'r', 'a'), ('teh', 'source', 'till', 'PAUSED', 'r', 'a')`)
 }
 
 func TestIsolation_TheAPISeesItsTenantOnly(t *testing.T) {

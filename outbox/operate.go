@@ -123,11 +123,12 @@ ON CONFLICT (tenant, destination, shard) DO UPDATE
 	answerSQL   = `INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ($1, $2, $3, $4)`
 )
 
-func (q *OperatorRequest) validate() error {
+// validateRequest looks at what every request of an operator carries.
+func validateRequest(requestID, reason string) error {
 	for _, f := range []struct {
 		name, value string
 		most        int
-	}{{"requestId", q.RequestID, 100}, {"reason", q.Reason, 500}} {
+	}{{"requestId", requestID, 100}, {"reason", reason, 500}} {
 		text := strings.TrimSpace(f.value)
 		if text == "" || len(f.value) > f.most || !utf8.ValidString(f.value) || strings.ContainsFunc(f.value, unicode.IsControl) {
 			return &Refusal{Field: f.name, Message: fmt.Sprintf("%s must be one line of text, 1 to %d bytes", f.name, f.most)}
@@ -137,7 +138,7 @@ func (q *OperatorRequest) validate() error {
 }
 
 func (s *Store) operate(ctx context.Context, actor Actor, q OperatorRequest, what, sql string) (Operated, error) {
-	if err := q.validate(); err != nil {
+	if err := validateRequest(q.RequestID, q.Reason); err != nil {
 		return Operated{}, err
 	}
 	digest := sha256.Sum256(fmt.Appendf(nil, "%s %d %d %d %d %s", what, q.Delivery.Event.Seq, q.Delivery.Destination, q.Delivery.Replay, q.ExpectedVersion, q.Reason))
@@ -192,7 +193,7 @@ func holdLaneOf(ctx context.Context, tx pgx.Tx, actor Actor, id EventID, lane *i
 	return err
 }
 
-func answered(ctx context.Context, tx pgx.Tx, requestID string, digest []byte, done *Operated) (bool, error) {
+func answered(ctx context.Context, tx pgx.Tx, requestID string, digest []byte, done any) (bool, error) {
 	var first, answer []byte
 	err := tx.QueryRow(ctx, answeredSQL, requestID).Scan(&first, &answer)
 	if errors.Is(err, pgx.ErrNoRows) {

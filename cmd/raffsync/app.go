@@ -163,6 +163,9 @@ func (a *app) run(ctx context.Context) error {
 			if h.Configuration {
 				a.plans.poke()
 			}
+			if h.Controls {
+				a.dispatcher.LookAtControls()
+			}
 		})
 	})
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })

@@ -26,6 +26,9 @@ type commandLine struct {
 	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
 	Publish publish.Command `cmd:"" help:"Stream events from a file to a broker."`
 	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
+	Pause   pauseCommand    `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
+	Resume  resumeCommand   `cmd:"" help:"Let go on what was paused."`
+	Breaker breakerCommand  `cmd:"" help:"Hold a destination's breaker open or closed, or let go of it."`
 	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
 	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
 	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`

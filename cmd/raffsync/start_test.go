@@ -128,6 +128,27 @@ func TestProgram_ConfigurationInForce(t *testing.T) {
 	if !strings.Contains(story, "order.created") || !strings.Contains(story, "accepted") {
 		t.Errorf("the story of the event:\n%s", story)
 	}
+	for _, c := range []struct {
+		hold, release []string
+		says          string
+	}{
+		{[]string{"pause", "destination", "books"}, []string{"resume", "destination", "books"}, "(paused, by "},
+		{[]string{"breaker", "books", "open"}, []string{"breaker", "books", "auto"}, "(breaker, by "},
+	} {
+		in.run(append(c.hold, "--reason", "stocktaking")...)
+		told := func() string { return in.run("story", "order/1042") }
+		waitUntil(t, func() bool {
+			story := told()
+			return strings.Contains(story, c.says) && strings.Contains(story, "stocktaking")
+		}, told)
+		if _, stderr, code := in.try(append(c.hold, "--reason", "again")...); code == 0 || !strings.Contains(stderr, "already") {
+			t.Errorf("%v again: status %d, %s", c.hold, code, stderr)
+		}
+		in.run(append(c.release, "--reason", "done")...)
+	}
+	if _, stderr, code := in.try("pause", "route", "nowhere", "--reason", "x"); code == 0 || !strings.Contains(stderr, `no route "nowhere"`) {
+		t.Errorf("pausing what is not there: status %d, %s", code, stderr)
+	}
 	in.run("keys", "revoke", keys[0].Prefix)
 	waitUntil(t, func() bool { _, code := publish(key); return code != 0 }, func() string { return "a revoked key is still good" })
 	if stderr, _ := publish(key); strings.Contains(stderr, key) || !strings.Contains(strings.ToLower(stderr), "key") {

@@ -53,6 +53,7 @@ type toldDelivery struct {
 	BlockedBy   string     `json:"blockedBy,omitempty"` // id of the event that goes first
 	Until       *time.Time `json:"until,omitempty"`
 	Reason      string     `json:"reason,omitempty"`
+	HeldBy      string     `json:"heldBy,omitempty"` // the operator who paused it
 	Version     int32      `json:"version,omitempty"`
 }
 
@@ -138,6 +139,9 @@ func tell(ctx context.Context, tx *view.Tx, text string, first int) ([]chapter, 
 			t := toldDelivery{ID: d.ID(), Destination: d.Destination, State: string(d.State), Reason: d.Reason, Version: d.Version}
 			if d.Waiting != nil {
 				t.Waiting, t.Until = string(d.Waiting.Reason), d.Waiting.Until
+				if c := d.Waiting.Control; c != nil {
+					t.HeldBy, t.Reason = c.Actor, c.Reason
+				}
 				if by := d.Waiting.BlockedBy; by != nil {
 					first, err := tx.EventsByID(ctx, []outbox.EventID{by.Event})
 					if err != nil {
@@ -203,6 +207,9 @@ func (d *toldDelivery) because() string {
 	var parts []string
 	if d.Waiting != "" {
 		parts = append(parts, strings.ToLower(d.Waiting))
+	}
+	if d.HeldBy != "" {
+		parts = append(parts, "by "+d.HeldBy)
 	}
 	if d.BlockedBy != "" {
 		parts = append(parts, "behind "+d.BlockedBy)

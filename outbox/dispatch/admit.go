@@ -22,7 +22,7 @@ func (s *scheduler) admit() {
 				t.ready = t.ready[1:] // the next owner reads it
 				continue
 			}
-			settle, ok := t.breaker.allow()
+			settle, ok := t.allow()
 			if !ok {
 				break
 			}

@@ -38,6 +38,8 @@ type Dispatcher struct {
 	woken  chan struct{} // one token: lanes were woken, or the plan changed
 	// current is the incarnation that works; for others to look at.
 	current atomic.Pointer[incarnation]
+	// ordered holds one token where operators may hold something else than before.
+	ordered chan struct{}
 
 	mu    sync.Mutex
 	lanes map[int16]bool // woken and not yet looked at
@@ -66,7 +68,7 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Dice == nil {
 		c.Dice = rand.Float64
 	}
-	return &Dispatcher{config: c, woken: make(chan struct{}, 1), lanes: make(map[int16]bool)}, nil
+	return &Dispatcher{config: c, woken: make(chan struct{}, 1), ordered: make(chan struct{}, 1), lanes: make(map[int16]bool)}, nil
 }
 
 // SetPlan makes p what is configured, soon.

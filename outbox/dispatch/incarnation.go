@@ -28,7 +28,8 @@ type incarnation struct {
 	outcomes *inbox[*flight]
 	breakers *inbox[outbox.BreakerRow]
 
-	held    laneSet        // as the database was heard to say
+	held    laneSet // as the database was heard to say
+	holding atomic.Pointer[controls]
 	sending sync.WaitGroup // senders, and every call of a connector's Send
 }
 
@@ -72,18 +73,27 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	}
 	d.current.Store(n)
 	defer d.current.Store(nil)
+	held, err := n.readControls(ctx)
+	if err != nil {
+		replica.Abandon()
+		return err
+	}
+	n.holding.Store(&held)
 	// The work goes on while what is on the wire is waited for.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	group, work := errgroup.WithContext(work)
 	group.Go(func() error { return n.keepLease(work) })
+	group.Go(func() error { return n.watchControls(work, held) })
 	group.Go(func() error { return n.keepLanes(work, ctx.Done()) })
 	group.Go(func() error { return n.launchAll(work) })
 	group.Go(func() error { return n.finishAll(work) })
 	group.Go(func() error { return n.storeBreakers(work) })
 	group.Go(func() error {
 		defer stop() // drained: everything else may end
-		return newScheduler(n).run(work, ctx.Done())
+		s := newScheduler(n)
+		s.control(held)
+		return s.run(work, ctx.Done())
 	})
 	err = group.Wait()
 

@@ -50,6 +50,9 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 	}
 	var prepared []*flight
 	for i, f := range flights {
+		if n.restsWithSource(f, events[i]) {
+			continue
+		}
 		if n.prepare(f, events[i]) {
 			prepared = append(prepared, f)
 			continue

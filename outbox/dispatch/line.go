@@ -11,9 +11,13 @@ import (
 // states; the others wait behind it.
 //
 //	ready ──admit──▶ flying ──▶ delivered: the next one is head
-//	  ▲                │ ├────▶ waiting ──due──▶ ready
-//	  │                │ └────▶ held (or, where the route says pass, the next is head)
+//	  ▲ │              │ ├────▶ waiting ──due──▶ ready
+//	  │ │              │ └────▶ held (or, where the route says pass, the next is head)
+//	  │ └─▶ resting ◀──┤
 //	  └──── due ◀──────┴── an operator released or skipped it
+//
+// A head rests while an operator pauses its route or source; on resume its line is read
+// again.
 type line struct {
 	queue *queue
 	key   int64
@@ -43,6 +47,7 @@ const (
 	flying
 	waiting
 	held
+	resting
 	refilling // no head: it is about to be read from the table
 )
 
@@ -54,6 +59,10 @@ func (l *line) become(d outbox.Delivery) {
 	l.head = positionOf(&d)
 	switch d.State {
 	case outbox.Pending:
+		if l.queue.target.rests(&d) {
+			l.rest(resting)
+			return
+		}
 		l.state, l.delivery = ready, &d
 		l.queue.target.ready = append(l.queue.target.ready, l)
 	case outbox.Retry:

@@ -156,6 +156,9 @@ func (s *scheduler) refill(ctx context.Context) error {
 	for range readsPerStep {
 		var lines []*line
 		for _, t := range s.targets {
+			if t.stopped() {
+				continue
+			}
 			n := min(len(t.refill), refillLines-len(lines))
 			lines = append(lines, t.refill[:n]...)
 		}

@@ -12,13 +12,14 @@ import (
 // incarnation; one goroutine runs it, and others send it news.
 type scheduler struct {
 	*incarnation
-	table   table
-	plan    *Plan
-	leases  map[int16]outbox.Lease
-	queues  map[outbox.LaneDestination]*queue
-	targets map[int32]*target
-	order   []int32 // of targets, each first in turn
-	writers []outbox.WriterState
+	table    table
+	plan     *Plan
+	controls controls
+	leases   map[int16]outbox.Lease
+	queues   map[outbox.LaneDestination]*queue
+	targets  map[int32]*target
+	order    []int32 // of targets, each first in turn
+	writers  []outbox.WriterState
 
 	rangeRows int // most rows of one reading of one writer, lane and destination
 
@@ -122,6 +123,7 @@ func (s *scheduler) adopt(plan *Plan) {
 			t.breaker = newBreaker(d.Name, d.Breaker)
 		}
 		t.Destination = d
+		t.control(s.controls)
 	}
 	for lane := range s.leases {
 		s.open(lane)

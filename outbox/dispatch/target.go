@@ -79,6 +79,11 @@ type target struct {
 	// off: it is not configured at present. Nothing is read for it or admitted; what is
 	// on its way comes to its end.
 	off bool
+	// paused: an operator holds it, which here comes to the same. forced is how an
+	// operator holds its breaker.
+	paused   bool
+	forced   outbox.ControlState
+	controls controls
 
 	ready  []*line // heads that may go, in the order in which they became ready
 	refill []*line // lines whose next delivery is in the table
@@ -92,10 +97,13 @@ func (t *target) passes(d *outbox.Delivery) bool {
 	return t.plan.Routes[RouteKey{d.Tenant, d.Route}].Pass
 }
 
+// stopped: nothing is read for it or admitted.
+func (t *target) stopped() bool { return t.off || t.paused }
+
 // room is how many more ready heads are worth reading: enough are gathered that the
 // slots never run dry between two reads.
 func (t *target) room() int {
-	if t.off {
+	if t.stopped() {
 		return 0
 	}
 	return max(max(4*t.Concurrency, 256)-len(t.ready), 0)
@@ -104,7 +112,7 @@ func (t *target) room() int {
 // free is how many more may be admitted now. What waits for its outcome to be stored
 // is bounded too, so that a slow Postgres does not fill the memory.
 func (t *target) free() int {
-	if t.off {
+	if t.stopped() {
 		return 0
 	}
 	return min(t.Concurrency-t.wire, 4*t.Concurrency+256-t.behind-t.wire)

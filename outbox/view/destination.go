@@ -30,6 +30,8 @@ type Breaker struct {
 	ProbeAt *time.Time
 	// PacedUntil is until when the platform asked to be left alone; it may be past.
 	PacedUntil *time.Time
+	// Forced: an operator holds it in this state.
+	Forced *Control
 }
 
 // Destination is a system that receives, with its counts.
@@ -40,6 +42,8 @@ type Destination struct {
 	// Accepted deliveries, and what became of them.
 	Accepted, Delivered, Skipped, NeedsAction int64
 	Breaker                                   Breaker `db:"-"`
+	// Paused by an operator; nil where it runs.
+	Paused *Control `db:"-"`
 }
 
 // Depth is how many deliveries have not ended.
@@ -64,9 +68,14 @@ func (t *Tx) Destinations(ctx context.Context) ([]*Destination, error) {
 		return nil, err
 	}
 	breakers, err := t.breakers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held, err := t.held(ctx)
 	for _, d := range found {
-		d.Breaker = breakers[d.Number]
+		d.Breaker = held.breaker(d.Name, breakers[d.Number])
 		d.Breaker.State = cmp.Or(d.Breaker.State, BreakerClosed)
+		d.Paused = held[heldThing{outbox.OfDestination, d.Name}]
 	}
 	return found, err
 }

@@ -26,6 +26,7 @@
 //	        ├─ held by an exception ─────────────▶ NEEDS_ACTION
 //	        ├─ an intent without outcome ────────▶ SENDING
 //	        ├─ an earlier one of its key is open ▶ WAITING (BLOCKED, by whom)
+//	        ├─ an operator paused what it is of ─▶ WAITING (PAUSED, by whom and why)
 //	        ├─ its breaker is open ──────────────▶ WAITING (BREAKER, until the probe)
 //	        ├─ its destination asked for a pause ▶ WAITING (RATE_LIMIT, until then)
 //	        ├─ a retry that is not due yet ──────▶ WAITING (RETRY, until then)

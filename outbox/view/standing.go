@@ -36,6 +36,8 @@ const (
 	ForBreaker WaitingReason = "BREAKER"
 	// ForPace: its destination asked to be left alone for a while.
 	ForPace WaitingReason = "RATE_LIMIT"
+	// ForPause: an operator paused its destination, its route or its source.
+	ForPause WaitingReason = "PAUSED"
 	// ForEarlier: an earlier delivery of its ordering key is not done.
 	ForEarlier WaitingReason = "BLOCKED"
 )
@@ -47,6 +49,8 @@ type Waiting struct {
 	Until *time.Time
 	// BlockedBy is the first of the line that it stands in.
 	BlockedBy *outbox.DeliveryID
+	// Control: the operator's decision that holds it, where there is one.
+	Control *Control
 }
 
 // standing is what the state of an open delivery depends on beside its row.
@@ -54,6 +58,7 @@ type standing struct {
 	sending bool
 	head    *outbox.DeliveryID // of its key's line, where that is another one
 	breaker Breaker            // of its destination
+	paused  *Control           // its destination, source or route
 	now     time.Time          // by the database's clock
 }
 
@@ -66,8 +71,10 @@ func (o *open) decide(s standing) (State, *Waiting) {
 		return Sending, nil
 	case s.head != nil:
 		return WaitingFor, &Waiting{Reason: ForEarlier, BlockedBy: s.head}
+	case s.paused != nil:
+		return WaitingFor, &Waiting{Reason: ForPause, Control: s.paused}
 	case s.breaker.State == BreakerOpen && s.breaker.ProbeAt == nil:
-		return WaitingFor, &Waiting{Reason: ForBreaker}
+		return WaitingFor, &Waiting{Reason: ForBreaker, Control: s.breaker.Forced}
 	}
 	// Of several holds it is the last to end that it waits for.
 	var waiting *Waiting
@@ -154,10 +161,21 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	held, err := t.held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := t.sourcesOf(ctx, rows, held)
+	if err != nil {
+		return nil, err
+	}
 	described := make([]*Delivery, len(rows))
 	for _, r := range found {
 		o := rows[r.Place]
-		s := standing{sending: r.Sending, breaker: breakers[o.Destination], now: r.Now}
+		s := standing{
+			sending: r.Sending, breaker: held.breaker(o.Name, breakers[o.Destination]),
+			paused: held.over(o.Name, o.Route, sources[r.Place]), now: r.Now,
+		}
 		if r.Event != nil {
 			s.head = &outbox.DeliveryID{
 				Event:       outbox.EventID{AcceptedAt: r.EventAt.UTC(), Seq: *r.Event},

@@ -14,6 +14,7 @@ func TestOpen_Decide(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	in := func(d time.Duration) *time.Time { at := now.Add(d); return &at }
 	head := &outbox.DeliveryID{Destination: 3}
+	byAyu := &Control{Kind: outbox.OfBreaker, Name: "books", State: outbox.ForcedOpen, Actor: "ayu", Reason: "stocktaking"}
 	retry := func(d time.Duration) open { return open{State: outbox.Retry, DueAt: in(d)} }
 	for name, c := range map[string]struct {
 		row     open
@@ -26,6 +27,10 @@ func TestOpen_Decide(t *testing.T) {
 		"IntentIsOpen":              {row: retry(time.Second), s: standing{sending: true}, state: Sending},
 		"BehindItsKey":              {s: standing{head: head}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
 		"BehindItsKeyBeforeBreaker": {s: standing{head: head, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
+		"Paused":                    {row: retry(time.Hour), s: standing{paused: byAyu, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForPause, Control: byAyu}},
+		"PausedBehindItsKey":        {s: standing{head: head, paused: byAyu}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
+		"PausedOnTheWire":           {s: standing{sending: true, paused: byAyu}, state: Sending},
+		"HeldOpen":                  {s: standing{breaker: held{{outbox.OfBreaker, "books"}: byAyu}.breaker("books", Breaker{State: BreakerClosed})}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Control: byAyu}},
 		"RetryAhead":                {row: retry(time.Minute), state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Minute)}},
 		"RetryIsDue":                {row: retry(-time.Second), state: Pending},
 		"BreakerOpen":               {s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Second)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Second)}},
@@ -182,4 +187,50 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What operators hold is told of every delivery that it is about, of destinations and
+// of sources.
+func TestTx_TellsWhatOperatorsHold(t *testing.T) {
+	h := openHouse(t, 2)
+	e := h.event(t, seeded{seq: 1<<40 + 1, key: "order/7"})
+	for _, name := range []string{"a-free", "b-paused", "c-held-open"} {
+		h.deliver(t, "kopi", e, h.destination(t, "kopi", name))
+	}
+	h.exec(t, `INSERT INTO controls (tenant, kind, name, state, reason, actor) VALUES
+		('kopi', 'destination', 'b-paused', 'PAUSED', 'stocktaking', 'ayu'), ('kopi', 'breaker', 'c-held-open', 'OPEN', 'they asked', 'ayu'),
+		('teh', 'destination', 'a-free', 'PAUSED', 'another tenant', 'budi')`)
+	waits := func(want map[string]string) {
+		t.Helper()
+		h.as(t, "kopi", func(ctx context.Context, tx *Tx) error {
+			of, err := tx.DeliveriesOf(ctx, []outbox.EventID{e})
+			got := make(map[string]string)
+			for _, d := range of[e] {
+				got[d.Destination] = string(d.State)
+				if w := d.Waiting; w != nil && w.Control != nil {
+					got[d.Destination] += " " + string(w.Reason) + " " + w.Control.Actor + " " + w.Control.Reason
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			return err
+		})
+	}
+	waits(map[string]string{"a-free": "PENDING", "b-paused": "WAITING PAUSED ayu stocktaking", "c-held-open": "WAITING BREAKER ayu they asked"})
+	h.as(t, "kopi", func(ctx context.Context, tx *Tx) error {
+		all, err := tx.Destinations(ctx)
+		for _, d := range all {
+			if paused := d.Paused != nil; paused != (d.Name == "b-paused") {
+				t.Errorf("%s is paused: %t", d.Name, paused)
+			}
+			if held := d.Breaker.Forced != nil; held != (d.Name == "c-held-open") || held && (d.Breaker.State != BreakerOpen || d.Breaker.Reason != "they asked") {
+				t.Errorf("%s: breaker %+v", d.Name, d.Breaker)
+			}
+		}
+		return err
+	})
+	h.exec(t, `INSERT INTO controls (tenant, kind, name, state, reason, actor)
+		SELECT 'kopi', 'source', s.name, 'PAUSED', 'migration', 'ayu' FROM events e JOIN sources s ON s.id = e.source`)
+	waits(map[string]string{"a-free": "WAITING PAUSED ayu migration", "b-paused": "WAITING PAUSED ayu stocktaking", "c-held-open": "WAITING PAUSED ayu migration"})
 }

@@ -3,6 +3,8 @@ package view
 import (
 	"context"
 	"time"
+
+	"raffsync/outbox"
 )
 
 // Totals counts what a tenant's sources sent and what became of it, since its
@@ -42,11 +44,21 @@ func (t *Tx) Totals(ctx context.Context) (Totals, error) {
 type Source struct {
 	Name      string
 	RemovedAt *time.Time
+	// Paused by an operator; nil where it runs.
+	Paused *Control `db:"-"`
 }
 
 var sources = register("sources", `SELECT name, removed_at FROM sources ORDER BY name`)
 
 // Sources returns all of the tenant's sources by name, those that were removed too.
 func (t *Tx) Sources(ctx context.Context) ([]*Source, error) {
-	return collect[Source](ctx, t, "sources", sources)
+	found, err := collect[Source](ctx, t, "sources", sources)
+	if err != nil {
+		return nil, err
+	}
+	held, err := t.held(ctx)
+	for _, s := range found {
+		s.Paused = held[heldThing{outbox.OfSource, s.Name}]
+	}
+	return found, err
 }

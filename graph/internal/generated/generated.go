@@ -10,6 +10,7 @@ import (
 	"math"
 	"raffsync/graph/internal/model"
 	"raffsync/graph/internal/scalar"
+	"raffsync/outbox"
 	"raffsync/outbox/view"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 	"strconv"
@@ -65,6 +66,7 @@ type ComplexityRoot struct {
 	}
 
 	Breaker struct {
+		Forced     func(childComplexity int) int
 		PacedUntil func(childComplexity int) int
 		ProbeAt    func(childComplexity int) int
 		Reason     func(childComplexity int) int
@@ -97,6 +99,20 @@ type ComplexityRoot struct {
 	ConflictConnection struct {
 		Nodes    func(childComplexity int) int
 		PageInfo func(childComplexity int) int
+	}
+
+	Control struct {
+		Actor  func(childComplexity int) int
+		Kind   func(childComplexity int) int
+		Name   func(childComplexity int) int
+		Reason func(childComplexity int) int
+		Since  func(childComplexity int) int
+		State  func(childComplexity int) int
+	}
+
+	ControlPayload struct {
+		Control    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Delivery struct {
@@ -136,6 +152,7 @@ type ComplexityRoot struct {
 		Name        func(childComplexity int) int
 		NeedsAction func(childComplexity int) int
 		OldestOpen  func(childComplexity int) int
+		Paused      func(childComplexity int) int
 		RemovedAt   func(childComplexity int) int
 		Skipped     func(childComplexity int) int
 	}
@@ -189,6 +206,9 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
+		ForceBreaker  func(childComplexity int, input model.ForceBreakerInput) int
+		Pause         func(childComplexity int, input model.PauseInput) int
+		Resume        func(childComplexity int, input model.PauseInput) int
 		RetryDelivery func(childComplexity int, input model.DeliveryTransitionInput) int
 		SkipDelivery  func(childComplexity int, input model.DeliveryTransitionInput) int
 	}
@@ -209,6 +229,7 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		Controls     func(childComplexity int) int
 		Deliveries   func(childComplexity int, filter *model.DeliveryFilter, first int, after *string) int
 		Delivery     func(childComplexity int, id string) int
 		Destination  func(childComplexity int, name string) int
@@ -236,6 +257,7 @@ type ComplexityRoot struct {
 
 	Source struct {
 		Name      func(childComplexity int) int
+		Paused    func(childComplexity int) int
 		RemovedAt func(childComplexity int) int
 	}
 
@@ -290,6 +312,7 @@ type ComplexityRoot struct {
 
 	Waiting struct {
 		BlockedBy func(childComplexity int) int
+		Control   func(childComplexity int) int
 		Reason    func(childComplexity int) int
 		Until     func(childComplexity int) int
 	}
@@ -354,6 +377,9 @@ type ExceptionResolver interface {
 type MutationResolver interface {
 	RetryDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
 	SkipDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
+	Pause(ctx context.Context, input model.PauseInput) (*model.ControlPayload, error)
+	Resume(ctx context.Context, input model.PauseInput) (*model.ControlPayload, error)
+	ForceBreaker(ctx context.Context, input model.ForceBreakerInput) (*model.ControlPayload, error)
 }
 type OldestOpenResolver interface {
 	Delivery(ctx context.Context, obj *view.Oldest) (*view.Delivery, error)
@@ -371,6 +397,7 @@ type QueryResolver interface {
 	Destinations(ctx context.Context) ([]*view.Destination, error)
 	Destination(ctx context.Context, name string) (*view.Destination, error)
 	Sources(ctx context.Context) ([]*view.Source, error)
+	Controls(ctx context.Context) ([]*view.Control, error)
 	Search(ctx context.Context, text string, first int, after *string) (*model.SearchConnection, error)
 }
 type SubscriptionResolver interface {
@@ -467,6 +494,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Attempt.Step(childComplexity), true
 
+	case "Breaker.forced":
+		if e.ComplexityRoot.Breaker.Forced == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Breaker.Forced(childComplexity), true
 	case "Breaker.pacedUntil":
 		if e.ComplexityRoot.Breaker.PacedUntil == nil {
 			break
@@ -608,6 +641,56 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ConflictConnection.PageInfo(childComplexity), true
+
+	case "Control.actor":
+		if e.ComplexityRoot.Control.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Control.Actor(childComplexity), true
+	case "Control.kind":
+		if e.ComplexityRoot.Control.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Control.Kind(childComplexity), true
+	case "Control.name":
+		if e.ComplexityRoot.Control.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Control.Name(childComplexity), true
+	case "Control.reason":
+		if e.ComplexityRoot.Control.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Control.Reason(childComplexity), true
+	case "Control.since":
+		if e.ComplexityRoot.Control.Since == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Control.Since(childComplexity), true
+	case "Control.state":
+		if e.ComplexityRoot.Control.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Control.State(childComplexity), true
+
+	case "ControlPayload.control":
+		if e.ComplexityRoot.ControlPayload.Control == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ControlPayload.Control(childComplexity), true
+	case "ControlPayload.userErrors":
+		if e.ComplexityRoot.ControlPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ControlPayload.UserErrors(childComplexity), true
 
 	case "Delivery.attempts":
 		if e.ComplexityRoot.Delivery.Attempts == nil {
@@ -779,6 +862,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.OldestOpen(childComplexity), true
+	case "Destination.paused":
+		if e.ComplexityRoot.Destination.Paused == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Paused(childComplexity), true
 	case "Destination.removedAt":
 		if e.ComplexityRoot.Destination.RemovedAt == nil {
 			break
@@ -1032,6 +1121,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ExceptionConnection.PageInfo(childComplexity), true
 
+	case "Mutation.forceBreaker":
+		if e.ComplexityRoot.Mutation.ForceBreaker == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_forceBreaker_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ForceBreaker(childComplexity, args["input"].(model.ForceBreakerInput)), true
+	case "Mutation.pause":
+		if e.ComplexityRoot.Mutation.Pause == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_pause_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.Pause(childComplexity, args["input"].(model.PauseInput)), true
+	case "Mutation.resume":
+		if e.ComplexityRoot.Mutation.Resume == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_resume_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.Resume(childComplexity, args["input"].(model.PauseInput)), true
 	case "Mutation.retryDelivery":
 		if e.ComplexityRoot.Mutation.RetryDelivery == nil {
 			break
@@ -1094,6 +1216,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Payload.Text(childComplexity), true
 
+	case "Query.controls":
+		if e.ComplexityRoot.Query.Controls == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.Controls(childComplexity), true
 	case "Query.deliveries":
 		if e.ComplexityRoot.Query.Deliveries == nil {
 			break
@@ -1251,6 +1379,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Source.Name(childComplexity), true
+	case "Source.paused":
+		if e.ComplexityRoot.Source.Paused == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Source.Paused(childComplexity), true
 	case "Source.removedAt":
 		if e.ComplexityRoot.Source.RemovedAt == nil {
 			break
@@ -1461,6 +1595,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Waiting.BlockedBy(childComplexity), true
+	case "Waiting.control":
+		if e.ComplexityRoot.Waiting.Control == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Waiting.Control(childComplexity), true
 	case "Waiting.reason":
 		if e.ComplexityRoot.Waiting.Reason == nil {
 			break
@@ -1487,6 +1627,8 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("DeliveryTransitionInput", ec.unmarshalInputDeliveryTransitionInput),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("ExceptionFilter", ec.unmarshalInputExceptionFilter),
+			graphql.NewInputUnmarshaler("ForceBreakerInput", ec.unmarshalInputForceBreakerInput),
+			graphql.NewInputUnmarshaler("PauseInput", ec.unmarshalInputPauseInput),
 			graphql.NewInputUnmarshaler("TimelineFilter", ec.unmarshalInputTimelineFilter),
 		)
 	}
@@ -1658,6 +1800,9 @@ type Query {
   "Every system that sends, by name."
   sources: [Source!]!
 
+  "All that operators hold until further notice, by kind and name."
+  controls: [Control!]!
+
   """
   What is called exactly so: a destination by its name, then events by their id, by the
   value of a reference (an order or invoice number), and by their ordering key; among
@@ -1678,6 +1823,18 @@ type Mutation {
   request of it is on the wire.
   """
   skipDelivery(input: DeliveryTransitionInput!): DeliveryTransitionPayload!
+
+  """
+  Pauses a source, a route or a destination: nothing of it is sent until it is resumed;
+  what is on the wire finishes. What a paused source sends is accepted all the same.
+  """
+  pause(input: PauseInput!): ControlPayload!
+
+  "Lets go on what was paused, in order."
+  resume(input: PauseInput!): ControlPayload!
+
+  "Holds a destination's breaker open or closed until further notice, or lets go of it."
+  forceBreaker(input: ForceBreakerInput!): ControlPayload!
 }
 
 type Subscription {
@@ -1779,6 +1936,8 @@ enum WaitingReason {
   BREAKER
   "Its destination asked to be left alone for a while."
   RATE_LIMIT
+  "An operator paused its destination, its source or its route: see ` + "`" + `control` + "`" + `."
+  PAUSED
   "An earlier delivery of its ordering key is not done: see ` + "`" + `blockedBy` + "`" + `."
   BLOCKED
 }
@@ -1849,6 +2008,35 @@ type Waiting {
   until: Time
   "The first of the line that it stands in."
   blockedBy: Delivery
+  "What an operator decided, where that is why."
+  control: Control
+}
+
+"What an operator holds until further notice, and why."
+type Control {
+  kind: ControlKind!
+  "Of the source, route or destination; a breaker has its destination's."
+  name: String!
+  state: ControlState!
+  reason: String!
+  "Who decided it."
+  actor: String!
+  since: Time!
+}
+
+enum ControlKind {
+  SOURCE
+  ROUTE
+  DESTINATION
+  BREAKER
+}
+
+enum ControlState {
+  PAUSED
+  "A breaker that lets nothing through, and no probe either."
+  OPEN
+  "A breaker that lets everything through, whatever comes of it."
+  CLOSED
 }
 
 "One try of one step of a delivery."
@@ -1937,6 +2125,8 @@ type Breaker {
   nextProbeAt: Time
   "Until when the destination asked to be left alone; may be past."
   pacedUntil: Time
+  "An operator holds it in this state."
+  forced: Control
 }
 
 enum BreakerState {
@@ -1954,6 +2144,8 @@ type Destination {
   "Since when the configuration does not name it any more."
   removedAt: Time
   breaker: Breaker!
+  "Who paused it, and why; null where it runs."
+  paused: Control
   "Deliveries that have not ended."
   depth: Int64!
   "Deliveries made, and what became of them."
@@ -1977,6 +2169,8 @@ type Source {
   name: String!
   "Since when the configuration does not name it any more."
   removedAt: Time
+  "Who paused it, and why; null where it runs."
+  paused: Control
 }
 
 "Counts since the tenant's first event."
@@ -2011,6 +2205,8 @@ enum TimelineWhat {
   CONFIGURATION
   BREAKER
   KEY
+  PAUSE
+  RESUME
 }
 
 "One line of the audit."
@@ -2129,9 +2325,52 @@ type DeliveryTransitionPayload {
   userErrors: [UserError!]!
 }
 
+"What can be paused."
+enum PausableKind {
+  SOURCE
+  ROUTE
+  DESTINATION
+}
+
+input PauseInput {
+  "Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing."
+  requestId: String!
+  kind: PausableKind!
+  name: String!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+"What a breaker can be told."
+enum BreakerOrder {
+  "Let nothing through, and no probe either."
+  OPEN
+  "Let everything through, whatever comes of it."
+  CLOSED
+  "Decide by what comes of the requests."
+  AUTOMATIC
+}
+
+input ForceBreakerInput {
+  "Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing."
+  requestId: String!
+  "Name of the destination."
+  destination: String!
+  order: BreakerOrder!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+"What holds now, or why nothing was changed."
+type ControlPayload {
+  "Null where nothing is held any more."
+  control: Control
+  userErrors: [UserError!]!
+}
+
 "What the caller can do something about."
 type UserError {
-  "Path of the input that it is about; null where it is about the delivery."
+  "Path of the input that it is about; null where it is about no single one."
   field: [String!]
   message: String!
   code: UserErrorCode!
@@ -2140,11 +2379,11 @@ type UserError {
 enum UserErrorCode {
   "The input is not valid."
   INVALID
-  "There is no such delivery."
+  "There is no such thing."
   NOT_FOUND
-  "The delivery has changed: read it again."
+  "It has changed: read it again."
   CONFLICT
-  "The delivery is in a state that does not allow it."
+  "It is in a state that does not allow it."
   REFUSED
 }
 `, BuiltIn: false},
@@ -2193,6 +2432,8 @@ func (ec *executionContext) childFields_Breaker(ctx context.Context, field graph
 		return ec.fieldContext_Breaker_nextProbeAt(ctx, field)
 	case "pacedUntil":
 		return ec.fieldContext_Breaker_pacedUntil(ctx, field)
+	case "forced":
+		return ec.fieldContext_Breaker_forced(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Breaker", field.Name)
 }
@@ -2249,6 +2490,34 @@ func (ec *executionContext) childFields_ConflictConnection(ctx context.Context, 
 		return ec.fieldContext_ConflictConnection_pageInfo(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ConflictConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_Control(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_Control_kind(ctx, field)
+	case "name":
+		return ec.fieldContext_Control_name(ctx, field)
+	case "state":
+		return ec.fieldContext_Control_state(ctx, field)
+	case "reason":
+		return ec.fieldContext_Control_reason(ctx, field)
+	case "actor":
+		return ec.fieldContext_Control_actor(ctx, field)
+	case "since":
+		return ec.fieldContext_Control_since(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Control", field.Name)
+}
+
+func (ec *executionContext) childFields_ControlPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "control":
+		return ec.fieldContext_ControlPayload_control(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ControlPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ControlPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Delivery(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -2317,6 +2586,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_removedAt(ctx, field)
 	case "breaker":
 		return ec.fieldContext_Destination_breaker(ctx, field)
+	case "paused":
+		return ec.fieldContext_Destination_paused(ctx, field)
 	case "depth":
 		return ec.fieldContext_Destination_depth(ctx, field)
 	case "accepted":
@@ -2485,6 +2756,8 @@ func (ec *executionContext) childFields_Source(ctx context.Context, field graphq
 		return ec.fieldContext_Source_name(ctx, field)
 	case "removedAt":
 		return ec.fieldContext_Source_removedAt(ctx, field)
+	case "paused":
+		return ec.fieldContext_Source_paused(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Source", field.Name)
 }
@@ -2587,6 +2860,8 @@ func (ec *executionContext) childFields_Waiting(ctx context.Context, field graph
 		return ec.fieldContext_Waiting_until(ctx, field)
 	case "blockedBy":
 		return ec.fieldContext_Waiting_blockedBy(ctx, field)
+	case "control":
+		return ec.fieldContext_Waiting_control(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Waiting", field.Name)
 }
@@ -2806,6 +3081,48 @@ func (ec *executionContext) field_Exception_timeline_args(ctx context.Context, r
 		return nil, err
 	}
 	args["after"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_forceBreaker_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ForceBreakerInput, error) {
+			return ec.unmarshalNForceBreakerInput2raffsyncᚋgraphᚋinternalᚋmodelᚐForceBreakerInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_pause_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.PauseInput, error) {
+			return ec.unmarshalNPauseInput2raffsyncᚋgraphᚋinternalᚋmodelᚐPauseInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_resume_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.PauseInput, error) {
+			return ec.unmarshalNPauseInput2raffsyncᚋgraphᚋinternalᚋmodelᚐPauseInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
 	return args, nil
 }
 
@@ -3490,6 +3807,38 @@ func (ec *executionContext) fieldContext_Breaker_pacedUntil(_ context.Context, f
 	return graphql.NewScalarFieldContext("Breaker", field, false, false, "Time")
 }
 
+func (ec *executionContext) _Breaker_forced(ctx context.Context, field graphql.CollectedField, obj *view.Breaker) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Breaker_forced(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Forced, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Control) graphql.Marshaler {
+			return ec.marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Breaker_forced(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Breaker",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Changes_cursor(ctx context.Context, field graphql.CollectedField, obj *model.Changes) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -3971,6 +4320,208 @@ func (ec *executionContext) fieldContext_ConflictConnection_pageInfo(_ context.C
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Control_kind(ctx context.Context, field graphql.CollectedField, obj *view.Control) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Control_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v outbox.ControlKind) graphql.Marshaler {
+			return ec.marshalNControlKind2raffsyncᚋoutboxᚐControlKind(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Control_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Control", field, false, false, "ControlKind")
+}
+
+func (ec *executionContext) _Control_name(ctx context.Context, field graphql.CollectedField, obj *view.Control) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Control_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Control_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Control", field, false, false, "String")
+}
+
+func (ec *executionContext) _Control_state(ctx context.Context, field graphql.CollectedField, obj *view.Control) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Control_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.State, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v outbox.ControlState) graphql.Marshaler {
+			return ec.marshalNControlState2raffsyncᚋoutboxᚐControlState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Control_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Control", field, false, false, "ControlState")
+}
+
+func (ec *executionContext) _Control_reason(ctx context.Context, field graphql.CollectedField, obj *view.Control) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Control_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Control_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Control", field, false, false, "String")
+}
+
+func (ec *executionContext) _Control_actor(ctx context.Context, field graphql.CollectedField, obj *view.Control) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Control_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Control_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Control", field, false, false, "String")
+}
+
+func (ec *executionContext) _Control_since(ctx context.Context, field graphql.CollectedField, obj *view.Control) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Control_since(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Since, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Control_since(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Control", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ControlPayload_control(ctx context.Context, field graphql.CollectedField, obj *model.ControlPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ControlPayload_control(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Control, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Control) graphql.Marshaler {
+			return ec.marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ControlPayload_control(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ControlPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ControlPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.ControlPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ControlPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ControlPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ControlPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
 		},
 	}
 	return fc, nil
@@ -4602,6 +5153,38 @@ func (ec *executionContext) fieldContext_Destination_breaker(_ context.Context, 
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Breaker(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Destination_paused(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_paused(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Paused, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Control) graphql.Marshaler {
+			return ec.marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_paused(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Destination",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
 		},
 	}
 	return fc, nil
@@ -5826,6 +6409,138 @@ func (ec *executionContext) fieldContext_Mutation_skipDelivery(ctx context.Conte
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_pause(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_pause(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().Pause(ctx, fc.Args["input"].(model.PauseInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ControlPayload) graphql.Marshaler {
+			return ec.marshalNControlPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐControlPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_pause(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ControlPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_pause_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_resume(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_resume(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().Resume(ctx, fc.Args["input"].(model.PauseInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ControlPayload) graphql.Marshaler {
+			return ec.marshalNControlPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐControlPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_resume(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ControlPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_resume_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_forceBreaker(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_forceBreaker(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ForceBreaker(ctx, fc.Args["input"].(model.ForceBreakerInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ControlPayload) graphql.Marshaler {
+			return ec.marshalNControlPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐControlPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_forceBreaker(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ControlPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_forceBreaker_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _OldestOpen_acceptedAt(ctx context.Context, field graphql.CollectedField, obj *view.Oldest) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6453,6 +7168,38 @@ func (ec *executionContext) fieldContext_Query_sources(_ context.Context, field 
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_controls(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_controls(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().Controls(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Control) graphql.Marshaler {
+			return ec.marshalNControl2ᚕᚖraffsyncᚋoutboxᚋviewᚐControlᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_controls(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_search(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6718,6 +7465,38 @@ func (ec *executionContext) _Source_removedAt(ctx context.Context, field graphql
 }
 func (ec *executionContext) fieldContext_Source_removedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Source", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Source_paused(ctx context.Context, field graphql.CollectedField, obj *view.Source) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Source_paused(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Paused, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Control) graphql.Marshaler {
+			return ec.marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Source_paused(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Source",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Subscription_changes(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
@@ -7581,6 +8360,38 @@ func (ec *executionContext) fieldContext_Waiting_blockedBy(_ context.Context, fi
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Waiting_control(ctx context.Context, field graphql.CollectedField, obj *view.Waiting) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Waiting_control(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Control, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Control) graphql.Marshaler {
+			return ec.marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Waiting_control(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Waiting",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
 		},
 	}
 	return fc, nil
@@ -8911,6 +9722,132 @@ func UnmarshalExceptionFilter(ctx context.Context, raw any) (model.ExceptionFilt
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputForceBreakerInput(ctx context.Context, obj any) (model.ForceBreakerInput, error) {
+	var it model.ForceBreakerInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "destination", "order", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "destination":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("destination"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Destination = data
+		case "order":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("order"))
+			data, err := ec.unmarshalNBreakerOrder2raffsyncᚋgraphᚋinternalᚋmodelᚐBreakerOrder(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Order = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalForceBreakerInput unmarshals raw into the ForceBreakerInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalForceBreakerInput(ctx context.Context, raw any) (model.ForceBreakerInput, error) {
+	var out model.ForceBreakerInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ForceBreakerInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputPauseInput(ctx context.Context, obj any) (model.PauseInput, error) {
+	var it model.PauseInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "kind", "name", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "kind":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("kind"))
+			data, err := ec.unmarshalNPausableKind2raffsyncᚋgraphᚋinternalᚋmodelᚐPausableKind(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Kind = data
+		case "name":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("name"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Name = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalPauseInput unmarshals raw into the PauseInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalPauseInput(ctx context.Context, raw any) (model.PauseInput, error) {
+	var out model.PauseInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "PauseInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputTimelineFilter(ctx context.Context, obj any) (model.TimelineFilter, error) {
 	var it model.TimelineFilter
 	if obj == nil {
@@ -9128,6 +10065,11 @@ func (ec *executionContext) _Breaker(ctx context.Context, sel ast.SelectionSet, 
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "forced":
+			out.Values[i] = ec._Breaker_forced(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -9303,6 +10245,102 @@ func (ec *executionContext) _ConflictConnection(ctx context.Context, sel ast.Sel
 			}
 		case "pageInfo":
 			out.Values[i] = ec._ConflictConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var controlImplementors = []string{"Control"}
+
+func (ec *executionContext) _Control(ctx context.Context, sel ast.SelectionSet, obj *view.Control) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, controlImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Control")
+		case "kind":
+			out.Values[i] = ec._Control_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "name":
+			out.Values[i] = ec._Control_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "state":
+			out.Values[i] = ec._Control_state(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._Control_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._Control_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "since":
+			out.Values[i] = ec._Control_since(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var controlPayloadImplementors = []string{"ControlPayload"}
+
+func (ec *executionContext) _ControlPayload(ctx context.Context, sel ast.SelectionSet, obj *model.ControlPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, controlPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ControlPayload")
+		case "control":
+			out.Values[i] = ec._ControlPayload_control(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._ControlPayload_userErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -9540,6 +10578,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 		case "breaker":
 			out.Values[i] = ec._Destination_breaker(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "paused":
+			out.Values[i] = ec._Destination_paused(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "depth":
@@ -9924,6 +10967,27 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "pause":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_pause(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "resume":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_resume(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "forceBreaker":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_forceBreaker(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -10147,6 +11211,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_sources(ctx, field)
 				})
+		case "controls":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_controls(ctx, field)
+				})
 		case "search":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, true,
@@ -10278,6 +11348,11 @@ func (ec *executionContext) _Source(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "removedAt":
 			out.Values[i] = ec._Source_removedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "paused":
+			out.Values[i] = ec._Source_paused(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -10641,6 +11716,11 @@ func (ec *executionContext) _Waiting(ctx context.Context, sel ast.SelectionSet, 
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Waiting_blockedBy(ctx, field, obj)
 				})
+		case "control":
+			out.Values[i] = ec._Waiting_control(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -11062,6 +12142,16 @@ func (ec *executionContext) marshalNBreaker2raffsyncᚋoutboxᚋviewᚐBreaker(c
 	return ec._Breaker(ctx, sel, &v)
 }
 
+func (ec *executionContext) unmarshalNBreakerOrder2raffsyncᚋgraphᚋinternalᚋmodelᚐBreakerOrder(ctx context.Context, v any) (model.BreakerOrder, error) {
+	var res model.BreakerOrder
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNBreakerOrder2raffsyncᚋgraphᚋinternalᚋmodelᚐBreakerOrder(ctx context.Context, sel ast.SelectionSet, v model.BreakerOrder) graphql.Marshaler {
+	return v
+}
+
 func (ec *executionContext) unmarshalNBreakerState2raffsyncᚋoutboxᚋviewᚐBreakerState(ctx context.Context, v any) (view.BreakerState, error) {
 	res, err := scalar.UnmarshalBreakerState(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -11114,6 +12204,66 @@ func (ec *executionContext) marshalNConflictConnection2ᚖraffsyncᚋgraphᚋint
 		return graphql.Null
 	}
 	return ec._ConflictConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNControl2ᚕᚖraffsyncᚋoutboxᚋviewᚐControlᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Control) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx context.Context, sel ast.SelectionSet, v *view.Control) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Control!")
+		return graphql.Null
+	}
+	return ec._Control(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNControlKind2raffsyncᚋoutboxᚐControlKind(ctx context.Context, v any) (outbox.ControlKind, error) {
+	res, err := scalar.UnmarshalControlKind(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNControlKind2raffsyncᚋoutboxᚐControlKind(ctx context.Context, sel ast.SelectionSet, v outbox.ControlKind) graphql.Marshaler {
+	_ = sel
+	res := scalar.MarshalControlKind(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "ControlKind!")
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNControlPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐControlPayload(ctx context.Context, sel ast.SelectionSet, v *model.ControlPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ControlPayload!")
+		return graphql.Null
+	}
+	return ec._ControlPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNControlState2raffsyncᚋoutboxᚐControlState(ctx context.Context, v any) (outbox.ControlState, error) {
+	res, err := scalar.UnmarshalControlState(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNControlState2raffsyncᚋoutboxᚐControlState(ctx context.Context, sel ast.SelectionSet, v outbox.ControlState) graphql.Marshaler {
+	_ = sel
+	res := scalar.MarshalControlState(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "ControlState!")
+	}
+	return res
 }
 
 func (ec *executionContext) marshalNDelivery2ᚕᚖraffsyncᚋoutboxᚋviewᚐDeliveryᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Delivery) graphql.Marshaler {
@@ -11277,6 +12427,11 @@ func (ec *executionContext) marshalNExceptionStatus2string(ctx context.Context, 
 	return res
 }
 
+func (ec *executionContext) unmarshalNForceBreakerInput2raffsyncᚋgraphᚋinternalᚋmodelᚐForceBreakerInput(ctx context.Context, v any) (model.ForceBreakerInput, error) {
+	res, err := ec.unmarshalInputForceBreakerInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNID2string(ctx context.Context, v any) (string, error) {
 	res, err := graphql.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -11335,6 +12490,21 @@ func (ec *executionContext) marshalNInt642int64(ctx context.Context, sel ast.Sel
 
 func (ec *executionContext) marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx context.Context, sel ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
 	return ec._PageInfo(ctx, sel, &v)
+}
+
+func (ec *executionContext) unmarshalNPausableKind2raffsyncᚋgraphᚋinternalᚋmodelᚐPausableKind(ctx context.Context, v any) (model.PausableKind, error) {
+	var res model.PausableKind
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNPausableKind2raffsyncᚋgraphᚋinternalᚋmodelᚐPausableKind(ctx context.Context, sel ast.SelectionSet, v model.PausableKind) graphql.Marshaler {
+	return v
+}
+
+func (ec *executionContext) unmarshalNPauseInput2raffsyncᚋgraphᚋinternalᚋmodelᚐPauseInput(ctx context.Context, v any) (model.PauseInput, error) {
+	res, err := ec.unmarshalInputPauseInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPayload(ctx context.Context, sel ast.SelectionSet, v *model.Payload) graphql.Marshaler {
@@ -11733,6 +12903,13 @@ func (ec *executionContext) marshalOBoolean2ᚖbool(ctx context.Context, sel ast
 	_ = ctx
 	res := graphql.MarshalBoolean(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx context.Context, sel ast.SelectionSet, v *view.Control) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Control(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx context.Context, sel ast.SelectionSet, v *view.Delivery) graphql.Marshaler {

@@ -30,6 +30,13 @@ type ConflictConnection struct {
 	PageInfo PageInfo         `json:"pageInfo"`
 }
 
+// What holds now, or why nothing was changed.
+type ControlPayload struct {
+	// Null where nothing is held any more.
+	Control    *view.Control `json:"control,omitempty"`
+	UserErrors []*UserError  `json:"userErrors"`
+}
+
 type DeliveryConnection struct {
 	Nodes    []*view.Delivery `json:"nodes"`
 	PageInfo PageInfo         `json:"pageInfo"`
@@ -87,6 +94,16 @@ type ExceptionFilter struct {
 	Destination *string `json:"destination,omitempty"`
 }
 
+type ForceBreakerInput struct {
+	// Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing.
+	RequestID string `json:"requestId"`
+	// Name of the destination.
+	Destination string       `json:"destination"`
+	Order       BreakerOrder `json:"order"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
 type Mutation struct {
 }
 
@@ -96,6 +113,15 @@ type PageInfo struct {
 	EndCursor *string `json:"endCursor,omitempty"`
 	// More exist, or more have yet to be examined.
 	HasNextPage bool `json:"hasNextPage"`
+}
+
+type PauseInput struct {
+	// Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing.
+	RequestID string       `json:"requestId"`
+	Kind      PausableKind `json:"kind"`
+	Name      string       `json:"name"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
 }
 
 type Query struct {
@@ -131,7 +157,7 @@ type TimelineFilter struct {
 
 // What the caller can do something about.
 type UserError struct {
-	// Path of the input that it is about; null where it is about the delivery.
+	// Path of the input that it is about; null where it is about no single one.
 	Field   []string      `json:"field,omitempty"`
 	Message string        `json:"message"`
 	Code    UserErrorCode `json:"code"`
@@ -143,16 +169,135 @@ type Viewer struct {
 	Tenant string `json:"tenant"`
 }
 
+// What a breaker can be told.
+type BreakerOrder string
+
+const (
+	// Let nothing through, and no probe either.
+	BreakerOrderOpen BreakerOrder = "OPEN"
+	// Let everything through, whatever comes of it.
+	BreakerOrderClosed BreakerOrder = "CLOSED"
+	// Decide by what comes of the requests.
+	BreakerOrderAutomatic BreakerOrder = "AUTOMATIC"
+)
+
+var AllBreakerOrder = []BreakerOrder{
+	BreakerOrderOpen,
+	BreakerOrderClosed,
+	BreakerOrderAutomatic,
+}
+
+func (e BreakerOrder) IsValid() bool {
+	switch e {
+	case BreakerOrderOpen, BreakerOrderClosed, BreakerOrderAutomatic:
+		return true
+	}
+	return false
+}
+
+func (e BreakerOrder) String() string {
+	return string(e)
+}
+
+func (e *BreakerOrder) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = BreakerOrder(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid BreakerOrder", str)
+	}
+	return nil
+}
+
+func (e BreakerOrder) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *BreakerOrder) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e BreakerOrder) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// What can be paused.
+type PausableKind string
+
+const (
+	PausableKindSource      PausableKind = "SOURCE"
+	PausableKindRoute       PausableKind = "ROUTE"
+	PausableKindDestination PausableKind = "DESTINATION"
+)
+
+var AllPausableKind = []PausableKind{
+	PausableKindSource,
+	PausableKindRoute,
+	PausableKindDestination,
+}
+
+func (e PausableKind) IsValid() bool {
+	switch e {
+	case PausableKindSource, PausableKindRoute, PausableKindDestination:
+		return true
+	}
+	return false
+}
+
+func (e PausableKind) String() string {
+	return string(e)
+}
+
+func (e *PausableKind) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = PausableKind(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid PausableKind", str)
+	}
+	return nil
+}
+
+func (e PausableKind) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *PausableKind) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e PausableKind) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
 type UserErrorCode string
 
 const (
 	// The input is not valid.
 	UserErrorCodeInvalid UserErrorCode = "INVALID"
-	// There is no such delivery.
+	// There is no such thing.
 	UserErrorCodeNotFound UserErrorCode = "NOT_FOUND"
-	// The delivery has changed: read it again.
+	// It has changed: read it again.
 	UserErrorCodeConflict UserErrorCode = "CONFLICT"
-	// The delivery is in a state that does not allow it.
+	// It is in a state that does not allow it.
 	UserErrorCodeRefused UserErrorCode = "REFUSED"
 )
 

@@ -15,6 +15,7 @@ import (
 
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 
+	"raffsync/outbox"
 	"raffsync/outbox/view"
 )
 
@@ -104,6 +105,23 @@ func MarshalExceptionStatus(s string) graphql.Marshaler { return quoted(s) }
 
 // UnmarshalExceptionStatus reads the enum's value.
 func UnmarshalExceptionStatus(v any) (string, error) { return text[string](v) }
+
+// MarshalControlKind writes what the table spells in lower case.
+func MarshalControlKind(k outbox.ControlKind) graphql.Marshaler {
+	return quoted(strings.ToUpper(string(k)))
+}
+
+// UnmarshalControlKind reads it into the table's spelling.
+func UnmarshalControlKind(v any) (outbox.ControlKind, error) {
+	s, err := text[string](v)
+	return outbox.ControlKind(strings.ToLower(s)), err
+}
+
+// MarshalControlState writes the enum's value.
+func MarshalControlState(s outbox.ControlState) graphql.Marshaler { return quoted(string(s)) }
+
+// UnmarshalControlState reads the enum's value.
+func UnmarshalControlState(v any) (outbox.ControlState, error) { return text[outbox.ControlState](v) }
 
 const kindPrefix = "OUTCOME_KIND_"
 
