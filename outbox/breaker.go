@@ -18,19 +18,14 @@ type BreakerRow struct {
 }
 
 const storeBreakerSQL = `
-WITH before AS (
-  SELECT state FROM breakers WHERE destination = $2 AND replica = $3
-), stored AS (
-  INSERT INTO breakers (tenant, destination, replica, state, reason, probe_at, paced_until)
-  VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::interval, clock_timestamp() + $7::interval)
-  ON CONFLICT (destination, replica) DO UPDATE
-    SET state = excluded.state, reason = excluded.reason, probe_at = excluded.probe_at, paced_until = excluded.paced_until,
-        since = CASE WHEN breakers.state = excluded.state THEN breakers.since ELSE now() END
-)
-INSERT INTO timeline (tenant, destination, what, reason)
-SELECT $1, $2, 'breaker', lower($4) || ': ' || $5 WHERE coalesce((SELECT state FROM before), 'CLOSED') <> $4`
+INSERT INTO breakers (tenant, destination, replica, state, reason, probe_at, paced_until)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6::interval, clock_timestamp() + $7::interval)
+ON CONFLICT (destination, replica) DO UPDATE
+  SET state = excluded.state, reason = excluded.reason, probe_at = excluded.probe_at, paced_until = excluded.paced_until,
+      since = CASE WHEN breakers.state = excluded.state THEN breakers.since ELSE now() END`
 
-// StoreBreaker makes a breaker's state known, with a timeline entry where it changed.
+// StoreBreaker makes known how a replica's own breaker stands. The one that all share,
+// and its timeline entries, are [Replica.Exchange]'s.
 func (r *Replica) StoreBreaker(ctx context.Context, b BreakerRow) error {
 	_, err := r.pool.Exec(ctx, storeBreakerSQL, b.Tenant, b.Destination, r.id, b.State, storable(b.Reason), interval(b.ProbeIn), interval(b.PacedFor))
 	if err != nil {

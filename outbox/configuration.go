@@ -28,8 +28,13 @@ type DestinationConfig struct {
 	Settings json.RawMessage `json:"settings"`
 	// Rules are its own outcome rules, a list as package connectors/rules reads it.
 	Rules json.RawMessage `json:"rules,omitempty"`
-	// Concurrency is the most requests in flight at once, of each replica.
+	// Concurrency is the most requests in flight at once, Rate the most in a unit of time,
+	// Burst how many of them may go at once after a rest, Quota the most in a period of
+	// the calendar: all of them over all replicas together.
 	Concurrency int           `json:"concurrency"`
+	Rate        Rate          `json:"rate"`
+	Burst       int           `json:"burst"`
+	Quota       Quota         `json:"quota"`
 	Timeout     time.Duration `json:"timeout"` // of one request, in nanoseconds
 	Breaker     BreakerConfig `json:"breaker"`
 }
@@ -92,5 +97,6 @@ var (
 
 const (
 	DefaultConcurrency = 32
+	DefaultBurst       = 1
 	DefaultTimeout     = 10 * time.Second
 )

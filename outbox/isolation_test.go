@@ -84,6 +84,8 @@ func fill(s *shop) {
 		}
 	}
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
+	s.exec(`INSERT INTO throttles (destination, tenant) SELECT id, tenant FROM destinations`)
+	s.exec(`INSERT INTO shares (destination, replica, tenant, slots, wanted, busy) SELECT id, 1, tenant, 1, 1, false FROM destinations`)
 	s.exec(`INSERT INTO controls (tenant, kind, name, state, reason, actor) VALUES ('kopi', 'source', 'till', 'PAUSED', 'r', 'a'), ('teh', 'source', 'till', 'PAUSED', 'r', 'a')`)
 }
 

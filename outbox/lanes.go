@@ -45,6 +45,8 @@ UPDATE lanes l SET replica = $1, epoch = epoch + 1 FROM free WHERE l.lane = free
 	forgetDeadSQL = `
 WITH gone AS (
   DELETE FROM replicas r WHERE id = ANY($1) AND NOT EXISTS (SELECT FROM lanes l WHERE l.replica = r.id) RETURNING id
+), unshared AS (
+  DELETE FROM shares USING gone WHERE shares.replica = gone.id
 )
 DELETE FROM breakers USING gone WHERE breakers.replica = gone.id`
 

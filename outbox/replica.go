@@ -114,7 +114,7 @@ func (r *Replica) Renew(ctx context.Context) error {
 func (r *Replica) Leave(ctx context.Context) error {
 	defer r.pool.Close()
 	return pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-		for _, sql := range []string{lockOwnLanesSQL, freeOwnLanesSQL, forgetBreakersSQL, forgetReplicaSQL} {
+		for _, sql := range []string{lockOwnLanesSQL, freeOwnLanesSQL, forgetBreakersSQL, forgetSharesSQL, forgetReplicaSQL} {
 			if _, err := tx.Exec(ctx, sql, r.id); err != nil {
 				return fmt.Errorf("leave: %w", err)
 			}

@@ -70,10 +70,18 @@ func (p *plans) add(plan *dispatch.Plan, a outbox.Applied) error {
 		if err != nil {
 			return err
 		}
+		every, err := d.Rate.Every()
+		if err != nil {
+			return fmt.Errorf("destination %s: rate: %w", d.Name, err)
+		}
+		quota, period, err := d.Quota.Limit()
+		if err != nil {
+			return fmt.Errorf("destination %s: quota: %w", d.Name, err)
+		}
 		id := a.Names.Destinations[d.Name]
 		plan.Destinations[id] = &dispatch.Destination{
 			ID: id, Tenant: a.Tenant, Name: d.Name, Connector: connector,
-			Concurrency: d.Concurrency, Timeout: d.Timeout, Breaker: d.Breaker,
+			Concurrency: d.Concurrency, Every: every, Burst: d.Burst, Quota: quota, Period: period, Timeout: d.Timeout, Breaker: d.Breaker,
 		}
 	}
 	for _, r := range a.Routes {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"context"
 	"time"
 
 	"raffsync/outbox"
@@ -16,23 +17,30 @@ func (s *scheduler) admit() {
 		if now.Before(t.pacedUntil) {
 			continue
 		}
-		for t.free() > 0 && len(t.ready) > 0 {
-			l := t.ready[0]
+		for t.free() > 0 {
+			l := t.next()
+			if l == nil {
+				break
+			}
 			if l.queue.closing {
-				t.ready = t.ready[1:] // the next owner reads it
+				t.take(l) // the next owner reads it
 				continue
+			}
+			if !t.may(now) {
+				break
 			}
 			settle, ok := t.allow()
 			if !ok {
 				break
 			}
-			t.ready = t.ready[1:]
+			t.take(l)
 			d := l.admit()
+			t.spend(d)
 			t.wire++
 			s.flying++
 			flights = append(flights, &flight{
 				line: l, target: t, destination: t.Destination, breaker: t.breaker,
-				delivery: d, lease: s.leases[d.Lane], policy: s.plan.policy(d), settle: settle,
+				outcome: context.Canceled, delivery: d, lease: s.leases[d.Lane], policy: s.plan.policy(d), settle: settle,
 			})
 		}
 	}
@@ -47,6 +55,10 @@ func (s *scheduler) admit() {
 func (s *scheduler) landed(f *flight) {
 	f.target.wire--
 	f.target.behind++
+	f.target.health.note(f.outcome)
+	if !f.attempt.Sent {
+		f.target.unsent()
+	}
 	if f.attempt.RetryAfter > 0 && !countsForBreaker(f.attempt.Kind) {
 		if until := time.Now().Add(f.attempt.RetryAfter); until.After(f.target.pacedUntil) {
 			f.target.pacedUntil = until
@@ -68,6 +80,7 @@ func (s *scheduler) settled(f *flight, to string, stored bool) {
 // returned says that a flight was not sent, since its delivery had changed.
 func (s *scheduler) returned(f *flight) {
 	f.target.wire--
+	f.target.unsent()
 	s.flying--
 	f.line.returned()
 }

@@ -24,10 +24,12 @@ import (
 // contexts, refusals and rate limits do not.
 type breaker struct {
 	config outbox.BreakerConfig
+	opened bool // open from the first, for a reason that is not its own
 	two    *gobreaker.TwoStepCircuitBreaker[struct{}]
 
 	mu       sync.Mutex
 	reason   string // of the last failure
+	told     bool   // the reason is that of others
 	openedAt time.Time
 }
 
@@ -38,7 +40,21 @@ var errDestination = errors.New("the destination failed")
 const buckets = 10
 
 func newBreaker(name string, c outbox.BreakerConfig) *breaker {
-	b := &breaker{config: c}
+	return makeBreaker(name, &breaker{config: c})
+}
+
+// newOpenBreaker makes one that is open for so long, as others have found out why.
+func newOpenBreaker(name string, c outbox.BreakerConfig, openFor time.Duration, reason string) *breaker {
+	c.OpenFor = max(openFor, time.Millisecond)
+	b := makeBreaker(name, &breaker{config: c, opened: true, reason: reason, told: true})
+	if settle, ok := b.allow(); ok {
+		settle(errDestination)
+	}
+	return b
+}
+
+func makeBreaker(name string, b *breaker) *breaker {
+	c := b.config
 	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:         name,
 		MaxRequests:  uint32(c.Probes),
@@ -46,6 +62,10 @@ func newBreaker(name string, c outbox.BreakerConfig) *breaker {
 		BucketPeriod: c.Window / buckets,
 		Timeout:      c.OpenFor,
 		ReadyToTrip: func(n gobreaker.Counts) bool {
+			if b.opened { // the first call, by which it is made
+				b.opened = false
+				return true
+			}
 			seen := n.TotalSuccesses + n.TotalFailures
 			return int(seen) >= c.MinRequests && float64(n.TotalFailures) >= c.FailureRatio*float64(seen)
 		},
@@ -72,7 +92,7 @@ func (b *breaker) allow() (settle func(error), ok bool) {
 // failed notes why, for people.
 func (b *breaker) failed(reason string) {
 	b.mu.Lock()
-	b.reason = reason
+	b.reason, b.told = reason, false
 	b.mu.Unlock()
 }
 
@@ -94,6 +114,9 @@ func (b *breaker) state() (state, reason string, probeIn time.Duration) {
 func (b *breaker) because() string {
 	if b.reason == "" {
 		return "too many requests failed"
+	}
+	if b.told {
+		return b.reason
 	}
 	return fmt.Sprintf("at least %.0f %% of the requests of %s failed, the last by: %s", b.config.FailureRatio*100, b.config.Window, b.reason)
 }

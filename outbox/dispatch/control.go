@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"maps"
-	"slices"
 	"time"
 
 	"raffsync/outbox"
@@ -100,7 +99,7 @@ func (s *scheduler) control(now controls) {
 	s.holding.Store(&now) // for the launcher, which so is never ahead of the scheduler
 	for _, t := range s.targets {
 		t.control(now)
-		t.ready = slices.DeleteFunc(t.ready, func(l *line) bool {
+		t.drop(func(l *line) bool {
 			paused := t.rests(l.delivery)
 			if paused {
 				l.rest(resting)
@@ -123,7 +122,7 @@ func (t *target) control(now controls) {
 	t.paused = now.paused(t.Tenant, outbox.OfDestination, t.Name)
 	forced := now.state(t.Tenant, outbox.OfBreaker, t.Name)
 	if t.forced != outbox.Automatic && forced == outbox.Automatic {
-		t.breaker = newBreaker(t.Name, t.Breaker) // what it counted is long past
+		t.renewBreaker(t.Name, t.Breaker) // what it counted is long past
 	}
 	t.forced = forced
 }
@@ -141,9 +140,14 @@ func (t *target) allow() (settle func(error), ok bool) {
 		return nil, false
 	case outbox.ForcedClosed:
 		return func(error) {}, true
-	default:
-		return t.breaker.allow()
 	}
+	switch state, _, _ := t.breaker.state(); {
+	case state == outbox.BreakerHalfOpen && !time.Now().Before(t.share.probing):
+		return nil, false // another replica tries it, or nobody yet
+	case state == outbox.BreakerClosed && !t.share.probing.IsZero():
+		return nil, false // its probes succeeded, and the others are about to be told
+	}
+	return t.breaker.allow()
 }
 
 // wake has every line that rests read again: its head may be free to go.
@@ -171,6 +175,7 @@ func (n *incarnation) restsWithSource(f *flight, event *outbox.LoadedEvent) bool
 // rested says that a flight was not sent, since its source was paused then.
 func (s *scheduler) rested(f *flight, then controls) {
 	f.target.wire--
+	f.target.unsent()
 	s.flying--
 	l := f.line
 	if l.again != nil || l.doubt || s.controls.frees(then) {

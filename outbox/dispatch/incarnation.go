@@ -30,6 +30,7 @@ type incarnation struct {
 
 	held    laneSet // as the database was heard to say
 	holding atomic.Pointer[controls]
+	hungry  chan struct{}  // holds one token while something is to be leased
 	sending sync.WaitGroup // senders, and every call of a connector's Send
 }
 
@@ -43,6 +44,7 @@ type flight struct {
 	lease       outbox.Lease
 	policy      Policy
 	settle      func(error) // the breaker's; called once
+	outcome     error       // what was settled; see health
 
 	event   EventName // once it was read
 	request connectors.Request
@@ -70,6 +72,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	n := &incarnation{
 		Dispatcher: d, replica: replica,
 		news: newInbox[func(*scheduler)](), launches: newInbox[*flight](), outcomes: newInbox[*flight](), breakers: newInbox[outbox.BreakerRow](),
+		hungry: make(chan struct{}, 1),
 	}
 	d.current.Store(n)
 	defer d.current.Store(nil)
@@ -85,6 +88,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	group, work := errgroup.WithContext(work)
 	group.Go(func() error { return n.keepLease(work) })
 	group.Go(func() error { return n.watchControls(work, held) })
+	group.Go(func() error { return n.keepShares(work) })
 	group.Go(func() error { return n.keepLanes(work, ctx.Done()) })
 	group.Go(func() error { return n.launchAll(work) })
 	group.Go(func() error { return n.finishAll(work) })

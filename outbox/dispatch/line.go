@@ -64,7 +64,7 @@ func (l *line) become(d outbox.Delivery) {
 			return
 		}
 		l.state, l.delivery = ready, &d
-		l.queue.target.ready = append(l.queue.target.ready, l)
+		l.queue.target.offer(l)
 	case outbox.Retry:
 		l.rest(waiting)
 	case outbox.NeedsAction:
@@ -225,8 +225,7 @@ func (l *line) headDue(r outbox.Due) {
 // unready takes a head out of the list of those ready to go.
 func (l *line) unready() {
 	if l.state == ready {
-		t := l.queue.target
-		t.ready = slices.DeleteFunc(t.ready, func(o *line) bool { return o == l })
+		l.queue.target.drop(func(o *line) bool { return o == l })
 	}
 }
 

@@ -71,6 +71,7 @@ func newModel(t *rapid.T) *model {
 	m.s = newScheduler(n)
 	m.s.table, m.s.rangeRows = m, 3
 	m.s.adopt(m.plan(false))
+	m.s.targets[modelDestination].share = unlimited(4)
 	m.s.take([]outbox.Lease{{Lane: 3, Epoch: 1}})
 	m.openWriter()
 	return m

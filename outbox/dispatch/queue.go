@@ -136,7 +136,7 @@ func (q *queue) reread() {
 		delete(q.lines, key)
 	}
 	mine := func(l *line) bool { return l.queue == q }
-	q.target.ready = slices.DeleteFunc(q.target.ready, mine)
+	q.target.drop(mine)
 	q.target.refill = slices.DeleteFunc(q.target.refill, mine)
 	q.cursors, q.unread = nil, true
 }

@@ -33,7 +33,7 @@ func (s *scheduler) lookAround(ctx context.Context) error {
 	}
 	var places []outbox.LaneDestination
 	for place, q := range s.queues {
-		if !q.closing && q.target.room() > 0 {
+		if !q.closing && q.target.retryRoom() > 0 {
 			places = append(places, place)
 		}
 	}

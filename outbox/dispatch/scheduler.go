@@ -23,6 +23,7 @@ type scheduler struct {
 
 	rangeRows int // most rows of one reading of one writer, lane and destination
 
+	alarm     *time.Timer // when something may be admitted, or asked for, that may not now
 	flying    int
 	releasing map[int16]bool
 	draining  bool
@@ -33,7 +34,7 @@ func newScheduler(n *incarnation) *scheduler {
 	return &scheduler{
 		incarnation: n, table: n.replica, rangeRows: 256,
 		leases: make(map[int16]outbox.Lease), queues: make(map[outbox.LaneDestination]*queue), targets: make(map[int32]*target),
-		releasing: make(map[int16]bool), stored: make(map[int32]outbox.BreakerRow),
+		alarm: time.NewTimer(time.Hour), releasing: make(map[int16]bool), stored: make(map[int32]outbox.BreakerRow),
 	}
 }
 
@@ -44,6 +45,7 @@ const lookEvery = 200 * time.Millisecond
 func (s *scheduler) run(ctx context.Context, drain <-chan struct{}) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	defer s.alarm.Stop()
 	var swept time.Time
 	for {
 		looked := swept.IsZero() // at once at first
@@ -54,6 +56,7 @@ func (s *scheduler) run(ctx context.Context, drain <-chan struct{}) error {
 			s.draining, drain = true, nil
 		case <-s.news.signal:
 		case <-s.woken:
+		case <-s.alarm.C:
 		case <-look.C:
 			looked = true
 		}
@@ -99,6 +102,7 @@ func (s *scheduler) step(ctx context.Context, look bool) error {
 			return err
 		}
 		s.admit()
+		s.setAlarm(time.Now())
 	}
 	s.watchBreakers()
 	return nil
@@ -120,7 +124,7 @@ func (s *scheduler) adopt(plan *Plan) {
 			s.order = append(s.order, id)
 		}
 		if t.breaker == nil || t.Breaker != d.Breaker {
-			t.breaker = newBreaker(d.Name, d.Breaker)
+			t.renewBreaker(d.Name, d.Breaker)
 		}
 		t.Destination = d
 		t.control(s.controls)
@@ -193,7 +197,8 @@ func (s *scheduler) finishReleases(ctx context.Context) error {
 		delete(s.leases, l.Lane)
 		for place, q := range s.queues {
 			if place.Lane == l.Lane {
-				q.target.ready = slices.DeleteFunc(q.target.ready, func(l *line) bool { return l.queue == q })
+				q.target.drop(func(l *line) bool { return l.queue == q })
+				q.target.spare = slices.DeleteFunc(q.target.spare, func(l *line) bool { return l.queue == q })
 				q.target.refill = slices.DeleteFunc(q.target.refill, func(l *line) bool { return l.queue == q })
 				delete(s.queues, place)
 			}

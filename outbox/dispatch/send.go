@@ -36,7 +36,8 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, deadline)
 	f.attempt.Duration = time.Since(begin)
 	ours := ctx.Err() != nil || cut && !time.Now().Before(deadline) // we gave up, not the destination
-	f.settle(f.health(ours))
+	f.outcome = f.health(ours)
+	f.settle(f.outcome)
 }
 
 // health is what the attempt says about the destination: nil, that it is well;

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"raffsync/connectors"
@@ -15,9 +16,18 @@ type Destination struct {
 	Tenant      string
 	Name        string
 	Connector   connectors.Destination
-	Concurrency int           // most requests in flight
+	Concurrency int           // most requests in flight, of all replicas
+	Every       time.Duration // between two requests at an even rate; 0: any
+	Burst       int           // requests that may go at once after a rest
+	Quota       int64         // requests of a period; 0: any
+	Period      string        // of the quota: "hour", "day" or "month"
 	Timeout     time.Duration // of one request
 	Breaker     outbox.BreakerConfig
+}
+
+// Limits are those of all replicas together.
+func (d *Destination) Limits() outbox.Limits {
+	return outbox.Limits{Concurrency: d.Concurrency, Every: d.Every, Burst: d.Burst, Quota: d.Quota, Period: d.Period}
 }
 
 func (d Destination) withDefaults() *Destination {
@@ -85,7 +95,15 @@ type target struct {
 	forced   outbox.ControlState
 	controls controls
 
-	ready  []*line // heads that may go, in the order in which they became ready
+	share  share
+	health health
+
+	// Heads that may go, in the order in which they became ready: those that were never
+	// tried, and the others, so that no retry that waits for the budget is in their way.
+	ready, retries []*line
+	// spare are lines that rest, since there is no room for more retries in memory.
+	spare  []*line
+	second bool    // a retry's turn
 	refill []*line // lines whose next delivery is in the table
 	wire   int     // between admission and the end of Send: these fill the slots
 	behind int     // sent, and their outcome not yet stored
@@ -106,8 +124,18 @@ func (t *target) room() int {
 	if t.stopped() {
 		return 0
 	}
-	return max(max(4*t.Concurrency, 256)-len(t.ready), 0)
+	return max(t.most()-len(t.ready), 0)
 }
+
+// retryRoom is the same for heads that were tried before.
+func (t *target) retryRoom() int {
+	if t.stopped() {
+		return 0
+	}
+	return max(t.most()-len(t.retries), 0)
+}
+
+func (t *target) most() int { return max(4*t.Concurrency, 256) }
 
 // free is how many more may be admitted now. What waits for its outcome to be stored
 // is bounded too, so that a slow Postgres does not fill the memory.
@@ -115,5 +143,54 @@ func (t *target) free() int {
 	if t.stopped() {
 		return 0
 	}
-	return min(t.Concurrency-t.wire, 4*t.Concurrency+256-t.behind-t.wire)
+	slots := t.health.ramp(time.Now(), t.Breaker.Probes, t.share.slots)
+	return min(slots-t.wire, 4*t.Concurrency+256-t.behind-t.wire)
+}
+
+// offer takes up a head that may go.
+func (t *target) offer(l *line) {
+	if l.delivery.Requests == 0 {
+		t.ready = append(t.ready, l)
+	} else if len(t.retries) < 4*t.most() {
+		t.retries = append(t.retries, l)
+	} else {
+		t.spare = append(t.spare, l)
+		l.rest(resting)
+	}
+}
+
+// next is the head that goes next, where one may: a retry every second time, as far as
+// the budget goes.
+func (t *target) next() *line {
+	retries := len(t.retries) > 0 && (t.share.retries > 0 || !t.failing())
+	switch {
+	case retries && (t.second || len(t.ready) == 0):
+		return t.retries[0]
+	case len(t.ready) > 0:
+		return t.ready[0]
+	}
+	return nil
+}
+
+// take takes the head that goes next out of its list.
+func (t *target) take(l *line) {
+	if len(t.ready) > 0 && t.ready[0] == l {
+		t.ready, t.second = t.ready[1:], true
+		return
+	}
+	t.retries, t.second = t.retries[1:], false
+	if len(t.spare) > 0 && len(t.retries) < t.most() {
+		for _, l := range t.spare[:min(len(t.spare), t.most())] {
+			if l.state == resting && l.queue.lines[l.key] == l {
+				l.fetch()
+			}
+		}
+		t.spare = t.spare[min(len(t.spare), t.most()):]
+	}
+}
+
+// drop takes lines out of the lists of those that may go.
+func (t *target) drop(which func(*line) bool) {
+	t.ready = slices.DeleteFunc(t.ready, which)
+	t.retries = slices.DeleteFunc(t.retries, which)
 }

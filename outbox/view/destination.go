@@ -19,8 +19,8 @@ const (
 	BreakerHalfOpen BreakerState = "HALF_OPEN" // lets a few through to try
 )
 
-// Breaker sums up what the replicas' breakers of one destination say: the worst of
-// them, since each speaks for a share of the lanes.
+// Breaker sums up what the breakers of one destination say, the one that all replicas
+// share and each replica's own: the worst of them.
 type Breaker struct {
 	State BreakerState
 	// Reason for people, and since when; empty while closed.
@@ -89,7 +89,10 @@ func (t *Tx) DestinationByName(ctx context.Context, name string) (*Destination, 
 	return nil, err
 }
 
-var breakersOfReplicas = register("breakers", `SELECT destination, state, reason, since, probe_at, paced_until FROM breakers`)
+var breakersOfReplicas = register("breakers", `
+SELECT destination, state, reason, since, probe_at, paced_until FROM breakers
+UNION ALL
+SELECT destination, breaker, reason, since, CASE breaker WHEN 'OPEN' THEN probe_at END, NULL FROM throttles`)
 
 type breakerRow struct {
 	Destination int32

@@ -29,6 +29,8 @@
 //	        ├─ an operator paused what it is of ─▶ WAITING (PAUSED, by whom and why)
 //	        ├─ its breaker is open ──────────────▶ WAITING (BREAKER, until the probe)
 //	        ├─ its destination asked for a pause ▶ WAITING (RATE_LIMIT, until then)
+//	        ├─ its rate or quota has no room ────▶ WAITING (RATE_LIMIT, QUOTA, until then)
 //	        ├─ a retry that is not due yet ──────▶ WAITING (RETRY, until then)
+//	        ├─ its destination's slots are taken ▶ WAITING (SLOTS)
 //	        └─ nothing holds it ─────────────────▶ PENDING
 package view

@@ -97,6 +97,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"conflicts of an exception":             {exception, oldest, 0, []byte{}, "", 51},
 		"destinations":                          {},
 		"breakers":                              {},
+		"limits":                                {},
 		"controls":                              {},
 		"sources that are held":                 {[]time.Time{now}, []int64{1}, []string{"till"}},
 		"oldest open deliveries":                {[]int32{d3}},

@@ -34,10 +34,15 @@ const (
 	ForRetry WaitingReason = "RETRY"
 	// ForBreaker: its destination is in trouble; the breaker lets nothing through.
 	ForBreaker WaitingReason = "BREAKER"
-	// ForPace: its destination asked to be left alone for a while.
+	// ForPace: its destination asked to be left alone for a while, or bears no more
+	// requests a second.
 	ForPace WaitingReason = "RATE_LIMIT"
 	// ForPause: an operator paused its destination, its route or its source.
 	ForPause WaitingReason = "PAUSED"
+	// ForQuota: its destination has had as many requests as it may in this period.
+	ForQuota WaitingReason = "QUOTA"
+	// ForSlot: as many requests are in flight as its destination bears.
+	ForSlot WaitingReason = "SLOTS"
 	// ForEarlier: an earlier delivery of its ordering key is not done.
 	ForEarlier WaitingReason = "BLOCKED"
 )
@@ -59,6 +64,7 @@ type standing struct {
 	head    *outbox.DeliveryID // of its key's line, where that is another one
 	breaker Breaker            // of its destination
 	paused  *Control           // its destination, source or route
+	limits  limits             // of its destination, as far as they are reached
 	now     time.Time          // by the database's clock
 }
 
@@ -89,11 +95,20 @@ func (o *open) decide(s standing) (State, *Waiting) {
 	if p := s.breaker.PacedUntil; p != nil && p.After(s.now) {
 		hold(ForPace, p)
 	}
+	if at := s.limits.RateFreeAt; at != nil && at.After(s.now) {
+		hold(ForPace, at)
+	}
+	if at := s.limits.QuotaUntil; at != nil && at.After(s.now) {
+		hold(ForQuota, at)
+	}
 	if o.State == outbox.Retry && o.DueAt != nil && o.DueAt.After(s.now) {
 		hold(ForRetry, o.DueAt)
 	}
 	if waiting != nil {
 		return WaitingFor, waiting
+	}
+	if s.limits.Busy {
+		return WaitingFor, &Waiting{Reason: ForSlot}
 	}
 	return Pending, nil
 }
@@ -161,6 +176,10 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	reached, err := t.limits(ctx)
+	if err != nil {
+		return nil, err
+	}
 	held, err := t.held(ctx)
 	if err != nil {
 		return nil, err
@@ -174,7 +193,7 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 		o := rows[r.Place]
 		s := standing{
 			sending: r.Sending, breaker: held.breaker(o.Name, breakers[o.Destination]),
-			paused: held.over(o.Name, o.Route, sources[r.Place]), now: r.Now,
+			paused: held.over(o.Name, o.Route, sources[r.Place]), limits: reached[o.Destination], now: r.Now,
 		}
 		if r.Event != nil {
 			s.head = &outbox.DeliveryID{

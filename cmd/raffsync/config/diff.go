@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -125,6 +126,9 @@ func destinationProperties(c outbox.DestinationConfig) []property {
 	all := []property{
 		plain("kind", c.Kind),
 		plain("concurrency", strconv.Itoa(c.Concurrency)),
+		plain("rate", cmp.Or(string(c.Rate), "no limit")),
+		plain("burst", strconv.Itoa(max(c.Burst, outbox.DefaultBurst))),
+		plain("quota", cmp.Or(string(c.Quota), "no limit")),
 		plain("timeout", formatDuration(c.Timeout)),
 		plain("breaker.window", formatDuration(c.Breaker.Window)),
 		plain("breaker.min_requests", strconv.Itoa(c.Breaker.MinRequests)),

@@ -14,6 +14,7 @@ import (
 // Bounds of what can be set.
 const (
 	maxConcurrency = 1000
+	maxBurst       = 10_000
 	// A request ends before the lease under which it was sent does: 15 s, renewed
 	// every 3 s, less a margin of 2 s.
 	maxTimeout = 10 * time.Second
@@ -66,6 +67,7 @@ func newDestination(name string) *outbox.DestinationConfig {
 	return &outbox.DestinationConfig{
 		Name:        name,
 		Concurrency: outbox.DefaultConcurrency,
+		Burst:       outbox.DefaultBurst,
 		Timeout:     outbox.DefaultTimeout,
 		Breaker:     outbox.DefaultBreaker,
 	}
@@ -80,8 +82,17 @@ func newRoute(name string) *outbox.RouteConfig {
 func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry, answers *json.RawMessage) []field {
 	b := &c.Breaker
 	fields := []field{
-		section("limits", "What it can bear.", []field{
-			integer("concurrency", &c.Concurrency, 1, maxConcurrency, "The most requests in flight at once, of each replica."),
+		section("limits", "What it can bear, of all replicas together.", []field{
+			integer("concurrency", &c.Concurrency, 1, maxConcurrency, "The most requests in flight at once."),
+			limit("rate", (*string)(&c.Rate), "a number, a slash and s, m or h, as 8/s", "The most requests in a unit of time, evenly spaced.", func(text string) error {
+				_, err := outbox.Rate(text).Every()
+				return err
+			}),
+			integer("burst", &c.Burst, 1, maxBurst, "How many requests the rate lets go at once after a rest."),
+			limit("quota", (*string)(&c.Quota), "a number, a slash and hour, day or month, as 5000/day", "The most requests in an hour, day or month of the calendar, by UTC. What does not fit waits for the next one.", func(text string) error {
+				_, _, err := outbox.Quota(text).Limit()
+				return err
+			}),
 		}),
 		duration("timeout", &c.Timeout, 100*time.Millisecond, maxTimeout, "Of one request."),
 		section("breaker", "When requests stop because it fails, and when they are tried again.", []field{

@@ -125,6 +125,18 @@ func databaseURL(name string, into *string, doc string) field {
 	}
 }
 
+// limit is a text by a form of its own, which need not be there.
+func limit(name string, into *string, takes, doc string, check func(string) error) field {
+	f := checked(name, into, 64, takes, doc, func(text string) string {
+		if check(text) != nil {
+			return takes
+		}
+		return ""
+	})
+	f.fallback = "no limit"
+	return f
+}
+
 func choice[T ~string](name string, into *T, all []T, doc string) field {
 	var names []string
 	for _, one := range all {

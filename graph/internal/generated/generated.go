@@ -1934,8 +1934,12 @@ enum WaitingReason {
   RETRY
   "Its destination is in trouble; the breaker lets nothing through."
   BREAKER
-  "Its destination asked to be left alone for a while."
+  "Its destination asked to be left alone for a while, or bears no more requests a second."
   RATE_LIMIT
+  "Its destination has had as many requests as it may in this hour, day or month."
+  QUOTA
+  "As many requests are in flight as its destination bears."
+  SLOTS
   "An operator paused its destination, its source or its route: see ` + "`" + `control` + "`" + `."
   PAUSED
   "An earlier delivery of its ordering key is not done: see ` + "`" + `blockedBy` + "`" + `."

@@ -1,0 +1,68 @@
+package dispatch
+
+import "time"
+
+// pace holds the requests that are leased under a destination's rate, in blocks. It is
+// pure: times are of the local monotonic clock.
+type pace struct {
+	blocks []block
+}
+
+// block is a number of requests, each with a time before which it must not be made.
+type block struct {
+	next  time.Time
+	every time.Duration
+	left  int
+}
+
+// paceGrace is how long after its last request's time a block is good. What is left of
+// it then is gone, so that requests that were saved up do not come in a heap.
+const paceGrace = 250 * time.Millisecond
+
+func (p *pace) lease(b block) {
+	if b.left > 0 {
+		p.blocks = append(p.blocks, b)
+	}
+}
+
+// expire drops the blocks whose time is over.
+func (p *pace) expire(now time.Time) {
+	for len(p.blocks) > 0 {
+		b := &p.blocks[0]
+		if b.left > 0 && now.Before(b.next.Add(time.Duration(b.left-1)*b.every+paceGrace)) {
+			return
+		}
+		p.blocks = p.blocks[1:]
+	}
+}
+
+// ready tells whether a request may be made now.
+func (p *pace) ready(now time.Time) bool {
+	p.expire(now)
+	return len(p.blocks) > 0 && !now.Before(p.blocks[0].next)
+}
+
+// spend makes one request of those that are ready.
+func (p *pace) spend() {
+	b := &p.blocks[0]
+	b.next = b.next.Add(b.every)
+	if b.left--; b.left == 0 {
+		p.blocks = p.blocks[1:]
+	}
+}
+
+// left is how many requests are leased.
+func (p *pace) left() (n int) {
+	for i := range p.blocks {
+		n += p.blocks[i].left
+	}
+	return n
+}
+
+// at is when the next one may be made; zero where none is leased.
+func (p *pace) at() (next time.Time) {
+	if len(p.blocks) > 0 {
+		next = p.blocks[0].next
+	}
+	return next
+}
