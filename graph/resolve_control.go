@@ -64,7 +64,7 @@ func (r mutationResolver) control(ctx context.Context, named string, q outbox.Co
 	default:
 		return nil, err
 	}
-	all, err := queryResolver{r.resolver}.Controls(ctx)
+	all, err := queryResolver(r).Controls(ctx)
 	for _, c := range all {
 		if c.Kind == q.Kind && c.Name == q.Name {
 			p.Control = c

@@ -17,6 +17,9 @@
 //   - Whatever makes an incarnation doubt its lease ends it; its successor gives every
 //     open intent the outcome UNKNOWN_OUTCOME and goes on.
 //   - [Decide] is pure, and so are the lines and queues: they hold state and do no I/O.
+//   - Limits hold over all replicas: slots, requests under a rate and units of a quota are
+//     leased ahead from what they share. So is who tries a platform whose breaker is open.
+//   - What an operator holds is not sent, over restarts; what is on the wire finishes.
 //   - A connector that panics, hangs or refuses harms its own delivery only.
 //
 // In memory are: a bounded read-ahead of heads, a few followers of each key that has

@@ -155,11 +155,17 @@ func (s *scheduler) read(ctx context.Context) error {
 func (s *scheduler) refill(ctx context.Context) error {
 	for range readsPerStep {
 		var lines []*line
+		many := 0 // targets with lines to read: each gets its part
+		for _, t := range s.targets {
+			if len(t.refill) > 0 && !t.stopped() {
+				many++
+			}
+		}
 		for _, t := range s.targets {
 			if t.stopped() {
 				continue
 			}
-			n := min(len(t.refill), refillLines-len(lines))
+			n := min(len(t.refill), max(refillLines/max(many, 1), 1))
 			lines = append(lines, t.refill[:n]...)
 		}
 		if len(lines) == 0 {
