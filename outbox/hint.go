@@ -13,7 +13,7 @@ import (
 type Hint struct {
 	Lanes         []int16 `json:"lanes,omitempty"`
 	Configuration bool    `json:"configuration,omitempty"`
-	// Controls: an operator holds something, or has let go of it.
+	// Controls: an operator holds something or has let go of it, or a breaker has turned.
 	Controls bool `json:"controls,omitempty"`
 }
 

@@ -90,9 +90,10 @@ const (
 	// quotaBlock is the most units leased at once. A replica that stops loses what it has
 	// left of them.
 	quotaBlock = 32
-	// The budget of retries counts over a minute: a tenth of the first attempts, or one a
-	// second where that is more.
-	retryWindow = time.Minute
+	// The budget of retries counts over ten seconds: a tenth of the first attempts, or one a
+	// second where that is more. Short, since what a burst of first attempts has earned is
+	// spent at once, and then nothing is tried until the next window.
+	retryWindow = 10 * time.Second
 	retryShare  = 10
 )
 

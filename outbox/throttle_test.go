@@ -176,16 +176,15 @@ func TestThrottle_LeaseRetries(t *testing.T) {
 		firsts, retries int
 		want            int
 	}{
-		{0, 0, 50, 0},                         // nothing has been earned yet
-		{3 * time.Second, 0, 50, 3},           // one a second
-		{3 * time.Second, 0, 50, 0},           // once
-		{4 * time.Second, 200, 50, 17},        // a tenth of the first attempts, where that is more: not both
-		{10 * time.Second, 0, 50, 0},          // a second each is less by now
-		{25 * time.Second, 0, 2, 2},           // and more again
-		{61 * time.Second, 0, 50, 0},          // another minute
-		{63 * time.Second, 0, 1000, 2},        //
-		{64 * time.Second, 10000, 1, 1},       //
-		{64 * time.Second, 0, 5000, 1000 - 3}, //
+		{0, 0, 50, 0},                  // nothing has been earned yet
+		{3 * time.Second, 0, 50, 3},    // one a second
+		{3 * time.Second, 0, 50, 0},    // once
+		{4 * time.Second, 200, 50, 17}, // a tenth of the first attempts, where that is more: not both
+		{9 * time.Second, 0, 50, 0},    // a second each is less by now
+		{11 * time.Second, 0, 50, 0},   // the next window begins
+		{13 * time.Second, 0, 1000, 2},
+		{14 * time.Second, 10000, 1, 1},
+		{14 * time.Second, 0, 5000, 1000 - 3},
 	} {
 		if n := row.leaseRetries(&Ask{Firsts: c.firsts, Retries: c.retries}, at(c.after)); n != c.want {
 			t.Errorf("%d: %d retries, want %d", i, n, c.want)

@@ -45,7 +45,8 @@ func (c controls) frees(before controls) bool {
 	return false
 }
 
-// LookAtControls has what operators hold looked at, soon: it may have changed.
+// LookAtControls has what operators and breakers hold looked at, soon: it may have
+// changed.
 func (d *Dispatcher) LookAtControls() {
 	select {
 	case d.ordered <- struct{}{}:
@@ -70,6 +71,7 @@ func (n *incarnation) watchControls(ctx context.Context, known controls) error {
 		case <-ctx.Done():
 			return nil
 		case <-n.ordered:
+			n.askSoon()
 		case <-tick.C:
 		}
 		var now controls

@@ -250,6 +250,14 @@ func (n *incarnation) exchange(ctx context.Context, asks []outbox.Ask) error {
 	return nil
 }
 
+// askSoon has the next exchange come soon.
+func (n *incarnation) askSoon() {
+	select {
+	case n.hungry <- struct{}{}:
+	default:
+	}
+}
+
 func (s *scheduler) asks(now time.Time) []outbox.Ask {
 	asks := make([]outbox.Ask, 0, len(s.targets))
 	for _, t := range s.targets {
@@ -264,6 +272,9 @@ func (s *scheduler) granted(asks []outbox.Ask, grants []outbox.Grant) {
 	now, by := time.Now(), s.replica.Now()
 	clock := func(at time.Time) time.Time { return now.Add(at.Sub(by)) }
 	for i := range asks {
+		if asks[i].Turn >= 0 && grants[i].Turn == asks[i].Turn+1 { // mostly by this replica
+			s.config.Store.Hint(outbox.Hint{Controls: true})
+		}
 		if t := s.targets[asks[i].Destination]; t != nil {
 			t.granted(&asks[i], &grants[i], s.replica.ID(), now, clock)
 		}
@@ -279,10 +290,7 @@ func (s *scheduler) setAlarm(now time.Time) {
 		}
 		if at := t.asks(now); !at.IsZero() {
 			if !at.After(now) {
-				select {
-				case s.hungry <- struct{}{}:
-				default:
-				}
+				s.askSoon()
 			} else if at.Before(next) {
 				next = at
 			}

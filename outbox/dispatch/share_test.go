@@ -187,6 +187,7 @@ func TestDispatcher_ReplicasShareABreaker(t *testing.T) {
 	b.replicas()
 	b.fill(0, 200, "books")
 	b.until("the breaker is open", `SELECT breaker = 'OPEN' FROM throttles`)
+	b.until("both have heard of it", `SELECT count(*) = 2 FROM breakers WHERE state <> 'CLOSED'`)
 	turn := value[int](b, `SELECT turn FROM throttles`)
 	before, _ := g.record()
 	b.start() // one that has seen nothing of it
