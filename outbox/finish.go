@@ -23,8 +23,9 @@ type Transition struct {
 	Kind      raffsyncv1.OutcomeKind
 	Reason    string
 	Detail    Detail
-	// Unproven: the request may have had its effect.
-	Unproven bool
+	// UnknownAt is when the first request of the delivery was made that may have had its
+	// effect; nil where each is proven to have had none. It replaces the delivery's.
+	UnknownAt *time.Time
 
 	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction.
 	To string
@@ -51,6 +52,8 @@ type Detail struct {
 	ExternalID string `json:"externalId,omitempty"`
 	URL        string `json:"url,omitempty"`
 	Excerpt    string `json:"excerpt,omitempty"`
+	// Asked: the request was a question about what had become of an earlier one.
+	Asked bool `json:"asked,omitempty"`
 }
 
 const deliveredSQL = `
@@ -74,10 +77,10 @@ const waitingSQL = `
 WITH changed AS (
   UPDATE deliveries d
      SET state = 1, due_at = clock_timestamp() + f.delay, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
-         unknown_at = coalesce(d.unknown_at, CASE WHEN f.unproven THEN f.started_at END)
+         unknown_at = f.unknown_at
     FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $11::integer[], $12::boolean[], $13::interval[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unproven, delay)
+                $11::integer[], $12::timestamptz[], $13::interval[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, delay)
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.key_hash, d.replay, d.step, d.due_at, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), queued AS (
@@ -137,7 +140,7 @@ func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting *finishColumn
 		batch.Queue(deliveredSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard).Query(note)
 	}
 	if c := waiting; len(c.seq) > 0 {
-		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unproven, c.delay).Query(note)
+		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay).Query(note)
 	}
 }
 
@@ -163,7 +166,7 @@ type finishColumns struct {
 	reason      []*string
 	detail      []*string
 	spent       []int32
-	unproven    []bool
+	unknownAt   []*time.Time
 	delay       []time.Duration
 }
 
@@ -190,7 +193,7 @@ func (c *finishColumns) add(t *Transition) {
 	c.reason = append(c.reason, nullText(t.Reason))
 	c.detail = append(c.detail, t.Detail.json())
 	c.spent = append(c.spent, t.Spent)
-	c.unproven = append(c.unproven, t.Unproven)
+	c.unknownAt = append(c.unknownAt, t.UnknownAt)
 	c.delay = append(c.delay, t.Delay)
 }
 

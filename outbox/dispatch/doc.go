@@ -16,6 +16,13 @@
 //   - No request without a durable intent before it, and none after the lease's end.
 //   - Whatever makes an incarnation doubt its lease ends it; its successor gives every
 //     open intent the outcome UNKNOWN_OUTCOME and goes on.
+//   - Where a platform can be asked ([connectors.Reconciler]), nothing is sent again that
+//     may have had its effect before the platform has said, after that request was surely
+//     over, that it had none:
+//
+//	send ─no answer─▶ wait out ─▶ ask ─found───────▶ delivered
+//	  ▲                           │▲ └─cannot tell─▶ wait ─▶ ask … or a person decides
+//	  └──────────absent───────────┘└── an operator's retry
 //   - [Decide] is pure, and so are the lines and queues: they hold state and do no I/O.
 //   - A connector that panics, hangs or refuses harms its own delivery only.
 //

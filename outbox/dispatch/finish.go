@@ -134,7 +134,7 @@ func (n *incarnation) logAttempt(ctx context.Context, f *flight, t *outbox.Trans
 	}
 	n.config.Log.LogAttrs(ctx, level, "attempt",
 		slog.String("tenant", t.Tenant), slog.Int64("event", int64(t.Event)), slog.String("destination", f.destination.Name),
-		slog.String("route", t.Route), slog.Int("attempt", f.delivery.Attempt()), slog.String("kind", outbox.Class(t.Kind)),
+		slog.String("route", t.Route), slog.Int("attempt", f.delivery.Attempt()), slog.Bool("asked", t.Detail.Asked), slog.String("kind", outbox.Class(t.Kind)),
 		slog.Int("status", t.Detail.Status), slog.String("rule", t.Detail.Rule), slog.Duration("duration", t.Duration),
 		slog.String("state", t.To), slog.Duration("next", t.Delay))
 }

@@ -101,7 +101,7 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 	if event == nil {
 		return poison("its event cannot be read")
 	}
-	if n.tooLate(f) {
+	if n.tooLate(f) || n.tooEarly(f) {
 		return false
 	}
 	defer func() {
@@ -122,7 +122,7 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 	var refusal *connectors.PrepareError
 	switch {
 	case err == nil:
-		f.request = request
+		f.request, f.attempt.Asked = request, f.asks()
 		return true
 	case errors.As(err, &refusal) && refusal.Kind > raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
 		f.attempt.Outcome = connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}
@@ -134,8 +134,12 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 
 // tooLate tells whether the platform might have forgotten the key of an earlier
 // request, which may have had its effect, before one sent now gets there. The flight
-// then has its outcome, and a person decides.
+// then has its outcome, and a person decides. One that a person has just released has
+// spent no attempt: that decision is theirs, and is made. A question is never too late.
 func (n *incarnation) tooLate(f *flight) bool {
+	if f.asks() || f.delivery.Attempts == 0 {
+		return false
+	}
 	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, n.replica.Now().Add(f.destination.Timeout)) {
 		return false
 	}

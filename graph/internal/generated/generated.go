@@ -1668,8 +1668,9 @@ type Query {
 
 type Mutation {
   """
-  Tries a waiting or held delivery now, with all its attempts before it. Refused while a
-  request of it is on the wire.
+  Tries a waiting or held delivery now, with all its attempts before it. Where an earlier
+  request may have had its effect and the platform can be asked, that comes first. Refused
+  while a request of it is on the wire.
   """
   retryDelivery(input: DeliveryTransitionInput!): DeliveryTransitionPayload!
 
@@ -1858,6 +1859,7 @@ type Attempt {
   "Which request of the step it was, from 1; null where none was sent."
   number: Int
   step: Int
+  "Null where the platform was asked about an earlier request, and surely has nothing of it."
   kind: OutcomeKind
   reason: String
   "The state that it left the delivery in."
@@ -1868,7 +1870,10 @@ type Attempt {
   nextAt: Time
   "Of the request, in milliseconds."
   durationMs: Float
-  "What else is known: status, code, field, externalId, url, excerpt."
+  """
+  What else is known: status, code, field, externalId, url, excerpt; asked, where it was a
+  question about an earlier request.
+  """
   detail: JSON
 }
 
