@@ -27,7 +27,8 @@ type Transition struct {
 	// effect; nil where each is proven to have had none. It replaces the delivery's.
 	UnknownAt *time.Time
 
-	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction.
+	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction,
+	// StateSuperseded.
 	To string
 	// Spent is the number of attempts spent so far by the policy's count.
 	Spent int32
@@ -35,6 +36,9 @@ type Transition struct {
 	Delay time.Duration
 	// Cause is what needs action, where To is StateNeedsAction.
 	Cause Cause
+	// Snapshot is what the destination has from now on, where To is StateDelivered and the
+	// route names a version.
+	Snapshot *Snapshot
 }
 
 // Cause groups deliveries into one exception: never by message text.
@@ -54,6 +58,8 @@ type Detail struct {
 	Excerpt    string `json:"excerpt,omitempty"`
 	// Asked: the request was a question about what had become of an earlier one.
 	Asked bool `json:"asked,omitempty"`
+	// SupersededBy is the id of the event whose newer snapshot has been applied.
+	SupersededBy string `json:"supersededBy,omitempty"`
 }
 
 const deliveredSQL = `
@@ -98,12 +104,18 @@ SELECT lane, destination, seq FROM changed`
 // was stored, and nothing of these lanes may be.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
-	var delivered, waiting finishColumns
+	var delivered, waiting, superseded finishColumns
+	var applied snapshotColumns
 	var held []Transition
 	for _, t := range transitions {
 		switch t.To {
 		case StateDelivered:
 			delivered.add(&t)
+			if t.Snapshot != nil {
+				applied.add(&t)
+			}
+		case StateSuperseded:
+			superseded.add(&t)
 		case StateWaiting:
 			waiting.add(&t)
 		case StateNeedsAction:
@@ -115,7 +127,8 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	batch := &pgx.Batch{}
 	lanes, epochs := fenceArguments(leases)
 	batch.Queue(fenceSQL, r.id, lanes, epochs)
-	r.queueFinish(batch, &delivered, &waiting, stored)
+	applied.queue(batch)
+	r.queueFinish(batch, &delivered, &waiting, &superseded, stored)
 	var err error
 	if len(held) == 0 {
 		// The common case is pipelined: one round trip, one transaction.
@@ -134,13 +147,16 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	return stored, nil
 }
 
-func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting *finishColumns, stored map[Position]bool) {
+func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting, superseded *finishColumns, stored map[Position]bool) {
 	note := func(rows pgx.Rows) error { return notePositions(rows, stored) }
 	if c := delivered; len(c.seq) > 0 {
 		batch.Queue(deliveredSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard).Query(note)
 	}
 	if c := waiting; len(c.seq) > 0 {
 		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay).Query(note)
+	}
+	if c := superseded; len(c.seq) > 0 {
+		batch.Queue(supersededSQL, c.lane, c.destination, c.seq, c.version, c.reason, c.detail, r.shard).Query(note)
 	}
 }
 
@@ -202,6 +218,7 @@ func (c *finishColumns) add(t *Transition) {
 func (d Detail) json() *string {
 	d.Rule, d.Code, d.Field = storable(d.Rule), storable(d.Code), storable(d.Field)
 	d.ExternalID, d.URL, d.Excerpt = storable(d.ExternalID), storable(d.URL), storable(d.Excerpt)
+	d.SupersededBy = storable(d.SupersededBy)
 	if d == (Detail{}) {
 		return nil
 	}

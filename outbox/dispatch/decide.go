@@ -16,6 +16,8 @@ type Policy struct {
 	Traits connectors.Traits
 	// Pass lets later events of a key go past one that needs action.
 	Pass bool
+	// Version is the route's.
+	Version func(*outbox.Event) (outbox.SnapshotVersion, bool, error)
 	// Asks: the platform can be asked what became of a request, and is, before anything
 	// is sent again that may have had its effect.
 	Asks bool
@@ -30,10 +32,13 @@ type Attempt struct {
 	Sent bool
 	// Asked: that request is a question (see [connectors.Reconciler]), and Finding its
 	// answer.
-	Asked     bool
-	Finding   connectors.Finding
-	StartedAt time.Time // of the intent, by the database; zero where none
-	Duration  time.Duration
+	Asked   bool
+	Finding connectors.Finding
+	// Snapshot is what the event is, where its route names a version, and Newer what the
+	// destination has that is newer.
+	Snapshot, Newer *outbox.Snapshot
+	StartedAt       time.Time // of the intent, by the database; zero where none
+	Duration        time.Duration
 	connectors.Outcome
 }
 
@@ -76,6 +81,7 @@ const (
 // Decide says what an attempt makes of its delivery. It is pure: now is the
 // database's time, and dice, in [0, 1), is the jitter.
 //
+//	a newer snapshot is applied      → SUPERSEDED
 //	DELIVERED                        → DELIVERED
 //	TRANSIENT                        → WAITING until attempts or age run out, then NEEDS_ACTION
 //	UNKNOWN_OUTCOME, can be asked    → WAITING until the request is surely over, then a question
@@ -89,11 +95,14 @@ const (
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
 	t := outbox.Transition{
 		Delivery: d, Sent: a.Sent, StartedAt: a.StartedAt, Duration: a.Duration,
-		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, UnknownAt: unknownSince(d, &a),
+		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, UnknownAt: unknownSince(d, &a), Snapshot: a.Snapshot,
 		Detail: outbox.Detail{
 			Status: a.Status, Rule: a.Rule, Code: a.Code, Field: a.Field,
 			ExternalID: a.ExternalID, URL: a.URL, Excerpt: a.Excerpt, Asked: a.Asked,
 		},
+	}
+	if a.Newer != nil {
+		return supersede(t, &a)
 	}
 	if a.Asked {
 		return decideAsked(t, &a, &p, now, dice)

@@ -48,6 +48,9 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 	if err != nil {
 		return err
 	}
+	if err := n.readVersions(ctx, flights, events); err != nil {
+		return err
+	}
 	var prepared []*flight
 	for i, f := range flights {
 		if n.prepare(f, events[i]) {
@@ -100,6 +103,9 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 	}
 	if event == nil {
 		return poison("its event cannot be read")
+	}
+	if f.attempt.Newer != nil || f.attempt.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED {
+		return false // its version has decided
 	}
 	if n.tooLate(f) || n.tooEarly(f) {
 		return false

@@ -138,6 +138,7 @@ type ComplexityRoot struct {
 		OldestOpen  func(childComplexity int) int
 		RemovedAt   func(childComplexity int) int
 		Skipped     func(childComplexity int) int
+		Superseded  func(childComplexity int) int
 	}
 
 	Event struct {
@@ -274,6 +275,7 @@ type ComplexityRoot struct {
 		NeedsAction func(childComplexity int) int
 		Open        func(childComplexity int) int
 		Skipped     func(childComplexity int) int
+		Superseded  func(childComplexity int) int
 		Unrouted    func(childComplexity int) int
 	}
 
@@ -791,6 +793,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Skipped(childComplexity), true
+	case "Destination.superseded":
+		if e.ComplexityRoot.Destination.Superseded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Superseded(childComplexity), true
 
 	case "Event.acceptedAt":
 		if e.ComplexityRoot.Event.AcceptedAt == nil {
@@ -1416,6 +1424,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Totals.Skipped(childComplexity), true
+	case "Totals.superseded":
+		if e.ComplexityRoot.Totals.Superseded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Totals.Superseded(childComplexity), true
 	case "Totals.unrouted":
 		if e.ComplexityRoot.Totals.Unrouted == nil {
 			break
@@ -1965,6 +1979,8 @@ type Destination {
   accepted: Int64!
   delivered: Int64!
   skipped: Int64!
+  "Not sent, since a newer snapshot had been applied."
+  superseded: Int64!
   "Deliveries held by exceptions now."
   needsAction: Int64!
   "The delivery that has been open for longest; null where none is."
@@ -1998,6 +2014,8 @@ type Totals {
   deliveries: Int64!
   delivered: Int64!
   skipped: Int64!
+  "Not sent, since a newer snapshot had been applied."
+  superseded: Int64!
   "Deliveries that have not ended."
   open: Int64!
   "Deliveries held by exceptions now."
@@ -2011,6 +2029,7 @@ enum TimelineWhat {
   ATTEMPT
   RETRY
   SKIP
+  SUPERSEDE
   EXCEPTION
   RESOLVED
   CONFIGURATION
@@ -2330,6 +2349,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_delivered(ctx, field)
 	case "skipped":
 		return ec.fieldContext_Destination_skipped(ctx, field)
+	case "superseded":
+		return ec.fieldContext_Destination_superseded(ctx, field)
 	case "needsAction":
 		return ec.fieldContext_Destination_needsAction(ctx, field)
 	case "oldestOpen":
@@ -2554,6 +2575,8 @@ func (ec *executionContext) childFields_Totals(ctx context.Context, field graphq
 		return ec.fieldContext_Totals_delivered(ctx, field)
 	case "skipped":
 		return ec.fieldContext_Totals_skipped(ctx, field)
+	case "superseded":
+		return ec.fieldContext_Totals_superseded(ctx, field)
 	case "open":
 		return ec.fieldContext_Totals_open(ctx, field)
 	case "needsAction":
@@ -4701,6 +4724,29 @@ func (ec *executionContext) _Destination_skipped(ctx context.Context, field grap
 	)
 }
 func (ec *executionContext) fieldContext_Destination_skipped(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Destination_superseded(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_superseded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Superseded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_superseded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
 }
 
@@ -7352,6 +7398,29 @@ func (ec *executionContext) fieldContext_Totals_skipped(_ context.Context, field
 	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
 }
 
+func (ec *executionContext) _Totals_superseded(ctx context.Context, field graphql.CollectedField, obj *view.Totals) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Totals_superseded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Superseded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Totals_superseded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
+}
+
 func (ec *executionContext) _Totals_open(ctx context.Context, field graphql.CollectedField, obj *view.Totals) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9567,6 +9636,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "superseded":
+			out.Values[i] = ec._Destination_superseded(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "needsAction":
 			out.Values[i] = ec._Destination_needsAction(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -10508,6 +10582,11 @@ func (ec *executionContext) _Totals(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "skipped":
 			out.Values[i] = ec._Totals_skipped(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "superseded":
+			out.Values[i] = ec._Totals_superseded(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
