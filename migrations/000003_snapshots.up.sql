@@ -24,6 +24,12 @@ CREATE POLICY of_the_tenant ON snapshots TO raffsync_api
 GRANT SELECT ON snapshots TO raffsync_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON snapshots TO raffsync_engine;
 
+-- What a reader of open deliveries can make nothing of, it cannot put under an exception
+-- either, and one such row would be in the way of all others: it cannot be there. Every
+-- other column of it can always be read. Checked as rows come.
+ALTER TABLE deliveries ADD CONSTRAINT deliveries_readable
+  CHECK (isfinite(event_at) AND isfinite(accepted_at) AND isfinite(unknown_at)) NOT VALID;
+
 ALTER TABLE tallies ADD COLUMN superseded bigint NOT NULL DEFAULT 0;
 
 -- The timeline learns a word, beside whichever it knows by now. It is checked as rows

@@ -108,7 +108,8 @@ func (n *incarnation) recover(ctx context.Context, taken []outbox.Lease) error {
 				Reason: "the process that was sending it ended before its outcome was stored",
 			}}, n.policy(plan, &o.Delivery), n.replica.Now(), n.config.Dice())
 		}
-		if _, err := n.replica.Finish(ctx, leasesOf(transitions, leases), transitions); err != nil {
+		// One that cannot be stored must not keep the lanes from being served.
+		if err := n.store(ctx, transitions, leases, make(map[outbox.Position]bool)); err != nil {
 			return err
 		}
 	}

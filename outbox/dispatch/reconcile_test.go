@@ -284,3 +284,25 @@ func TestDispatcher_AsksAboutWhatADeadReplicaSent(t *testing.T) {
 		})
 	}
 }
+
+// Whatever a connector makes of a platform's wish to be left alone, it is a day at most,
+// and never in the past.
+func TestDispatcher_BoundsRetryAfter(t *testing.T) {
+	t.Parallel()
+	books := newPlatform(func(_ context.Context, s sent) connectors.Outcome {
+		after := 100 * 365 * 24 * time.Hour
+		if s.ID == "past" && s.Attempt == 1 {
+			after = -after
+		} else if s.ID == "past" {
+			return delivered
+		}
+		return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: "status 503", Status: 503, Reason: "503", RetryAfter: after}
+	})
+	b := newBench(t, map[string]*platform{"books": books})
+	route := b.plan.Routes[salesRoute]
+	route.Retry.Age = 48 * time.Hour
+	b.plan.Routes[salesRoute] = route
+	b.append(b.entry("sales", "past", "order/1", "books"), b.entry("sales", "absurd", "order/2", "books"))
+	b.start()
+	b.until("one is delivered, and the other waits", `SELECT count(*) = 1 AND bool_and(state = 1 AND due_at < now() + interval '25 h' AND due_at > now() + interval '23 h') FROM deliveries`)
+}
