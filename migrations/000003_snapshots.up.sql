@@ -17,11 +17,9 @@ CREATE TABLE snapshots (
   applied_at   timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (lane, destination, route, ordering_key)
 ) WITH (fillfactor = 80); -- it is updated in place
+-- For the engine only: forced, and without a policy. What was superseded by what is told
+-- by the timeline.
 ALTER TABLE snapshots ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-CREATE POLICY of_the_tenant ON snapshots TO raffsync_api
-  USING (tenant = current_setting('raffsync.tenant', true))
-  WITH CHECK (tenant = current_setting('raffsync.tenant', true));
-GRANT SELECT ON snapshots TO raffsync_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON snapshots TO raffsync_engine;
 
 -- What a reader of open deliveries can make nothing of, it cannot put under an exception

@@ -83,8 +83,6 @@ func fill(s *shop) {
 			s.t.Fatal(err)
 		}
 	}
-	s.exec(`INSERT INTO snapshots (lane, destination, route, ordering_key, tenant, kind, number, text, event)
-		SELECT 0, id, 'all', 'order/1', tenant, 1, 7, '', 'e' FROM destinations`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
 }
 

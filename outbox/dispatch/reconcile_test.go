@@ -170,8 +170,7 @@ func (b *bench) retry() {
 // about too early.
 func TestDispatcher_AnOperatorsRetryWaitsForTheRequestToBeOver(t *testing.T) {
 	t.Parallel()
-	var books *platform
-	books = newForgetful(func(_ context.Context, s sent) connectors.Outcome {
+	books := newForgetful(func(_ context.Context, s sent) connectors.Outcome {
 		if s.Attempt == 1 {
 			return noAnswer
 		}
