@@ -203,6 +203,9 @@ func (p *compiler) route(position int, c outbox.RouteConfig) {
 			fault("when", err)
 		}
 	}
+	if _, err := CompileVersion(c.Version); err != nil {
+		fault("version", err)
+	}
 	if len(p.faults) == before {
 		p.routes = append(p.routes, r)
 	}

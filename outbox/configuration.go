@@ -64,6 +64,10 @@ type RouteConfig struct {
 	// When is a CEL condition over `event` (id, type, ordering_key, outlet,
 	// references, occurred_at) and `body` (the JSON payload); empty means always.
 	When string `json:"when"`
+	// Version is a CEL expression over the same, which gives a whole number, a text or a
+	// time: an older snapshot of an ordering key is not sent once a newer one has been
+	// applied. Empty: each event is sent.
+	Version string `json:"version,omitempty"`
 	// OnException says what later events of a key do while one needs action.
 	OnException OnException `json:"on_exception"`
 	Retry       RetryConfig `json:"retry"`

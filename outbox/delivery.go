@@ -23,6 +23,7 @@ const (
 	StateNeedsAction = "NEEDS_ACTION"
 	StateDelivered   = "DELIVERED"
 	StateSkipped     = "SKIPPED"
+	StateSuperseded  = "SUPERSEDED"
 )
 
 // Delivery is an open delivery as the dispatcher reads it: without its event.

@@ -23,10 +23,12 @@ type Transition struct {
 	Kind      raffsyncv1.OutcomeKind
 	Reason    string
 	Detail    Detail
-	// Unproven: the request may have had its effect.
-	Unproven bool
+	// UnknownAt is when the first request of the delivery was made that may have had its
+	// effect; nil where each is proven to have had none. It replaces the delivery's.
+	UnknownAt *time.Time
 
-	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction.
+	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction,
+	// StateSuperseded.
 	To string
 	// Spent is the number of attempts spent so far by the policy's count.
 	Spent int32
@@ -34,6 +36,9 @@ type Transition struct {
 	Delay time.Duration
 	// Cause is what needs action, where To is StateNeedsAction.
 	Cause Cause
+	// Snapshot is what the destination has from now on, where To is StateDelivered and the
+	// route names a version.
+	Snapshot *Snapshot
 }
 
 // Cause groups deliveries into one exception: never by message text.
@@ -51,6 +56,10 @@ type Detail struct {
 	ExternalID string `json:"externalId,omitempty"`
 	URL        string `json:"url,omitempty"`
 	Excerpt    string `json:"excerpt,omitempty"`
+	// Asked: the request was a question about what had become of an earlier one.
+	Asked bool `json:"asked,omitempty"`
+	// SupersededBy is the id of the event whose newer snapshot has been applied.
+	SupersededBy string `json:"supersededBy,omitempty"`
 }
 
 const deliveredSQL = `
@@ -74,10 +83,10 @@ const waitingSQL = `
 WITH changed AS (
   UPDATE deliveries d
      SET state = 1, due_at = clock_timestamp() + f.delay, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
-         unknown_at = coalesce(d.unknown_at, CASE WHEN f.unproven THEN f.started_at END)
+         unknown_at = f.unknown_at
     FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $11::integer[], $12::boolean[], $13::interval[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unproven, delay)
+                $11::integer[], $12::timestamptz[], $13::interval[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, delay)
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.key_hash, d.replay, d.step, d.due_at, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), queued AS (
@@ -95,12 +104,18 @@ SELECT lane, destination, seq FROM changed`
 // was stored, and nothing of these lanes may be.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
-	var delivered, waiting finishColumns
+	var delivered, waiting, superseded finishColumns
+	var applied snapshotColumns
 	var held []Transition
 	for _, t := range transitions {
 		switch t.To {
 		case StateDelivered:
 			delivered.add(&t)
+			if t.Snapshot != nil {
+				applied.add(&t)
+			}
+		case StateSuperseded:
+			superseded.add(&t)
 		case StateWaiting:
 			waiting.add(&t)
 		case StateNeedsAction:
@@ -112,7 +127,8 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	batch := &pgx.Batch{}
 	lanes, epochs := fenceArguments(leases)
 	batch.Queue(fenceSQL, r.id, lanes, epochs)
-	r.queueFinish(batch, &delivered, &waiting, stored)
+	applied.queue(batch)
+	r.queueFinish(batch, &delivered, &waiting, &superseded, stored)
 	var err error
 	if len(held) == 0 {
 		// The common case is pipelined: one round trip, one transaction.
@@ -131,13 +147,16 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	return stored, nil
 }
 
-func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting *finishColumns, stored map[Position]bool) {
+func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting, superseded *finishColumns, stored map[Position]bool) {
 	note := func(rows pgx.Rows) error { return notePositions(rows, stored) }
 	if c := delivered; len(c.seq) > 0 {
 		batch.Queue(deliveredSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard).Query(note)
 	}
 	if c := waiting; len(c.seq) > 0 {
-		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unproven, c.delay).Query(note)
+		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay).Query(note)
+	}
+	if c := superseded; len(c.seq) > 0 {
+		batch.Queue(supersededSQL, c.lane, c.destination, c.seq, c.version, c.reason, c.detail, r.shard).Query(note)
 	}
 }
 
@@ -163,7 +182,7 @@ type finishColumns struct {
 	reason      []*string
 	detail      []*string
 	spent       []int32
-	unproven    []bool
+	unknownAt   []*time.Time
 	delay       []time.Duration
 }
 
@@ -190,7 +209,7 @@ func (c *finishColumns) add(t *Transition) {
 	c.reason = append(c.reason, nullText(t.Reason))
 	c.detail = append(c.detail, t.Detail.json())
 	c.spent = append(c.spent, t.Spent)
-	c.unproven = append(c.unproven, t.Unproven)
+	c.unknownAt = append(c.unknownAt, t.UnknownAt)
 	c.delay = append(c.delay, t.Delay)
 }
 
@@ -199,6 +218,7 @@ func (c *finishColumns) add(t *Transition) {
 func (d Detail) json() *string {
 	d.Rule, d.Code, d.Field = storable(d.Rule), storable(d.Code), storable(d.Field)
 	d.ExternalID, d.URL, d.Excerpt = storable(d.ExternalID), storable(d.URL), storable(d.Excerpt)
+	d.SupersededBy = storable(d.SupersededBy)
 	if d == (Detail{}) {
 		return nil
 	}

@@ -74,9 +74,15 @@ SELECT d.seq, d.version, d.state, d.exception,
   FROM deliveries d
  WHERE d.lane = $1 AND d.destination = $2 AND d.seq = $3 AND d.replay = $4`
 
+	// retrySQL keeps what is known of earlier requests: one that may have had its effect
+	// is asked about first, where that can be done, and keeps its idempotency key. Where
+	// each is proven to have had none, what was refused gets a key of its own: platforms
+	// answer a key that they have refused once with the same refusal again.
 	retrySQL = `
 WITH changed AS (
-  UPDATE deliveries SET state = 0, due_at = NULL, exception = NULL, unknown_at = NULL, attempts = 0, version = version + 1
+  UPDATE deliveries
+     SET state = 0, due_at = NULL, exception = NULL, attempts = 0, version = version + 1,
+         revision = revision + CASE WHEN state = 2 AND requests > 0 AND unknown_at IS NULL AND revision < 32767 THEN 1 ELSE 0 END
    WHERE lane = $1 AND destination = $2 AND seq = $3 AND version = $4
   RETURNING tenant, event, event_at, lane, destination, seq, key_hash, replay, step, version
 ), queued AS (

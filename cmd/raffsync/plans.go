@@ -85,7 +85,11 @@ func (p *plans) add(plan *dispatch.Plan, a outbox.Applied) error {
 		}
 	}
 	for _, r := range a.Routes {
-		plan.Routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass}
+		version, err := broker.CompileVersion(r.Version)
+		if err != nil {
+			return err
+		}
+		plan.Routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version}
 	}
 	return nil
 }

@@ -35,6 +35,14 @@ type Harness struct {
 	// that the connector can tell should be there; those that any HTTP platform has
 	// must: DELIVERED, TRANSIENT, RATE_LIMITED, VALIDATION and UNCLASSIFIED.
 	Answers []Answer
+
+	// Questions are what the platform answers when it is asked what became of a request,
+	// where the destination is a [connectors.Reconciler]: some of each finding.
+	Questions []Question
+
+	// CheckQuestion says what is wrong with a question about the step; nil where there is
+	// nothing to check.
+	CheckQuestion func(r *http.Request, body []byte, step connectors.Step) error
 }
 
 // Answer is an answer of the platform and the outcome that it has to make.
@@ -66,6 +74,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Redirects", s.redirects)
 	t.Run("Connection", s.connection)
 	t.Run("Context", s.context)
+	t.Run("Asking", s.asking)
 	t.Run("Concurrent", s.concurrent)
 	t.Run("Quotes", s.quotes)
 	t.Run("Formats", s.formats)

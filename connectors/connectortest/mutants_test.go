@@ -32,6 +32,8 @@ func TestRun_Catches(t *testing.T) {
 		"logs the token":                    "Logs",
 		"quotes the answer":                 "Quotes",
 		"keeps the last body":               "Concurrent",
+		"takes silence for absence":         "Asking/",
+		"takes trouble for absence":         "Asking/503",
 		"sends no key":                      "Payloads/JSON",
 		"takes any cancel for nothing sent": "Context/Cancelled_meanwhile",
 		"ignores the context":               "Context/Cancelled_before",
@@ -44,7 +46,7 @@ func TestRun_Catches(t *testing.T) {
 			if err == nil {
 				t.Fatalf("the suite passes a destination that %s", flaw)
 			}
-			if !strings.Contains(string(output), "--- FAIL: TestRun_Catches/"+where+" ") {
+			if !strings.Contains(string(output), "--- FAIL: TestRun_Catches/"+where) {
 				t.Errorf("the suite does not fail at %s:\n%s", where, output)
 			}
 		})

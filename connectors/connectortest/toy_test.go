@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -161,12 +162,63 @@ func (d *toy) failed(err error) connectors.Outcome {
 	return connectors.Outcome{Kind: kind, Rule: "failed", Reason: "no answer"}
 }
 
+// askable is a toy that asks at the same URL.
+type askable struct{ *toy }
+
+func (d askable) Reconcile(ctx context.Context, prepared connectors.Request) connectors.Reconciliation {
+	r := connectors.Reconciliation{Outcome: connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "asked", Reason: "asked"}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url+"/"+prepared.(*toyRequest).key, nil)
+	if err != nil {
+		panic(err)
+	}
+	response, err := d.client.Do(request)
+	if err != nil {
+		if d.flaws["takes silence for absence"] {
+			r.Finding = connectors.Absent
+		}
+		return r
+	}
+	defer response.Body.Close()
+	r.Status = response.StatusCode
+	switch {
+	case r.Status == http.StatusOK:
+		r.Finding, r.Kind = connectors.Found, raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED
+	case r.Status == http.StatusNotFound, r.Status >= 500 && d.flaws["takes trouble for absence"]:
+		r.Finding = connectors.Absent
+	}
+	return r
+}
+
 func harness(flaws ...string) connectortest.Harness {
 	answer := func(status int, kind raffsyncv1.OutcomeKind) connectortest.Answer {
 		return connectortest.Answer{Name: fmt.Sprint(status), Status: status, Want: connectors.Outcome{Kind: kind}}
 	}
+	var questions []connectortest.Question
+	if !slices.Contains(flaws, "prints payload and token") {
+		question := func(status int, want connectors.Finding, kind raffsyncv1.OutcomeKind) connectortest.Question {
+			return connectortest.Question{Name: fmt.Sprint(status), Status: status, Want: want, WantOutcome: connectors.Outcome{Kind: kind}}
+		}
+		questions = []connectortest.Question{
+			question(200, connectors.Found, raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED),
+			question(404, connectors.Absent, raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME),
+			question(503, connectors.CannotTell, raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME),
+		}
+	}
 	return connectortest.Harness{
-		New:     func(_ testing.TB, url string) connectors.Destination { return newToy(url, flaws...) },
+		Questions: questions,
+		CheckQuestion: func(r *http.Request, _ []byte, step connectors.Step) error {
+			if r.URL.Path != "/"+step.Key {
+				return errors.New("asks about another key")
+			}
+			return nil
+		},
+		New: func(_ testing.TB, url string) connectors.Destination {
+			d := newToy(url, flaws...)
+			if d.flaws["prints payload and token"] {
+				return d // its requests are of another type
+			}
+			return askable{d}
+		},
 		Secrets: []string{token},
 		Key:     func(r *http.Request, _ []byte) string { return r.Header.Get("Idempotency-Key") },
 		Check: func(_ *http.Request, body []byte, step connectors.Step) error {

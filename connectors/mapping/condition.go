@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -58,6 +59,16 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 // CompileCondition compiles a CEL expression of at most 4,096 characters. Its error
 // is a [*SyntaxError] wherever the expression is at fault.
 func CompileCondition(expression string) (*Condition, error) {
+	program, err := compile(expression, "a condition answers true or false, this gives %s; compare it with something", cel.BoolType)
+	if err != nil {
+		return nil, err
+	}
+	return &Condition{program: program}, nil
+}
+
+// compile compiles an expression that gives one of these types, or one that only an
+// event shows; otherwise says what is wrong with any other.
+func compile(expression, otherwise string, gives ...*cel.Type) (cel.Program, error) {
 	env, err := environment()
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL: %w", err)
@@ -70,8 +81,8 @@ func CompileCondition(expression string) (*Condition, error) {
 			Message: strings.TrimSuffix(first.Message, " (in container '')"),
 		}
 	}
-	if out := ast.OutputType(); !out.IsExactType(cel.BoolType) && !out.IsExactType(cel.DynType) {
-		return nil, &SyntaxError{Line: 1, Column: 1, Message: fmt.Sprintf("a condition answers true or false, this gives %s; compare it with something", out)}
+	if out := ast.OutputType(); !slices.ContainsFunc(append(gives, cel.DynType), out.IsExactType) {
+		return nil, &SyntaxError{Line: 1, Column: 1, Message: fmt.Sprintf(otherwise, out)}
 	}
 	program, err := env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize),
@@ -82,7 +93,7 @@ func CompileCondition(expression string) (*Condition, error) {
 		// A constant regular expression that does not compile is found here.
 		return nil, &SyntaxError{Line: 1, Column: 1, Message: err.Error()}
 	}
-	return &Condition{program: program}, nil
+	return program, nil
 }
 
 // Matches evaluates the condition. The package's documentation says what counts as

@@ -1,5 +1,5 @@
 // Package mapping evaluates what a configuration says about an event in CEL
-// (https://cel.dev): at present the conditions of routes. It is pure: the same
+// (https://cel.dev): at present the conditions and versions of routes. It is pure: the same
 // expression, event and body always give the same answer, without clock or I/O.
 //
 // An expression sees two variables:
@@ -21,4 +21,7 @@
 //	           for false, since that would be a silent failure.
 //
 // Null is a value, not an absence: `null > 0` is an error.
+//
+// A version gives a whole number, a text or a time. What is absent or null is no version;
+// anything else is an error.
 package mapping

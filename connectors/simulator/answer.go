@@ -15,6 +15,10 @@ type receipt struct {
 	Status string `json:"status"`
 }
 
+func (p *Platform) receipt(effect int64, result Result) receipt {
+	return receipt{ID: fmt.Sprintf("%s-%d", p.name, effect), Status: string(result)}
+}
+
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -8,7 +8,8 @@
 //   - a request's line is on disk (fsync) before anything of an answer leaves,
 //     whether that is a 200, a 503, a reset or silence;
 //   - an effect is brought about at most once per Idempotency-Key, across restarts
-//     and SIGKILL; the same key with another body is refused with 422;
+//     and SIGKILL; the same key with another body is refused with 422. A platform that is
+//     forgetful ([Config.Forgetful]) brings one about each time instead;
 //   - two effects with one key or one event (the id and source of CloudEvents, or
 //     the webhook-id) are a duplicate, found by reading the lines, not by trusting
 //     the code that wrote them.
@@ -23,6 +24,9 @@
 // a schedule that depends on a seed, the idempotency key and the number of the
 // attempt, and is down altogether in phases; [Strict] refuses SKUs that it does not
 // know with 422.
+//
+// GET /events/{key}, signed, answers whether a request with the key has had an effect:
+// 200 with its receipt, or 404. A platform in an outage answers 503 there too.
 //
 // GET /ledger answers a [Summary], GET /ledger/effects and /ledger/requests answer
 // lines, filtered and in pages.

@@ -23,6 +23,8 @@ var errLocked = errors.New("the ledger is open in another process")
 type ledger struct {
 	file *os.File
 	sync func() error // the file's
+	// forgetful: a key that has had its effect has another. Set before the first request.
+	forgetful bool
 
 	mu      sync.Mutex // guards what follows
 	book    *book
@@ -119,7 +121,7 @@ func (l *ledger) record(r *Request) (effect int64, err error) {
 	}
 	if r.Result == "" {
 		switch known := l.book.keys[r.Key]; {
-		case known.effect == 0:
+		case known.effect == 0 || l.forgetful:
 			r.Result = ResultEffect
 		case known.body == r.Body:
 			r.Result = ResultRepeat
@@ -172,6 +174,18 @@ func (l *ledger) commit(mine *group) error {
 		close(l.failed)
 	}
 	return l.err
+}
+
+// effectOf is the number of the key's last effect, 0 where it has none. It returns once
+// that is durable.
+func (l *ledger) effectOf(key string) (int64, error) {
+	l.mu.Lock()
+	effect, pending, err := l.book.keys[key].effect, l.next, l.err
+	l.mu.Unlock()
+	if err != nil || effect == 0 {
+		return 0, err
+	}
+	return effect, l.commit(pending) // its line is in there, on its way, or there already
 }
 
 // summary counts lines that may still be on their way to the disk.

@@ -43,6 +43,9 @@ type Config struct {
 	SKUs []string
 	// Faults is when a failing platform fails.
 	Faults Faults
+	// Forgetful: it recognises no repeats. Each request that it takes is an effect, so
+	// that what is sent twice is a duplicate.
+	Forgetful bool
 	// Listen is where [Run] listens: a loopback address with a port, 0 for a free one.
 	Listen string
 }
@@ -102,6 +105,7 @@ func newPlatform(config Config) (*Platform, error) {
 	if p.ledger, err = openLedger(config.Ledger); err != nil {
 		return nil, err
 	}
+	p.ledger.forgetful = config.Forgetful
 	p.close = sync.OnceValue(func() error {
 		close(p.closing)
 		return p.ledger.close()
@@ -120,10 +124,11 @@ func (p *Platform) Summary() Summary {
 	return s
 }
 
-// Handler serves POST /events and GET /ledger. It needs HTTP/1.1.
+// Handler serves POST /events, GET /events/{key} and GET /ledger. It needs HTTP/1.1.
 func (p *Platform) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /events", p.receive)
+	mux.HandleFunc("GET /events/{key}", p.tell)
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, p.Summary())
 	})
@@ -162,7 +167,7 @@ func (p *Platform) receive(w http.ResponseWriter, request *http.Request) {
 	case no != nil && r.Result == ResultRefused:
 		answer(w, no.Status, map[string]any{"error": no})
 	default:
-		p.fail(w, request, r, attempt, receipt{ID: fmt.Sprintf("%s-%d", p.name, effect), Status: string(r.Result)})
+		p.fail(w, request, r, attempt, p.receipt(effect, r.Result))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Page is a part of a ledger: GET /ledger/requests and /ledger/effects.
@@ -53,6 +54,29 @@ func (p *Platform) list(wanted func(*Request) bool) http.HandlerFunc {
 			return
 		}
 		answer(w, http.StatusOK, page)
+	}
+}
+
+// tell serves a question: whether a request with the key has had an effect. It is
+// signed like an event, over an empty body. What it answers is durable, and holds for
+// every request that has come to its end; a failing platform in an outage cannot tell.
+func (p *Platform) tell(w http.ResponseWriter, request *http.Request) {
+	if err := p.signature.Verify(nil, request.Header); err != nil {
+		answer(w, http.StatusUnauthorized, refused(codeSignature, "the signature does not verify"))
+		return
+	}
+	if p.behaviour == Failing && p.faults.down(time.Since(p.started)) {
+		answer(w, http.StatusServiceUnavailable, refused("unavailable", "down for maintenance"))
+		return
+	}
+	effect, err := p.ledger.effectOf(request.PathValue("key"))
+	switch {
+	case err != nil:
+		answer(w, http.StatusInternalServerError, refused("ledger_failed", "the platform cannot read its ledger"))
+	case effect == 0:
+		answer(w, http.StatusNotFound, refused("no_effect", "no request with this key has had an effect"))
+	default:
+		answer(w, http.StatusOK, p.receipt(effect, ResultEffect))
 	}
 }
 

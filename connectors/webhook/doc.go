@@ -38,6 +38,31 @@
 //	                      may be a reference as a whole ("env:BOOKS_AUTHORIZATION")
 //	idempotent            whether the receiver recognises keys; true unless set
 //	deduplication_window  how long it remembers them, such as "24h"; for ever unless set
+//	ask                   url: where to ask what became of a request; see below
+//
+// # What is asked
+//
+// With ask, no event is sent again that may have had its effect: not after silence, a
+// broken connection, a 5xx, or the end of the process that sent it. Once that request is
+// surely over, the receiver is asked by a GET of
+//
+//	ask: {url: "https://books.example/hooks/{id}"}
+//
+// where {id} stands for the Webhook-Id of the request and {event_id} for the event's id,
+// each escaped for its place in path or query. The GET carries Webhook-Id,
+// Webhook-Timestamp and Webhook-Signature (over id.timestamp. and no body) and the
+// configured headers. {id} is the better name: the event's id is not unique over sources
+// and does not tell a replay from the first delivery.
+//
+//	2xx         the receiver has it: DELIVERED, with the receipt as for a POST; but for one
+//	            of which a rule says otherwise
+//	404, 410    the receiver surely does not have it: it is sent again
+//	else        the receiver cannot tell: it is asked again, in the route's policy, and
+//	            then a person decides (UNKNOWN_OUTCOME)
+//
+// A receiver must answer so only once the POST is through: 404 while it still works on
+// it makes a duplicate. Receivers that do not recognise repeats ("idempotent: false") are
+// what this is for; with one that does, it spares what deduplication_window would end in.
 //
 // # What an answer means
 //

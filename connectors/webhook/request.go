@@ -25,6 +25,7 @@ type request struct {
 type message struct {
 	header http.Header // what does not depend on the attempt
 	body   []byte
+	event  string // the event's id, to ask by
 }
 
 func (r *request) String() string {
@@ -57,7 +58,7 @@ func (d *destination) Prepare(step connectors.Step) (connectors.Request, error) 
 		header.Set("Content-Type", defaultContentType)
 	}
 	setCloudEvent(header, event)
-	return &request{step.Key, &message{header, event.Data}}, nil
+	return &request{step.Key, &message{header, event.Data, event.ID}}, nil
 }
 
 func unpreparable(code, field, message string) error {

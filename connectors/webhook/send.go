@@ -29,10 +29,7 @@ const (
 func (d *destination) Send(ctx context.Context, prepared connectors.Request) connectors.Outcome {
 	r, ok := prepared.(*request)
 	if !ok {
-		return connectors.Outcome{
-			Kind: poison, Rule: "request not valid",
-			Reason: fmt.Sprintf("the request is a %T, which this destination did not prepare", prepared),
-		}
+		return foreign(prepared)
 	}
 	signed, err := d.sign(r, d.now())
 	if err == nil {
@@ -53,8 +50,15 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 	return d.read(response)
 }
 
+func foreign(prepared connectors.Request) connectors.Outcome {
+	return connectors.Outcome{
+		Kind: poison, Rule: "request not valid",
+		Reason: fmt.Sprintf("the request is a %T, which this destination did not prepare", prepared),
+	}
+}
+
 // sign makes the request of one attempt: what Prepare made, with the time and a
-// signature by each secret (Standard Webhooks 1.0, "Webhook headers").
+// signature.
 func (d *destination) sign(r *request, at time.Time) (*http.Request, error) {
 	signed, err := http.NewRequest(http.MethodPost, d.host, bytes.NewReader(r.body))
 	if err != nil {
@@ -62,16 +66,22 @@ func (d *destination) sign(r *request, at time.Time) (*http.Request, error) {
 	}
 	signed.URL = d.url()
 	signed.Header = maps.Clone(r.header)
+	d.authenticate(signed.Header, r.id, r.body, at)
+	return signed, nil
+}
+
+// authenticate adds the configured headers, the time and a signature by each secret
+// (Standard Webhooks 1.0, "Webhook headers").
+func (d *destination) authenticate(header http.Header, id string, body []byte, at time.Time) {
 	for name, value := range d.headers {
-		signed.Header[name] = []string{value.reveal()}
+		header[name] = []string{value.reveal()}
 	}
 	signatures := make([]string, len(d.signers))
 	for i, sign := range d.signers {
-		signatures[i] = sign(r.id, at, r.body)
+		signatures[i] = sign(id, at, body)
 	}
-	signed.Header.Set("Webhook-Timestamp", strconv.FormatInt(at.Unix(), 10))
-	signed.Header.Set("Webhook-Signature", strings.Join(signatures, " "))
-	return signed, nil
+	header.Set("Webhook-Timestamp", strconv.FormatInt(at.Unix(), 10))
+	header.Set("Webhook-Signature", strings.Join(signatures, " "))
 }
 
 // read makes of an answer what is recorded of it.

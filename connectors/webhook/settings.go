@@ -30,6 +30,7 @@ type document struct {
 	Headers             map[string]string `json:"headers"`
 	Idempotent          *bool             `json:"idempotent"`
 	DeduplicationWindow string            `json:"deduplication_window"`
+	Ask                 *askDocument      `json:"ask"`
 }
 
 // settings is a document that was checked, its references resolved.
@@ -38,6 +39,7 @@ type settings struct {
 	signers []signer          // by the current secret first
 	headers map[string]secret // by canonical name
 	traits  connectors.Traits
+	ask     *question // nil where the receiver cannot be asked
 	// known is what must not be recorded where a receiver quotes it.
 	known []string
 }
@@ -55,6 +57,7 @@ func readSettings(o connectors.Options) (settings, error) {
 		s.readPreviousSecret(d.PreviousSecret, o.Secret),
 		s.readHeaders(d.Headers, o.Secret),
 		s.readTraits(d.Idempotent, d.DeduplicationWindow),
+		s.readAsk(d.Ask, o.AllowLoopback),
 	)
 }
 
@@ -71,10 +74,14 @@ func decode(raw json.RawMessage) (document, error) {
 	}
 	var d document
 	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields() // of ask: the others are looked at above
 	if err := decoder.Decode(&d); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
 			return document{}, fmt.Errorf("%s: must be %s, not %s", wrong.Field, typeName(wrong.Type), wrong.Value)
+		}
+		if _, name, ok := strings.Cut(err.Error(), "unknown field "); ok {
+			return document{}, fmt.Errorf("ask: no setting %s; there is url", name)
 		}
 		return document{}, fmt.Errorf("settings: %w", err)
 	}
@@ -96,35 +103,45 @@ func typeName(t reflect.Type) string {
 		return "true or false"
 	case reflect.Map:
 		return "an object of texts"
+	case reflect.Struct:
+		return "an object"
 	default:
 		return "a text"
 	}
 }
 
-// readURL shows no more of the address in an error than scheme and host: paths and
-// queries of webhooks often hold a token.
 func (s *settings) readURL(raw string, allowLoopback bool) error {
-	if raw == "" {
-		return errors.New(`url: is missing; expected for example "https://example.com/hooks"`)
-	}
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Hostname() == "":
-		return errors.New(`url: is not an absolute URL; expected for example "https://example.com/hooks"`)
-	case u.User != nil:
-		return errors.New("url: holds a user or password; send them in headers, by reference (env: or file:)")
-	case u.Fragment != "":
-		return errors.New("url: has a fragment (#…), which is never sent; leave it out")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("url: scheme %q; must be https", u.Scheme)
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return fmt.Errorf("url: http to %s would send in the clear; must be https", u.Hostname())
-	case isLoopback(u.Hostname()) && !allowLoopback:
-		return fmt.Errorf("url: %s is this machine, which is allowed in development only", u.Hostname())
+	u, err := parseURL("url", raw, "https://example.com/hooks", allowLoopback)
+	if err != nil {
+		return err
 	}
 	s.url = u
 	s.known = append(s.known, tokens(u)...)
 	return nil
+}
+
+// parseURL shows no more of the address in an error than scheme and host: paths and
+// queries of webhooks often hold a token.
+func parseURL(name, raw, example string, allowLoopback bool) (*url.URL, error) {
+	if raw == "" {
+		return nil, fmt.Errorf(`%s: is missing; expected for example %q`, name, example)
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Hostname() == "":
+		return nil, fmt.Errorf(`%s: is not an absolute URL; expected for example %q`, name, example)
+	case u.User != nil:
+		return nil, fmt.Errorf("%s: holds a user or password; send them in headers, by reference (env: or file:)", name)
+	case u.Fragment != "":
+		return nil, fmt.Errorf("%s: has a fragment (#…), which is never sent; leave it out", name)
+	case u.Scheme != "https" && u.Scheme != "http":
+		return nil, fmt.Errorf("%s: scheme %q; must be https", name, u.Scheme)
+	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return nil, fmt.Errorf("%s: http to %s would send in the clear; must be https", name, u.Hostname())
+	case isLoopback(u.Hostname()) && !allowLoopback:
+		return nil, fmt.Errorf("%s: %s is this machine, which is allowed in development only", name, u.Hostname())
+	}
+	return u, nil
 }
 
 // tokens are the parts of an address that may be secret: what stands in the query,

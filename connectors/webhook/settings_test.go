@@ -35,11 +35,11 @@ func TestFactory_Traits(t *testing.T) {
 func TestFactory_RefusesSettings(t *testing.T) {
 	const good = `"url": "https://books.example/hooks", "secret": "env:SECRET"`
 	for _, test := range []struct{ settings, want string }{
-		{``, `settings: must be a JSON object with deduplication_window, headers, idempotent, previous_secret, secret, url`},
+		{``, `settings: must be a JSON object with ask, deduplication_window, headers, idempotent, previous_secret, secret, url`},
 		{`null`, `must be a JSON object`},
 		{`["url"]`, `must be a JSON object`},
 		{`{` + good + `} {}`, `must be a JSON object`},
-		{`{` + good + `, "uri": 1}`, `no setting "uri"; there is deduplication_window, headers,`},
+		{`{` + good + `, "uri": 1}`, `no setting "uri"; there is ask, deduplication_window, headers,`},
 		{`{` + good + `, "Secret": "5s"}`, `no setting "Secret"`},
 		{`{` + good + `, "idempotent": "yes"}`, `idempotent: must be true or false, not string`},
 		{`{` + good + `, "headers": []}`, `headers: must be an object of texts, not array`},
@@ -71,6 +71,16 @@ func TestFactory_RefusesSettings(t *testing.T) {
 		{`{` + good + `, "headers": {"x-a": "1", "X-A": "2"}}`, `headers: "X-A" stands there twice`},
 		{`{` + good + `, "headers": {"X-Shop": "a\r\nX-Injected: 1"}}`, `headers: X-Shop: must be at most 4096 bytes, without control characters`},
 		{`{` + good + `, "headers": {"X-Shop": "env:NONE"}}`, `headers: X-Shop: env:NONE: is not set`},
+
+		{`{` + good + `, "ask": "https://books.example/{id}"}`, `ask: must be an object, not string`},
+		{`{` + good + `, "ask": {}}`, `ask: url: is missing; expected for example "https://example.com/hooks/{id}"`},
+		{`{` + good + `, "ask": {"url": "https://books.example/{id}", "method": "PUT"}}`, `ask: no setting "method"; there is url`},
+		{`{` + good + `, "ask": {"url": "https://books.example/t0ken"}}`, `ask: url: names no request`},
+		{`{` + good + `, "ask": {"url": "https://books.example/{key}"}}`, `ask: url: holds {…} that is neither`},
+		{`{` + good + `, "ask": {"url": "https://{id}.example/"}}`, `ask: url: {id} and {event_id} belong into its path or query`},
+		{`{` + good + `, "ask": {"url": "https://books.example/#{id}"}}`, `ask: url: has a fragment`},
+		{`{` + good + `, "ask": {"url": "https://{id}@books.example/"}}`, `ask: url: holds a user or password`},
+		{`{` + good + `, "ask": {"url": "http://books.example/t0ken/{id}"}}`, `ask: url: http to books.example would send in the clear`},
 
 		// All at once.
 		{`{"deduplication_window": "x", "headers": {"Host": "x"}}`, "url: is missing"},

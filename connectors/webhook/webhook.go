@@ -34,7 +34,7 @@ func Factory(o connectors.Options) (connectors.Destination, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &destination{
+	d := &destination{
 		name:    o.Name,
 		host:    s.url.Scheme + "://" + s.url.Host,
 		url:     func() *url.URL { return s.url },
@@ -45,7 +45,11 @@ func Factory(o connectors.Options) (connectors.Destination, error) {
 		rules:   set,
 		client:  client,
 		now:     time.Now,
-	}, nil
+	}
+	if s.ask != nil {
+		return &askable{d, s.ask}, nil
+	}
+	return d, nil
 }
 
 // destination is immutable. What may be secret is behind functions, for the reason

@@ -68,14 +68,31 @@ func key(base string) []byte {
 }
 
 func TestWebhook_Conformance(t *testing.T) {
-	connectortest.Run(t, connectortest.Harness{
+	connectortest.Run(t, conformance(t, nil))
+}
+
+func TestWebhook_ConformanceWhereItCanAsk(t *testing.T) {
+	h := conformance(t, func(url string, settings map[string]any) {
+		settings["ask"] = map[string]string{"url": url + "/hooks/" + urlToken + "/{id}?event={event_id}&token=" + queryToken}
+	})
+	h.Questions = questions
+	h.CheckQuestion = checkQuestion
+	connectortest.Run(t, h)
+}
+
+func conformance(t *testing.T, change func(url string, settings map[string]any)) connectortest.Harness {
+	return connectortest.Harness{
 		New: func(t testing.TB, url string) connectors.Destination {
-			return build(t, map[string]any{
+			settings := map[string]any{
 				"url":             url + "/hooks/" + urlToken + "?token=" + queryToken,
 				"secret":          "env:SECRET",
 				"previous_secret": "file:previous",
 				"headers":         map[string]string{"Authorization": "env:AUTHORIZATION", "X-Shop": "kopi"},
-			})
+			}
+			if change != nil {
+				change(url, settings)
+			}
+			return build(t, settings)
 		},
 		Secrets: []string{
 			signingSecret, strings.TrimPrefix(signingSecret, "whsec_"), string(key(signingSecret)),
@@ -85,7 +102,7 @@ func TestWebhook_Conformance(t *testing.T) {
 		Key:     func(r *http.Request, _ []byte) string { return r.Header.Get("Idempotency-Key") },
 		Check:   checkRequest,
 		Answers: answers(t),
-	})
+	}
 }
 
 // checkRequest looks at a request the way a receiver does.

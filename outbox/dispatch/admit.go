@@ -40,7 +40,7 @@ func (s *scheduler) admit() {
 			s.flying++
 			flights = append(flights, &flight{
 				line: l, target: t, destination: t.Destination, breaker: t.breaker,
-				outcome: context.Canceled, delivery: d, lease: s.leases[d.Lane], policy: s.plan.policy(d), settle: settle,
+				outcome: context.Canceled, delivery: d, lease: s.leases[d.Lane], policy: s.policy(s.plan, d), settle: settle,
 			})
 		}
 	}

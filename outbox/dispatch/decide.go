@@ -16,27 +16,60 @@ type Policy struct {
 	Traits connectors.Traits
 	// Pass lets later events of a key go past one that needs action.
 	Pass bool
+	// Version is the route's.
+	Version func(*outbox.Event) (outbox.SnapshotVersion, bool, error)
+	// Asks: the platform can be asked what became of a request, and is, before anything
+	// is sent again that may have had its effect.
+	Asks bool
+	// Over is how long after its intent a request is surely over: its time-out and the
+	// margin.
+	Over time.Duration
 }
 
 // Attempt is what was tried, and what came of it.
 type Attempt struct {
 	// Sent tells whether a request was intended.
-	Sent      bool
-	StartedAt time.Time // of the intent, by the database; zero where none
-	Duration  time.Duration
+	Sent bool
+	// Asked: that request is a question (see [connectors.Reconciler]), and Finding its
+	// answer.
+	Asked   bool
+	Finding connectors.Finding
+	// Snapshot is what the event is, where its route names a version, and Newer what the
+	// destination has that is newer.
+	Snapshot, Newer *outbox.Snapshot
+	StartedAt       time.Time // of the intent, by the database; zero where none
+	Duration        time.Duration
 	connectors.Outcome
 }
 
 // unproven tells whether the request may have had its effect. An answer proves that it
-// had none only where it says so: that a platform is in trouble says nothing.
+// had none only where it says so: that a platform is in trouble, has such a thing
+// already, knows the key, or has taken a part says nothing of the kind. Neither does a
+// connector that broke down in the middle.
 func (a *Attempt) unproven() bool {
 	switch a.Kind {
-	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME:
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, raffsyncv1.OutcomeKind_OUTCOME_KIND_DUPLICATE,
+		raffsyncv1.OutcomeKind_OUTCOME_KIND_KEY_MISUSE, raffsyncv1.OutcomeKind_OUTCOME_KIND_PARTIAL,
+		raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON:
 		return a.Sent
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED:
 		return a.Sent && a.Status != 0
 	}
 	return false
+}
+
+// unknownSince is when the first request was made that may have had its effect, once
+// the attempt is over; nil where every request is proven to have had none. Only the
+// platform's own word, to a question that came after all of them, takes that back.
+func unknownSince(d *outbox.Delivery, a *Attempt) *time.Time {
+	switch {
+	case a.Asked && a.Finding == connectors.Absent:
+		return nil
+	case d.UnknownAt == nil && !a.Asked && a.unproven():
+		at := a.StartedAt
+		return &at
+	}
+	return d.UnknownAt
 }
 
 // Most attempts spent on outcomes that no retry policy is made for.
@@ -48,21 +81,31 @@ const (
 // Decide says what an attempt makes of its delivery. It is pure: now is the
 // database's time, and dice, in [0, 1), is the jitter.
 //
+//	a newer snapshot is applied      → SUPERSEDED
 //	DELIVERED                        → DELIVERED
 //	TRANSIENT                        → WAITING until attempts or age run out, then NEEDS_ACTION
-//	UNKNOWN_OUTCOME, idempotent      → the same, within the platform's deduplication window
+//	UNKNOWN_OUTCOME, can be asked    → WAITING until the request is surely over, then a question
+//	UNKNOWN_OUTCOME, idempotent      → as TRANSIENT, within the platform's deduplication window
 //	UNKNOWN_OUTCOME, otherwise       → NEEDS_ACTION: a second request could have a second effect
 //	RATE_LIMITED, QUOTA              → WAITING as long as asked; spends no attempt
 //	UNCLASSIFIED, STALE, AUTH_EXPIRED → WAITING, a few times
 //	anything else, or nothing sent   → NEEDS_ACTION
+//
+// What an answer to a question makes of it, see [decideAsked].
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
 	t := outbox.Transition{
 		Delivery: d, Sent: a.Sent, StartedAt: a.StartedAt, Duration: a.Duration,
-		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, Unproven: a.unproven(),
+		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, UnknownAt: unknownSince(d, &a), Snapshot: a.Snapshot,
 		Detail: outbox.Detail{
 			Status: a.Status, Rule: a.Rule, Code: a.Code, Field: a.Field,
-			ExternalID: a.ExternalID, URL: a.URL, Excerpt: a.Excerpt,
+			ExternalID: a.ExternalID, URL: a.URL, Excerpt: a.Excerpt, Asked: a.Asked,
 		},
+	}
+	if a.Newer != nil {
+		return supersede(t, &a)
+	}
+	if a.Asked {
+		return decideAsked(t, &a, &p, now, dice)
 	}
 	if !a.Sent {
 		return needsAction(t, outbox.Class(a.Kind))
@@ -74,6 +117,12 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 		return t
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT:
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME:
+		if p.Asks {
+			// However many attempts are spent, and however old it is: one question is due to
+			// whoever would have to decide otherwise.
+			t.To, t.Delay = outbox.StateWaiting, max(backoff(p.Retry, int(tries), dice), a.RetryAfter, a.StartedAt.Add(p.Over).Sub(now))
+			return t
+		}
 		if !p.Traits.Idempotent {
 			return needsAction(t, outbox.Class(a.Kind))
 		}
@@ -89,6 +138,9 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	}
 
 	delay := max(backoff(p.Retry, int(tries), dice), a.RetryAfter)
+	if p.Asks && t.UnknownAt != nil {
+		delay = max(delay, a.StartedAt.Add(p.Over).Sub(now)) // what comes next is a question
+	}
 	next := now.Add(delay)
 	if int(t.Spent) >= most || next.Sub(d.AcceptedAt) > p.Retry.Age {
 		class := outbox.ClassRetriesExhausted
@@ -97,11 +149,7 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 		}
 		return needsAction(t, class)
 	}
-	unknownSince := d.UnknownAt
-	if unknownSince == nil && t.Unproven {
-		unknownSince = &a.StartedAt
-	}
-	if windowOver(unknownSince, p.Traits, next) {
+	if !p.Asks && windowOver(t.UnknownAt, p.Traits, next) {
 		t.Reason = fmt.Sprintf("%s; an earlier request may have had its effect, and the platform forgets keys after %s", a.Reason, p.Traits.DeduplicationWindow)
 		return needsAction(t, outbox.Class(raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME))
 	}

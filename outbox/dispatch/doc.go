@@ -16,11 +16,22 @@
 //   - No request without a durable intent before it, and none after the lease's end.
 //   - Whatever makes an incarnation doubt its lease ends it; its successor gives every
 //     open intent the outcome UNKNOWN_OUTCOME and goes on.
+//   - Where a platform can be asked ([connectors.Reconciler]), nothing is sent again that
+//     may have had its effect before the platform has said, after that request was surely
+//     over, that it had none.
+//   - A snapshot that is older than what its route has delivered of the same ordering key
+//     is not sent, where the route names a version.
 //   - [Decide] is pure, and so are the lines and queues: they hold state and do no I/O.
 //   - Limits hold over all replicas: slots, requests under a rate and units of a quota are
 //     leased ahead from what they share. So is who tries a platform whose breaker is open.
 //   - What an operator holds is not sent, over restarts; what is on the wire finishes.
 //   - A connector that panics, hangs or refuses harms its own delivery only.
+//
+// What becomes of an unknown outcome:
+//
+//	send ─no answer─▶ wait out ─▶ ask ─found───────▶ delivered
+//	  ▲                           │▲ └─cannot tell─▶ wait, and ask again; in the end a
+//	  └──────────absent───────────┘└── retry ─────── person decides
 //
 // In memory are: a bounded read-ahead of heads, a few followers of each key that has
 // something open, and nothing of what waits behind them.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"raffsync/connectors"
 	"raffsync/outbox"
 	"raffsync/outbox/outboxtest"
@@ -39,16 +41,31 @@ func TestDispatcher_PoisonStopsNothingElse(t *testing.T) {
 		batch = append(batch, e)
 	}
 	b.append(batch...)
-	if _, err := b.db.Exec(t.Context(), `DELETE FROM events WHERE id = 'e0700'`); err != nil { // damaged behind our back
-		t.Fatal(err)
+	for _, damage := range []string{ // behind our back
+		`DELETE FROM events WHERE id = 'e0700'`,
+		`UPDATE events SET refs = '[1, 2]' WHERE id = 'e0750'`,
+		`UPDATE events SET refs = '{"order": {"no": 1}}' WHERE id = 'e0751'`,
+		`UPDATE events SET occurred_at = 'infinity' WHERE id = 'e0800'`,
+		`UPDATE deliveries SET event_at = event_at + interval '1 day' WHERE seq = (SELECT seq FROM events WHERE id = 'e0900')`,
+	} {
+		if tag, err := b.db.Exec(t.Context(), damage); err != nil || tag.RowsAffected() != 1 {
+			t.Fatalf("%s: %v, %v", damage, tag, err)
+		}
+	}
+	// What could not even be held by an exception cannot be there.
+	for _, column := range []string{"event_at", "accepted_at", "unknown_at"} {
+		if _, err := b.db.Exec(t.Context(), `UPDATE deliveries SET `+column+` = 'infinity'`); err == nil {
+			t.Errorf("a delivery without a %s that can be read is accepted", column)
+		}
 	}
 	b.start()
-	b.until("all but four are delivered, and those are held", `SELECT count(*) = 4 AND bool_and(state = 2) FROM deliveries`)
-	if n := value[int](b, `SELECT count(*) FROM timeline WHERE state = 'DELIVERED'`); n != 996 {
-		t.Errorf("%d delivered, want 996", n)
+	b.until("all but eight are delivered, and those are held", `SELECT count(*) = 8 AND bool_and(state = 2) FROM deliveries`)
+	if n := value[int](b, `SELECT count(*) FROM timeline WHERE state = 'DELIVERED'`); n != 992 {
+		t.Errorf("%d delivered, want 992", n)
 	}
-	if n := value[int](b, `SELECT count(*) FROM exceptions WHERE class = 'POISON' AND closed_at IS NULL`); n != 2 {
-		t.Errorf("%d exceptions of poison, want one for Prepare and one for Send", n)
+	held := values[string](b, `SELECT concat_ws(' ', class, rule, held) FROM exceptions WHERE closed_at IS NULL ORDER BY 1`)
+	if diff := cmp.Diff([]string{"POISON prepare 6", "POISON send 1", "VALIDATION status 422 1"}, held); diff != "" {
+		t.Errorf("exceptions (-want +got):\n%s", diff)
 	}
 	if n := value[int](b, `SELECT requests FROM deliveries d JOIN events e ON e.seq = d.event WHERE e.id = 'e0500'`); n != 1 {
 		t.Errorf("the panic in Send consumed %d requests, want 1", n)

@@ -48,6 +48,9 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 	if err != nil {
 		return err
 	}
+	if err := n.readVersions(ctx, flights, events); err != nil {
+		return err
+	}
 	var prepared []*flight
 	for i, f := range flights {
 		if n.restsWithSource(f, events[i]) {
@@ -106,7 +109,10 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 		return poison("its event cannot be read")
 	}
 	f.event = EventName{Tenant: event.Tenant, Source: event.SourceName, ID: event.ID}
-	if n.tooLate(f) {
+	if f.attempt.Newer != nil || f.attempt.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED {
+		return false // its version has decided
+	}
+	if n.tooLate(f) || n.tooEarly(f) {
 		return false
 	}
 	defer func() {
@@ -127,7 +133,7 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 	var refusal *connectors.PrepareError
 	switch {
 	case err == nil:
-		f.request = request
+		f.request, f.attempt.Asked = request, f.asks()
 		return true
 	case errors.As(err, &refusal) && refusal.Kind > raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
 		f.attempt.Outcome = connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}
@@ -139,8 +145,12 @@ func (n *incarnation) prepare(f *flight, event *outbox.LoadedEvent) (ok bool) {
 
 // tooLate tells whether the platform might have forgotten the key of an earlier
 // request, which may have had its effect, before one sent now gets there. The flight
-// then has its outcome, and a person decides.
+// then has its outcome, and a person decides. One that a person has just released has
+// spent no attempt: that decision is theirs, and is made. A question is never too late.
 func (n *incarnation) tooLate(f *flight) bool {
+	if f.asks() || f.delivery.Attempts == 0 {
+		return false
+	}
 	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, n.replica.Now().Add(f.destination.Timeout)) {
 		return false
 	}

@@ -101,14 +101,16 @@ func (n *incarnation) recover(ctx context.Context, taken []outbox.Lease) error {
 		transitions := make([]outbox.Transition, len(page))
 		for i := range page {
 			o := &page[i]
+			// It may have been a question. Taking it for a request is never wrong.
 			transitions[i] = Decide(&o.Delivery, Attempt{Sent: true, StartedAt: o.IntendedAt, Outcome: connectors.Outcome{
 				Kind:   raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME,
 				Rule:   "owner died",
 				Reason: "the process that was sending it ended before its outcome was stored",
-			}}, plan.policy(&o.Delivery), n.replica.Now(), n.config.Dice())
+			}}, n.policy(plan, &o.Delivery), n.replica.Now(), n.config.Dice())
 		}
-		stored, err := n.replica.Finish(ctx, leasesOf(transitions, leases), transitions)
-		if err != nil {
+		// One that cannot be stored must not keep the lanes from being served.
+		stored := make(map[outbox.Position]bool)
+		if err := n.store(ctx, transitions, leases, stored); err != nil {
 			return err
 		}
 		n.observedOrphans(ctx, plan, transitions, stored)

@@ -44,12 +44,33 @@ type sent struct {
 type platform struct {
 	traits connectors.Traits
 	answer func(ctx context.Context, s sent) connectors.Outcome
+	// reconcile answers questions, where the platform can be asked.
+	reconcile func(ctx context.Context, s sent) connectors.Reconciliation
 
 	mu       sync.Mutex
 	requests []sent
 	effects  map[string]int // by idempotency key
 	order    map[string][]string
 	changed  chan struct{} // closed and replaced at each request
+	asked    []sent
+}
+
+// askable is a platform that can be asked.
+type askable struct{ *platform }
+
+func (p askable) Reconcile(ctx context.Context, r connectors.Request) connectors.Reconciliation {
+	s := r.(sent)
+	p.mu.Lock()
+	p.asked = append(p.asked, s)
+	p.mu.Unlock()
+	return p.reconcile(ctx, s)
+}
+
+func (p *platform) connector() connectors.Destination {
+	if p.reconcile != nil {
+		return askable{p}
+	}
+	return p
 }
 
 var delivered = connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED, Status: 200}
@@ -165,7 +186,7 @@ func testPlan(names outbox.Names, platforms map[string]*platform) *dispatch.Plan
 	for name, p := range platforms {
 		id := names.Destinations[name]
 		plan.Destinations[id] = &dispatch.Destination{
-			ID: id, Tenant: "kopi", Name: name, Connector: p, Concurrency: 16, Timeout: time.Second,
+			ID: id, Tenant: "kopi", Name: name, Connector: p.connector(), Concurrency: 16, Timeout: time.Second,
 			// Closed for good, unless a test is about it.
 			Breaker: outbox.BreakerConfig{Window: time.Minute, MinRequests: 1 << 20, FailureRatio: 1, OpenFor: time.Second, Probes: 1},
 		}

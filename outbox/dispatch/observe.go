@@ -99,7 +99,7 @@ func (n *incarnation) logAttempt(ctx context.Context, a *Attempted) {
 	fields := append(make([]slog.Attr, 0, 20),
 		slog.String("tenant", t.Tenant), slog.String("source", a.Event.Source), slog.String("event", a.Event.ID),
 		slog.Int64("position", int64(t.Event)), slog.Int("replay", int(t.Replay)), slog.String("destination", a.Destination.Name),
-		slog.String("route", t.Route), slog.Int("attempt", a.Request), slog.Bool("sent", t.Sent), slog.String("kind", outbox.Class(t.Kind)),
+		slog.String("route", t.Route), slog.Int("attempt", a.Request), slog.Bool("sent", t.Sent), slog.Bool("asked", t.Detail.Asked), slog.String("kind", outbox.Class(t.Kind)),
 		slog.Int("status", t.Detail.Status), slog.String("rule", t.Detail.Rule), slog.Duration("duration", t.Duration),
 		slog.Duration("open", a.Open), slog.String("state", t.To))
 	if t.To == outbox.StateWaiting {

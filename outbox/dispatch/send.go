@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"raffsync/connectors"
@@ -11,6 +12,10 @@ import (
 
 // overdue is how long after its deadline a connector may take to return.
 const overdue = time.Second
+
+// maxRetryAfter bounds what any connector may pass on of a platform's wish to be left
+// alone. The longest that is reasonable is until a daily quota is reset.
+const maxRetryAfter = 24 * time.Hour
 
 // send puts one request on the wire, and ends before the lease does.
 func (n *incarnation) send(ctx context.Context, f *flight) {
@@ -33,7 +38,8 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	sending, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	f.sent = begin
-	f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, deadline)
+	f.attempt.Finding, f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, deadline)
+	f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
 	f.attempt.Duration = time.Since(begin)
 	ours := ctx.Err() != nil || cut && !time.Now().Before(deadline) // we gave up, not the destination
 	f.outcome = f.health(ours)
@@ -50,7 +56,7 @@ func (f *flight) health(ours bool) error {
 	case countsForBreaker(o.Kind):
 		f.breaker.failed(o.Reason)
 		return errDestination
-	case o.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
+	case o.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED || f.attempt.Finding != connectors.CannotTell:
 		return nil
 	case o.Status != 0 && o.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED:
 		return nil // it answered, and did not like the request
@@ -61,8 +67,16 @@ func (f *flight) health(ours bool) error {
 
 // sendBounded holds the connector to its deadline, so that no connector keeps a slot,
 // or a probe of the breaker, for ever.
-func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.Time) connectors.Outcome {
-	answered := make(chan connectors.Outcome, 1)
+func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.Time) (connectors.Finding, connectors.Outcome) {
+	method, call, doubt := "Send", f.send, "; whether the request had an effect is unknown"
+	if f.attempt.Asked {
+		method, call, doubt = "Reconcile", f.ask, ""
+	}
+	type answer struct {
+		finding connectors.Finding
+		outcome connectors.Outcome
+	}
+	answered := make(chan answer, 1)
 	n.sending.Go(func() {
 		finished := false
 		defer func() {
@@ -70,28 +84,33 @@ func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.
 				return
 			}
 			p := recover()
-			n.config.Log.Error("a connector panicked in Send", "destination", f.destination.Name, "type", fmt.Sprintf("%T", p))
-			answered <- connectors.Outcome{
-				Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: "send",
-				Reason: "the connector panicked while it sent the request; whether the request had an effect is unknown",
-			}
+			n.config.Log.Error("a connector panicked in "+method, "destination", f.destination.Name, "type", fmt.Sprintf("%T", p))
+			answered <- answer{outcome: connectors.Outcome{
+				Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: strings.ToLower(method),
+				Reason: "the connector panicked in " + method + doubt,
+			}}
 		}()
-		o := f.destination.Connector.Send(ctx, f.request)
+		finding, outcome := call(ctx)
 		finished = true
-		answered <- o
+		answered <- answer{finding, outcome}
 	})
 	late := time.NewTimer(time.Until(deadline) + overdue)
 	defer late.Stop()
 	select {
-	case o := <-answered:
-		return o
+	case a := <-answered:
+		return a.finding, a.outcome
 	case <-late.C:
 		n.config.Log.Error("a connector did not return by its deadline", "destination", f.destination.Name)
-		return connectors.Outcome{
+		return connectors.CannotTell, connectors.Outcome{
 			Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "deadline",
 			Reason: "the connector did not return by its deadline",
 		}
 	}
+}
+
+// send puts the request on the wire.
+func (f *flight) send(ctx context.Context) (connectors.Finding, connectors.Outcome) {
+	return connectors.CannotTell, f.destination.Connector.Send(ctx, f.request)
 }
 
 // land frees the flight's slot, and hands its outcome on to be stored.

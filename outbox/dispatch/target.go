@@ -41,6 +41,9 @@ func (d Destination) withDefaults() *Destination {
 type Route struct {
 	Retry outbox.RetryConfig
 	Pass  bool
+	// Version tells which snapshot an event is, where the route names a version; nil where
+	// it names none. ok is false where the event says nothing of it.
+	Version func(*outbox.Event) (v outbox.SnapshotVersion, ok bool, err error)
 }
 
 // RouteKey names a route.
@@ -58,7 +61,7 @@ type Plan struct {
 // policy of a delivery. Where its route is gone, or says nothing, the defaults serve.
 func (p *Plan) policy(d *outbox.Delivery) Policy {
 	route := p.Routes[RouteKey{d.Tenant, d.Route}]
-	policy := Policy{Retry: cmp.Or(route.Retry, outbox.DefaultRetry), Pass: route.Pass}
+	policy := Policy{Retry: cmp.Or(route.Retry, outbox.DefaultRetry), Pass: route.Pass, Version: route.Version}
 	if destination := p.Destinations[d.Destination]; destination != nil {
 		policy.Traits = destination.Connector.Traits()
 	}

@@ -40,23 +40,23 @@ type Destination struct {
 	Name      string
 	RemovedAt *time.Time
 	// Accepted deliveries, and what became of them.
-	Accepted, Delivered, Skipped, NeedsAction int64
-	Breaker                                   Breaker `db:"-"`
+	Accepted, Delivered, Skipped, Superseded, NeedsAction int64
+	Breaker                                               Breaker `db:"-"`
 	// Paused by an operator; nil where it runs.
 	Paused *Control `db:"-"`
 }
 
 // Depth is how many deliveries have not ended.
-func (d *Destination) Depth() int64 { return max(0, d.Accepted-d.Delivered-d.Skipped) }
+func (d *Destination) Depth() int64 { return max(0, d.Accepted-d.Delivered-d.Skipped-d.Superseded) }
 
 // The counts are kept as deltas, a few rows a destination.
 var destinationsWithCounts = register("destinations", `
 SELECT d.id, d.name, d.removed_at,
        coalesce(c.accepted, 0) AS accepted, coalesce(c.delivered, 0) AS delivered,
-       coalesce(c.skipped, 0) AS skipped, coalesce(c.needs_action, 0) AS needs_action
+       coalesce(c.skipped, 0) AS skipped, coalesce(c.superseded, 0) AS superseded, coalesce(c.needs_action, 0) AS needs_action
   FROM destinations d
   LEFT JOIN (SELECT destination, sum(accepted)::bigint AS accepted, sum(delivered)::bigint AS delivered,
-                    sum(skipped)::bigint AS skipped, sum(needs_action)::bigint AS needs_action
+                    sum(skipped)::bigint AS skipped, sum(superseded)::bigint AS superseded, sum(needs_action)::bigint AS needs_action
                FROM tallies GROUP BY destination) AS c ON c.destination = d.id
  ORDER BY d.name`)
 

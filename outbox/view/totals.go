@@ -14,11 +14,11 @@ type Totals struct {
 	// route.
 	Accepted, Duplicates, Conflicts, Unrouted int64
 	// Deliveries made of them, and what became of those.
-	Deliveries, Delivered, Skipped, NeedsAction int64
+	Deliveries, Delivered, Skipped, Superseded, NeedsAction int64
 }
 
 // Open is how many deliveries have not ended.
-func (t Totals) Open() int64 { return max(0, t.Deliveries-t.Delivered-t.Skipped) }
+func (t Totals) Open() int64 { return max(0, t.Deliveries-t.Delivered-t.Skipped-t.Superseded) }
 
 var totals = register("totals", `
 SELECT coalesce(sum(accepted) FILTER (WHERE destination = 0), 0)::bigint AS accepted,
@@ -28,6 +28,7 @@ SELECT coalesce(sum(accepted) FILTER (WHERE destination = 0), 0)::bigint AS acce
        coalesce(sum(accepted) FILTER (WHERE destination <> 0), 0)::bigint AS deliveries,
        coalesce(sum(delivered), 0)::bigint AS delivered,
        coalesce(sum(skipped), 0)::bigint AS skipped,
+       coalesce(sum(superseded), 0)::bigint AS superseded,
        coalesce(sum(needs_action), 0)::bigint AS needs_action
   FROM tallies`)
 

@@ -189,6 +189,7 @@ func routeProperties(c outbox.RouteConfig) []property {
 		plain("to", c.To),
 		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
 		plain("when", orWord(c.When, "always")),
+		plain("version", orWord(c.Version, "none")),
 		plain("on_exception", string(c.OnException)),
 		plain("retry.initial", formatDuration(c.Retry.Initial)),
 		plain("retry.factor", formatNumber(c.Retry.Factor)),

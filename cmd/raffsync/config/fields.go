@@ -118,6 +118,8 @@ func routeFields(c *outbox.RouteConfig) []field {
 		list("types", &c.Types, "a type of event (order.created), or a prefix of one (order.*)", "every type", "Types of event that it takes."),
 		text("when", &c.When, 4096, "a CEL condition, as body.total > 0", "always",
 			"A condition in CEL over `event` (`id`, `type`, `ordering_key`, `outlet`, `references`, `occurred_at`) and `body`, the JSON payload."),
+		text("version", &c.Version, 4096, "a version in CEL, as timestamp(body.updated_at)", "each event is sent",
+			"A whole number, a text (compared byte by byte) or a time, over the same. An event that is older than one of its ordering key that this route has delivered is superseded: it is not sent."),
 		choice("on_exception", &c.OnException, []outbox.OnException{outbox.Block, outbox.Pass},
 			"What later events of an ordering key do while one needs action: wait, or pass."),
 		section("retry", "How often, and for how long, a delivery is tried. The wait before each try is random, up to a ceiling.", []field{

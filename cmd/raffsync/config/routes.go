@@ -75,8 +75,12 @@ func (d *decoder) routeProblem(c outbox.Configuration, err error) {
 	message := firstLine(fault.Err.Error())
 	var wrong *mapping.SyntaxError
 	if errors.As(fault.Err, &wrong) {
-		at = d.within(at, c.Routes[fault.Position].When, wrong.Line, wrong.Column)
-		message = "not a condition in CEL: " + firstLine(wrong.Message)
+		expression, what := c.Routes[fault.Position].When, "a condition"
+		if fault.Field == "version" {
+			expression, what = c.Routes[fault.Position].Version, "a version"
+		}
+		at = d.within(at, expression, wrong.Line, wrong.Column)
+		message = "not " + what + " in CEL: " + firstLine(wrong.Message)
 	}
 	field, _, _ := strings.Cut(path, "[")
 	d.fail(at, field, "%s", message)

@@ -155,6 +155,7 @@ type ComplexityRoot struct {
 		Paused      func(childComplexity int) int
 		RemovedAt   func(childComplexity int) int
 		Skipped     func(childComplexity int) int
+		Superseded  func(childComplexity int) int
 	}
 
 	Event struct {
@@ -296,6 +297,7 @@ type ComplexityRoot struct {
 		NeedsAction func(childComplexity int) int
 		Open        func(childComplexity int) int
 		Skipped     func(childComplexity int) int
+		Superseded  func(childComplexity int) int
 		Unrouted    func(childComplexity int) int
 	}
 
@@ -880,6 +882,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Skipped(childComplexity), true
+	case "Destination.superseded":
+		if e.ComplexityRoot.Destination.Superseded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Superseded(childComplexity), true
 
 	case "Event.acceptedAt":
 		if e.ComplexityRoot.Event.AcceptedAt == nil {
@@ -1550,6 +1558,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Totals.Skipped(childComplexity), true
+	case "Totals.superseded":
+		if e.ComplexityRoot.Totals.Superseded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Totals.Superseded(childComplexity), true
 	case "Totals.unrouted":
 		if e.ComplexityRoot.Totals.Unrouted == nil {
 			break
@@ -1813,8 +1827,9 @@ type Query {
 
 type Mutation {
   """
-  Tries a waiting or held delivery now, with all its attempts before it. Refused while a
-  request of it is on the wire.
+  Tries a waiting or held delivery now, with all its attempts before it. Where an earlier
+  request may have had its effect and the platform can be asked, that comes first. Refused
+  while a request of it is on the wire.
   """
   retryDelivery(input: DeliveryTransitionInput!): DeliveryTransitionPayload!
 
@@ -2050,6 +2065,7 @@ type Attempt {
   "Which request of the step it was, from 1; null where none was sent."
   number: Int
   step: Int
+  "Null where the platform was asked about an earlier request, and surely has nothing of it."
   kind: OutcomeKind
   reason: String
   "The state that it left the delivery in."
@@ -2060,7 +2076,10 @@ type Attempt {
   nextAt: Time
   "Of the request, in milliseconds."
   durationMs: Float
-  "What else is known: status, code, field, externalId, url, excerpt."
+  """
+  What else is known: status, code, field, externalId, url, excerpt; asked, where it was a
+  question about an earlier request.
+  """
   detail: JSON
 }
 
@@ -2156,6 +2175,8 @@ type Destination {
   accepted: Int64!
   delivered: Int64!
   skipped: Int64!
+  "Not sent, since a newer snapshot had been applied."
+  superseded: Int64!
   "Deliveries held by exceptions now."
   needsAction: Int64!
   "The delivery that has been open for longest; null where none is."
@@ -2191,6 +2212,8 @@ type Totals {
   deliveries: Int64!
   delivered: Int64!
   skipped: Int64!
+  "Not sent, since a newer snapshot had been applied."
+  superseded: Int64!
   "Deliveries that have not ended."
   open: Int64!
   "Deliveries held by exceptions now."
@@ -2204,6 +2227,7 @@ enum TimelineWhat {
   ATTEMPT
   RETRY
   SKIP
+  SUPERSEDE
   EXCEPTION
   RESOLVED
   CONFIGURATION
@@ -2600,6 +2624,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_delivered(ctx, field)
 	case "skipped":
 		return ec.fieldContext_Destination_skipped(ctx, field)
+	case "superseded":
+		return ec.fieldContext_Destination_superseded(ctx, field)
 	case "needsAction":
 		return ec.fieldContext_Destination_needsAction(ctx, field)
 	case "oldestOpen":
@@ -2826,6 +2852,8 @@ func (ec *executionContext) childFields_Totals(ctx context.Context, field graphq
 		return ec.fieldContext_Totals_delivered(ctx, field)
 	case "skipped":
 		return ec.fieldContext_Totals_skipped(ctx, field)
+	case "superseded":
+		return ec.fieldContext_Totals_superseded(ctx, field)
 	case "open":
 		return ec.fieldContext_Totals_open(ctx, field)
 	case "needsAction":
@@ -5283,6 +5311,29 @@ func (ec *executionContext) _Destination_skipped(ctx context.Context, field grap
 	)
 }
 func (ec *executionContext) fieldContext_Destination_skipped(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Destination_superseded(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_superseded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Superseded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_superseded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
 }
 
@@ -8130,6 +8181,29 @@ func (ec *executionContext) fieldContext_Totals_skipped(_ context.Context, field
 	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
 }
 
+func (ec *executionContext) _Totals_superseded(ctx context.Context, field graphql.CollectedField, obj *view.Totals) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Totals_superseded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Superseded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Totals_superseded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
+}
+
 func (ec *executionContext) _Totals_open(ctx context.Context, field graphql.CollectedField, obj *view.Totals) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10609,6 +10683,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "superseded":
+			out.Values[i] = ec._Destination_superseded(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "needsAction":
 			out.Values[i] = ec._Destination_needsAction(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -11582,6 +11661,11 @@ func (ec *executionContext) _Totals(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "skipped":
 			out.Values[i] = ec._Totals_skipped(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "superseded":
+			out.Values[i] = ec._Totals_superseded(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
