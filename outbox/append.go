@@ -33,6 +33,8 @@ func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
 		if err := w.open(ctx); err != nil {
 			return nil, err
 		}
+	} else if err := w.recheck(ctx); err != nil {
+		return nil, err
 	}
 	items := make([]item, len(batch))
 	for i := range batch {
