@@ -30,9 +30,9 @@ func text(data string) *raffsyncv1.Event_TextData {
 	return &raffsyncv1.Event_TextData{TextData: data}
 }
 
-func newTestValidator(t testing.TB) *validator {
+func newTestValidator(t testing.TB) *Validator {
 	t.Helper()
-	v, err := newValidator(1000)
+	v, err := NewValidator(1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestValidator_Event(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := sound()
 			test.change(e)
-			found := v.event(e, payload(e))
+			found := v.Event(e)
 			if test.field == "" {
 				if len(found) > 0 {
 					t.Errorf("violations %v", found)

@@ -101,12 +101,12 @@ func (w *Writer) insert(ctx context.Context, items []*item) error {
 		// repeated on the same session.
 		err = w.insertOnce(ctx, items)
 	}
-	reason, refused := refusal(err)
-	if err == nil || !refused {
+	refused, ok := refusal(err)
+	if err == nil || !ok {
 		return err
 	}
 	if len(items) == 1 {
-		items[0].result = Result{Verdict: Refused, Reason: reason}
+		items[0].result = refused
 		return nil
 	}
 	half := len(items) / 2
@@ -127,12 +127,12 @@ func stateClass(err error) string {
 // cannot hold (SQLSTATE class 22), or that is too large for an index (54000). A
 // violated constraint is never an event's own fault here: what looks like one is a
 // partition that is missing, and nothing may be thrown away for that.
-func refusal(err error) (reason string, refused bool) {
+func refusal(err error) (result Result, refused bool) {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (stateClass(err) == "22" || pg.Code == "54000") {
-		return pg.Message, true
+		return Result{Verdict: Refused, Reason: pg.Message, State: pg.Code}, true
 	}
-	return "", false
+	return Result{}, false
 }
 
 const appendSQL = `

@@ -127,16 +127,16 @@ func (w *Writer) keepOfSource(ctx context.Context, conflicts []conflict, patienc
 	if errors.Is(err, errCauseClosed) {
 		err = w.keep(ctx, conflicts, patience)
 	}
-	reason, refused := refusal(err)
+	refused, ok := refusal(err)
 	switch {
 	case err == nil:
 		settle(conflicts, Result{Verdict: Conflicting})
 	case sqlState(err) == stateLockTimeout, stateClass(err) == "40", errors.Is(err, errCauseClosed):
 		settle(conflicts, Result{Verdict: Deferred, Reason: err.Error()})
-	case !refused:
+	case !ok:
 		return err
 	case len(conflicts) == 1:
-		settle(conflicts, Result{Verdict: Refused, Reason: reason})
+		settle(conflicts, refused)
 	default:
 		half := len(conflicts) / 2
 		if err := w.keepOfSource(ctx, conflicts[:half], patience); err != nil {

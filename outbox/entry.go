@@ -38,4 +38,6 @@ type Result struct {
 	Lane    int16
 	// Reason says what the database found wrong, where Refused or Deferred.
 	Reason string
+	// State is the SQLSTATE of that, where Refused.
+	State string
 }
