@@ -68,7 +68,11 @@ func TestValidator_Event(t *testing.T) {
 		{"no ordering key", func(e *raffsyncv1.Event) { e.OrderingKey = "" }, "ordering_key", "required"},
 		{"id too long", func(e *raffsyncv1.Event) { e.Id = strings.Repeat("é", 100) + "x" }, "id", "at most 200 bytes"},
 		{"ordering key too long", func(e *raffsyncv1.Event) { e.OrderingKey = strings.Repeat("x", 201) }, "ordering_key", "at most 200 bytes"},
-		{"type in capitals", func(e *raffsyncv1.Event) { e.Type = "Order.Created" }, "type", ""},
+		{"type in capitals", func(e *raffsyncv1.Event) { e.Type = "Order.Created" }, "type", "must be lower-case words joined by dots, such as order.created"},
+		{"type that ends with a dot", func(e *raffsyncv1.Event) { e.Type = "order." }, "type", "such as order.created"},
+		{"content type with a quoted parameter", func(e *raffsyncv1.Event) {
+			e.Data, e.ContentType = text("x"), `text/plain; charset="utf-8"`
+		}, "", ""},
 		{"type too long", func(e *raffsyncv1.Event) { e.Type = strings.Repeat("t", 121) }, "type", "at most 120 bytes"},
 		{"outlet too long", func(e *raffsyncv1.Event) { e.Outlet = strings.Repeat("o", 121) }, "outlet", "at most 120 bytes"},
 		{"NUL in the id", func(e *raffsyncv1.Event) { e.Id = "a\x00b" }, "id", "control characters"},
@@ -84,7 +88,7 @@ func TestValidator_Event(t *testing.T) {
 		}, "references", "at most 16"},
 		{"year 10000", func(e *raffsyncv1.Event) { e.OccurredAt = &timestamppb.Timestamp{Seconds: 253402300800} }, "occurred_at", ""},
 		{"nanoseconds beyond a second", func(e *raffsyncv1.Event) { e.OccurredAt = &timestamppb.Timestamp{Nanos: 2e9} }, "occurred_at", "nanos"},
-		{"content type", func(e *raffsyncv1.Event) { e.ContentType = "json" }, "content_type", ""},
+		{"content type", func(e *raffsyncv1.Event) { e.ContentType = "json" }, "content_type", "must be a media type, such as application/json"},
 		{"data too large", func(e *raffsyncv1.Event) { e.Data = text(`"` + strings.Repeat("x", 999) + `"`) }, "text_data", "at most 1000 bytes, has 1001"},
 		{"declared and absent", func(e *raffsyncv1.Event) { e.Data = nil; e.ContentType = "text/plain" }, "data", "must be set"},
 		{"not JSON", func(e *raffsyncv1.Event) { e.Data = text(`{"total":}`) }, "text_data", "malformed at byte 10"},

@@ -103,7 +103,7 @@ func TestRun_EndsWhereAPersonMustAct(t *testing.T) {
 		cfg := config("127.0.0.1:1")
 		cfg.GiveUpAfter = 10 * time.Millisecond
 		err := <-run(t, cfg).done
-		if err == nil || !strings.Contains(err.Error(), "check the address") {
+		if err == nil || !strings.Contains(err.Error(), "check the address") || !strings.HasSuffix(err.Error(), ": dial tcp 127.0.0.1:1: connect: connection refused") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"strconv"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -19,8 +20,23 @@ func (s said) Error() string {
 	case speaksHTTP(st.Message()):
 		return "an HTTP server answers there, not gRPC"
 	default:
-		return st.Message()
+		return unwrapped(st.Message())
 	}
+}
+
+// unwrapped is what grpc-go reports of a connection, `connection error: desc = "…"`,
+// without its wrapping.
+func unwrapped(message string) string {
+	const wrapping = "connection error: desc = "
+	i := strings.LastIndex(message, wrapping)
+	if i < 0 {
+		return message
+	}
+	inner, err := strconv.Unquote(message[i+len(wrapping):])
+	if err != nil {
+		return message
+	}
+	return strings.TrimPrefix(inner, "transport: Error while dialing: ")
 }
 
 func (s said) Unwrap() error { return s.error }

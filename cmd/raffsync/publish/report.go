@@ -157,7 +157,12 @@ const (
 func (r *report) stream(stats client.Stats) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.summary.Source, r.summary.Unacknowledged = stats.Source, stats.Unacknowledged
+	r.summary.Source = stats.Source
+	if stats.Streams == 0 {
+		r.summary.NotSent = stats.Unacknowledged
+	} else {
+		r.summary.Unacknowledged = stats.Unacknowledged
+	}
 }
 
 // add counts a refusal, lists it as far as there is room, and writes it down.
