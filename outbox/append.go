@@ -17,7 +17,9 @@ import (
 // acknowledged: some of it may or may not be durable, and sending it again, with
 // the same ids, settles which.
 //
-// An entry that Postgres cannot hold is Refused and costs its neighbours nothing.
+// An entry that Postgres cannot hold is Refused and costs its neighbours nothing; a
+// conflict that could not be kept now is Deferred, and its caller alone sends it again.
+// On a Postgres that may lose what it commits nothing is taken; see [Config.AllowUnsafe].
 func (w *Writer) Append(ctx context.Context, batch []Entry) ([]Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
