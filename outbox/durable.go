@@ -58,9 +58,5 @@ func (d durability) problem(allowUnsafe bool) error {
 	if len(off) == 0 {
 		return nil
 	}
-	verb, them := "is", "it"
-	if len(off) > 1 {
-		verb, them = "are", "them"
-	}
-	return fmt.Errorf("this Postgres may lose what it has committed: %s %s off; turn %s on, since every acknowledgement relies on it", strings.Join(off, ", "), verb, them)
+	return fmt.Errorf("this Postgres may lose what it has committed: %s is off; turn it on, since every acknowledgement relies on it", strings.Join(off, ", "))
 }
