@@ -1,6 +1,10 @@
 package broker
 
 import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -82,7 +86,8 @@ const (
 	fixDuplicate = "nothing to do: this event is durable already"
 	fixConflict  = "another content is durable under this id; this one is kept too, and a person decides; do not send it again"
 	fixUnrouted  = "no route wants this event; it is kept, and can be replayed once one does"
-	fixRefused   = "the database cannot hold one of its values; correct the event and send it again"
+	fixRefused   = "not kept: the database cannot hold one of its values; correct the event and send it again"
+	fixPanic     = "not kept: the broker failed over this event, which is a fault of its own; its log tells more"
 	fixInvalid   = "not kept: correct what violates the rules and send it again"
 )
 
@@ -94,10 +99,32 @@ func resultOf(r outbox.Result, entry *outbox.Entry) *raffsyncv1.EventResult {
 	case outbox.Conflicting:
 		return &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_CONFLICT, Fix: fixConflict}
 	case outbox.Refused:
-		return &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixRefused}
+		return &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixRefused, Violations: refusedBecause(r, &entry.Event)}
 	}
 	if len(entry.Targets) == 0 {
 		return &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_UNROUTED, Fix: fixUnrouted}
+	}
+	return nil
+}
+
+// refusedBecause says which value the database cannot hold, as far as its SQLSTATE
+// tells. Its own words may tell of its insides, and are for the log.
+func refusedBecause(r outbox.Result, e *outbox.Event) []*raffsyncv1.FieldViolation {
+	type value struct{ field, text string }
+	values := []value{{"id", e.ID}, {"type", e.Type}, {"ordering_key", e.OrderingKey}, {"outlet", e.Outlet}, {"content_type", e.ContentType}}
+	for name, text := range e.References {
+		values = append(values, value{"references", name}, value{fmt.Sprintf("references[%q]", name), text})
+	}
+	switch r.State {
+	case "22021", "22P05": // character_not_in_repertoire, untranslatable_character
+		for _, v := range values {
+			if strings.Contains(v.text, "\x00") {
+				return []*raffsyncv1.FieldViolation{violation(v.field, "must not hold a NUL character")}
+			}
+		}
+	case "54000": // program_limit_exceeded
+		longest := slices.MaxFunc(values, func(a, b value) int { return cmp.Compare(len(a.text), len(b.text)) })
+		return []*raffsyncv1.FieldViolation{violation(longest.field, fmt.Sprintf("is too long to be indexed: it has %d bytes", len(longest.text)))}
 	}
 	return nil
 }

@@ -42,15 +42,18 @@ func New(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := newValidator(c.MaxEventBytes)
+	v, err := NewValidator(c.MaxEventBytes)
 	if err != nil {
 		return nil, err
 	}
 	b := &Broker{
-		config:       c,
-		log:          c.Log,
-		keys:         keyring{authenticate: c.Store.Authenticate, ttl: c.RecheckEvery, log: c.Log},
-		intake:       intake{validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents, observe: c.Observe},
+		config: c,
+		log:    c.Log,
+		keys:   keyring{authenticate: c.Store.Authenticate, ttl: c.RecheckEvery, log: c.Log},
+		intake: intake{
+			validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents,
+			observe: c.Observe, log: c.Log,
+		},
 		flushTimeout: flushTimeout,
 		stopping:     make(chan struct{}),
 	}
@@ -71,6 +74,7 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	if b.ran.Swap(true) {
 		return errors.New("broker: it has run already")
 	}
+	defer b.closeListeners()
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	writers, err := b.openWriters(ctx)
@@ -93,7 +97,9 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 	serving, failed := errgroup.WithContext(ctx)
 	for _, l := range b.config.Listeners {
 		serving.Go(func() error {
-			if err := b.server.Serve(netutil.LimitListener(l, b.config.MaxConnections)); err != nil {
+			err := b.server.Serve(netutil.LimitListener(l, b.config.MaxConnections))
+			// Stopped before it began: the context ended in this moment.
+			if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 				return fmt.Errorf("serve on %s: %w", l.Addr(), err)
 			}
 			return nil
@@ -122,6 +128,13 @@ func (b *Broker) openWriters(ctx context.Context) ([]writer, error) {
 		writers = append(writers, w)
 	}
 	return writers, nil
+}
+
+// closeListeners closes those that were never served; the server has closed the others.
+func (b *Broker) closeListeners() {
+	for _, l := range b.config.Listeners {
+		_ = l.Close() // nothing was accepted on it
+	}
 }
 
 func (b *Broker) closeWriters(ctx context.Context, writers []writer) {

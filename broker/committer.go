@@ -27,7 +27,8 @@ type writer interface {
 // free it commits what has gathered, and meanwhile the next commit gathers.
 //
 //	submit ─▶ queue ─▶ gather ─▶ Append ─▶ settle
-//	            ▲ next commit       └─ error: callers are told, their rest of the queue dropped
+//	            ▲ next commit       └─ error: callers are told, their rest of the queue dropped;
+//	                                   of one part only where that could not be kept now
 //
 // A caller whose commit failed gets nothing committed any more: it will send again
 // from the first unacknowledged batch, and what is queued behind it must not
@@ -139,10 +140,13 @@ func (c *committer) commit(ctx context.Context) {
 		p := &c.parts[i]
 		n := len(p.entries)
 		p.record(left[:n])
-		c.logRefused(ctx, p, left[:n])
+		durable := c.review(ctx, p, left[:n])
 		c.observe.count(p, left[:n])
 		left = left[n:]
-		p.settle(true)
+		if !durable {
+			p.batch.caller.commitFailed()
+		}
+		p.settle(durable)
 	}
 	c.tellDurable(results, began, ended)
 }
@@ -205,13 +209,24 @@ func (c *committer) announce(results []outbox.Result) {
 	}
 }
 
-func (c *committer) logRefused(ctx context.Context, p *part, results []outbox.Result) {
+// review logs what the database did not take, and tells whether the part may be
+// acknowledged: whoever sent what could not be kept now, and only they, send it again.
+func (c *committer) review(ctx context.Context, p *part, results []outbox.Result) (durable bool) {
+	durable = true
 	for i, r := range results {
-		if r.Verdict == outbox.Refused {
-			e := &p.entries[i].Event
+		e := &p.entries[i].Event
+		switch r.Verdict {
+		case outbox.Refused:
 			c.log.WarnContext(ctx, "the database refused an event", "tenant", e.Tenant, "source", e.Source, "event", e.ID, "reason", r.Reason)
+		case outbox.Deferred:
+			if durable {
+				c.log.WarnContext(ctx, "conflicting events cannot be kept now; their sender's stream ends unacknowledged",
+					"tenant", e.Tenant, "source", e.Source, "event", e.ID, "reason", r.Reason)
+			}
+			durable = false
 		}
 	}
+	return durable
 }
 
 // drop settles what is left when the committer ends.

@@ -17,7 +17,9 @@
 //     which they came. Once a commit of a stream's has failed, nothing that it sent
 //     afterwards is committed: it must not overtake what will be sent again.
 //   - One bad event costs its neighbours nothing. It is INVALID, with the field and
-//     what was expected, also where its text is not UTF-8 or the database refuses it.
+//     what was expected, also where its text is not UTF-8, the database refuses it, or a
+//     bug of ours shows over it. Conflicts of a source whose exception somebody holds
+//     end the stream of their sender only.
 //   - Bounded memory. Batches are held to [Config.MemoryBudget] in all, until their
 //     acknowledgement is handed to gRPC; streams of a tenant, connections, messages,
 //     and the window of each stream have limits. Past one of them the answer is

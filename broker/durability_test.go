@@ -144,6 +144,47 @@ func TestCommitter_NothingOvertakesAFailedCommit(t *testing.T) {
 	h.forgets()
 }
 
+// Somebody holds the exception of a source: whoever sends its conflicts sends them again,
+// and nobody else is told anything of it.
+func TestCommitter_ConflictsThatCannotBeKeptAreTheirSendersAlone(t *testing.T) {
+	h := newHouse(t, oneCommitter)
+	other := event("1", "order/1")
+	other.Type = "order.paid"
+	first := h.open()
+	first.batch(event("1", "order/1"), other)
+	first.acked(1)
+	person, err := h.db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = person.Rollback(context.Background()) }() // where the test failed
+	if _, err := person.Exec(t.Context(), `SELECT FROM exceptions FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	another := event("1", "order/1")
+	another.Type = "order.cancelled"
+	owner, stranger := h.open(), h.open()
+	release := h.block(func() { first.batch(events("first", 1)...) })
+	owner.batch(event("2", "order/2"), another)
+	stranger.batch(event("3", "order/3"))
+	h.queued(2)
+	release()
+	stranger.acked(1)
+	acknowledged, err := owner.end()
+	checkStatus(t, err, codes.Unavailable, "NOT_DURABLE", "with the same ids")
+	if acknowledged != 0 {
+		t.Errorf("acknowledged %d, and a conflicting content is not kept", acknowledged)
+	}
+	if err := person.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	owner = h.open()
+	owner.batch(event("2", "order/2"), another)
+	if diff := cmp.Diff([]string{"1/0 DUPLICATE", "1/1 CONFLICT"}, outcomes(owner.acked(1))); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // panics lets its first commit panic, and leaves the others to Postgres.
 type panics struct {
 	*outbox.Writer

@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"context"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,13 +23,14 @@ const (
 
 // intake turns encoded batches into entries: it decodes, validates and routes.
 type intake struct {
-	validator  *validator
+	validator  *Validator
 	rules      ruleBook
 	budget     budget
 	lanes      int
 	committers []*committer
 	maxEvents  int
 	observe    Observer
+	log        *slog.Logger
 }
 
 // admit makes a batch of what a caller sent and takes its cost from the budget. The
@@ -41,9 +45,16 @@ func (in *intake) admit(c outbox.Credential, raw rawBatch, from caller) (*batch,
 		caller: from, source: c.SourceName, received: time.Now(),
 		sequence: raw.sequence, results: make([]*raffsyncv1.EventResult, len(raw.events)), cost: cost,
 	}
+	admitted := false
+	defer func() { // a panic is the caller's to handle, and ends its stream
+		if !admitted {
+			in.budget.give(cost)
+		}
+	}()
 	parts := in.entries(c, raw, b)
 	in.observe.countInvalid(c, b)
 	b.open.Store(int32(len(parts)))
+	admitted = true
 	return b, parts, nil
 }
 
@@ -103,8 +114,16 @@ func (in *intake) entries(c outbox.Credential, raw rawBatch, b *batch) []part {
 }
 
 // entry validates and routes one event. The result is that of an event which is
-// invalid, or unrouted for a reason of its own.
-func (in *intake) entry(c outbox.Credential, encoded []byte, e *raffsyncv1.Event, rules *Rules, now time.Time) (outbox.Entry, *raffsyncv1.EventResult) {
+// invalid, or unrouted for a reason of its own. A panic over one strange event is its
+// own: were the stream ended for it, its client would send it again for ever.
+func (in *intake) entry(c outbox.Credential, encoded []byte, e *raffsyncv1.Event, rules *Rules, now time.Time) (entry outbox.Entry, result *raffsyncv1.EventResult) {
+	defer func() {
+		if r := recover(); r != nil {
+			in.log.ErrorContext(context.Background(), "panic over an event", "tenant", c.Tenant, "source", c.SourceName, "event", e.GetId(),
+				"panic", r, "stack", string(debug.Stack()))
+			entry, result = outbox.Entry{}, &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixPanic}
+		}
+	}()
 	e.Reset()
 	violations := decodeEvent(encoded, e)
 	data := payload(e)
@@ -114,7 +133,7 @@ func (in *intake) entry(c outbox.Credential, encoded []byte, e *raffsyncv1.Event
 	if len(violations) > 0 {
 		return outbox.Entry{}, &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixInvalid, Violations: violations}
 	}
-	entry := outbox.Entry{Event: outbox.Event{
+	entry = outbox.Entry{Event: outbox.Event{
 		Tenant: c.Tenant, Source: c.Source,
 		ID: e.GetId(), Type: e.GetType(), OrderingKey: e.GetOrderingKey(), Outlet: e.GetOutlet(),
 		References: e.GetReferences(), ContentType: e.GetContentType(), Payload: data,

@@ -60,6 +60,7 @@ func (o *Observer) count(p *part, results []outbox.Result) {
 			c.Conflicts++
 		case r.Verdict == outbox.Refused:
 			c.Invalid++
+		case r.Verdict == outbox.Deferred: // counted once it is sent again
 		case len(p.entries[i].Targets) == 0:
 			c.Unrouted++
 		default:

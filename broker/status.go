@@ -55,7 +55,7 @@ var (
 	}
 	errNotDurable = &refusal{
 		code: codes.Unavailable, reason: "NOT_DURABLE", retry: retryBroken,
-		message: "the events could not be made durable; send all that is unacknowledged again, with the same ids",
+		message: "the broker runs, and could not make the events durable (is its Postgres down, read-only or out of disk? its log tells); send all that is unacknowledged again, with the same ids",
 	}
 	errStopping = &refusal{
 		code: codes.Unavailable, reason: "STOPPING", retry: retryBroken,
@@ -67,7 +67,7 @@ var (
 	}
 	errNoStore = &refusal{
 		code: codes.Unavailable, reason: "STORE_UNAVAILABLE", retry: retryBroken,
-		message: "the broker cannot reach its database; try again",
+		message: "the broker runs, and cannot reach its database (its log tells more); try again",
 	}
 )
 

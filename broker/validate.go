@@ -24,14 +24,18 @@ const (
 // maxReferences is the rule of Event.references.
 const maxReferences = 16
 
-// validator holds events against the rules in proto/raffsync/v1/ingest.proto and
-// what those cannot say: that data is of its declared type, and its size.
-type validator struct {
+// Validator holds events against the rules in proto/raffsync/v1/ingest.proto and
+// what those cannot say: that data is of its declared type, and its size. It needs
+// nothing but the event, so that whoever sends can find out before. It may be used from
+// many goroutines.
+type Validator struct {
 	rules         protovalidate.Validator
 	maxEventBytes int
 }
 
-func newValidator(maxEventBytes int) (*validator, error) {
+// NewValidator compiles the contract's rules. maxEventBytes is the most that the data of
+// an event may have; see [Config.MaxEventBytes].
+func NewValidator(maxEventBytes int) (*Validator, error) {
 	rules, err := protovalidate.New(
 		protovalidate.WithMessages(&raffsyncv1.Event{}, &raffsyncv1.Hello{}),
 		protovalidate.WithDisableLazy(), // compiles every rule now
@@ -39,17 +43,25 @@ func newValidator(maxEventBytes int) (*validator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile the validation rules: %w", err)
 	}
-	return &validator{rules: rules, maxEventBytes: maxEventBytes}, nil
+	return &Validator{rules: rules, maxEventBytes: maxEventBytes}, nil
 }
 
-// event returns the rules that e breaks, up to [maxViolations]; data is its payload.
-func (v *validator) event(e *raffsyncv1.Event, data []byte) []*raffsyncv1.FieldViolation {
+// Event returns the rules that an event breaks, 8 at most: what a broker lists with
+// STATUS_INVALID. That its texts are UTF-8 shows in encoding it, before.
+func (v *Validator) Event(e *raffsyncv1.Event) []*raffsyncv1.FieldViolation {
+	return v.event(e, payload(e))
+}
+
+// event is Event where the payload is there already, as data.
+func (v *Validator) event(e *raffsyncv1.Event, data []byte) []*raffsyncv1.FieldViolation {
 	var found []*raffsyncv1.FieldViolation
 	if !plainlyValid(e) {
 		if len(e.GetReferences()) > maxReferences {
 			// Not held against the rules one by one: there may be ten thousands.
 			found = append(found, violation("references", fmt.Sprintf("must have at most %d entries, has %d", maxReferences, len(e.GetReferences()))))
+			references := e.References
 			e.References = nil
+			defer func() { e.References = references }()
 		}
 		found = append(found, v.violations(e)...)
 		if nanos := e.GetOccurredAt().GetNanos(); nanos < 0 || nanos > 999_999_999 { // which is no rule of protovalidate's
@@ -63,7 +75,7 @@ func (v *validator) event(e *raffsyncv1.Event, data []byte) []*raffsyncv1.FieldV
 }
 
 // violations of the contract's rules.
-func (v *validator) violations(m proto.Message) []*raffsyncv1.FieldViolation {
+func (v *Validator) violations(m proto.Message) []*raffsyncv1.FieldViolation {
 	err := v.rules.Validate(m)
 	if err == nil {
 		return nil
@@ -155,7 +167,7 @@ func plainType(s string) bool {
 }
 
 // dataViolation holds the payload against its size and its declared type.
-func (v *validator) dataViolation(e *raffsyncv1.Event, data []byte) *raffsyncv1.FieldViolation {
+func (v *Validator) dataViolation(e *raffsyncv1.Event, data []byte) *raffsyncv1.FieldViolation {
 	field := "binary_data"
 	if _, ok := e.GetData().(*raffsyncv1.Event_TextData); ok {
 		field = "text_data"

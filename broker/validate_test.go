@@ -30,9 +30,9 @@ func text(data string) *raffsyncv1.Event_TextData {
 	return &raffsyncv1.Event_TextData{TextData: data}
 }
 
-func newTestValidator(t testing.TB) *validator {
+func newTestValidator(t testing.TB) *Validator {
 	t.Helper()
-	v, err := newValidator(1000)
+	v, err := NewValidator(1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,11 @@ func TestValidator_Event(t *testing.T) {
 		{"no ordering key", func(e *raffsyncv1.Event) { e.OrderingKey = "" }, "ordering_key", "required"},
 		{"id too long", func(e *raffsyncv1.Event) { e.Id = strings.Repeat("é", 100) + "x" }, "id", "at most 200 bytes"},
 		{"ordering key too long", func(e *raffsyncv1.Event) { e.OrderingKey = strings.Repeat("x", 201) }, "ordering_key", "at most 200 bytes"},
-		{"type in capitals", func(e *raffsyncv1.Event) { e.Type = "Order.Created" }, "type", ""},
+		{"type in capitals", func(e *raffsyncv1.Event) { e.Type = "Order.Created" }, "type", "must be lower-case words joined by dots, such as order.created"},
+		{"type that ends with a dot", func(e *raffsyncv1.Event) { e.Type = "order." }, "type", "such as order.created"},
+		{"content type with a quoted parameter", func(e *raffsyncv1.Event) {
+			e.Data, e.ContentType = text("x"), `text/plain; charset="utf-8"`
+		}, "", ""},
 		{"type too long", func(e *raffsyncv1.Event) { e.Type = strings.Repeat("t", 121) }, "type", "at most 120 bytes"},
 		{"outlet too long", func(e *raffsyncv1.Event) { e.Outlet = strings.Repeat("o", 121) }, "outlet", "at most 120 bytes"},
 		{"NUL in the id", func(e *raffsyncv1.Event) { e.Id = "a\x00b" }, "id", "control characters"},
@@ -84,7 +88,7 @@ func TestValidator_Event(t *testing.T) {
 		}, "references", "at most 16"},
 		{"year 10000", func(e *raffsyncv1.Event) { e.OccurredAt = &timestamppb.Timestamp{Seconds: 253402300800} }, "occurred_at", ""},
 		{"nanoseconds beyond a second", func(e *raffsyncv1.Event) { e.OccurredAt = &timestamppb.Timestamp{Nanos: 2e9} }, "occurred_at", "nanos"},
-		{"content type", func(e *raffsyncv1.Event) { e.ContentType = "json" }, "content_type", ""},
+		{"content type", func(e *raffsyncv1.Event) { e.ContentType = "json" }, "content_type", "must be a media type, such as application/json"},
 		{"data too large", func(e *raffsyncv1.Event) { e.Data = text(`"` + strings.Repeat("x", 999) + `"`) }, "text_data", "at most 1000 bytes, has 1001"},
 		{"declared and absent", func(e *raffsyncv1.Event) { e.Data = nil; e.ContentType = "text/plain" }, "data", "must be set"},
 		{"not JSON", func(e *raffsyncv1.Event) { e.Data = text(`{"total":}`) }, "text_data", "malformed at byte 10"},
@@ -100,7 +104,7 @@ func TestValidator_Event(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := sound()
 			test.change(e)
-			found := v.event(e, payload(e))
+			found := v.Event(e)
 			if test.field == "" {
 				if len(found) > 0 {
 					t.Errorf("violations %v", found)

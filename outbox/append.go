@@ -17,7 +17,9 @@ import (
 // acknowledged: some of it may or may not be durable, and sending it again, with
 // the same ids, settles which.
 //
-// An entry that Postgres cannot hold is Refused and costs its neighbours nothing.
+// An entry that Postgres cannot hold is Refused and costs its neighbours nothing; a
+// conflict that could not be kept now is Deferred, and its caller alone sends it again.
+// On a Postgres that may lose what it commits nothing is taken; see [Config.AllowUnsafe].
 func (w *Writer) Append(ctx context.Context, batch []Entry) ([]Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
@@ -33,6 +35,8 @@ func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
 		if err := w.open(ctx); err != nil {
 			return nil, err
 		}
+	} else if err := w.recheck(ctx); err != nil {
+		return nil, err
 	}
 	items := make([]item, len(batch))
 	for i := range batch {
@@ -99,12 +103,12 @@ func (w *Writer) insert(ctx context.Context, items []*item) error {
 		// repeated on the same session.
 		err = w.insertOnce(ctx, items)
 	}
-	reason, refused := refusal(err)
-	if err == nil || !refused {
+	refused, ok := refusal(err)
+	if err == nil || !ok {
 		return err
 	}
 	if len(items) == 1 {
-		items[0].result = Result{Verdict: Refused, Reason: reason}
+		items[0].result = refused
 		return nil
 	}
 	half := len(items) / 2
@@ -125,12 +129,12 @@ func stateClass(err error) string {
 // cannot hold (SQLSTATE class 22), or that is too large for an index (54000). A
 // violated constraint is never an event's own fault here: what looks like one is a
 // partition that is missing, and nothing may be thrown away for that.
-func refusal(err error) (reason string, refused bool) {
+func refusal(err error) (result Result, refused bool) {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (stateClass(err) == "22" || pg.Code == "54000") {
-		return pg.Message, true
+		return Result{Verdict: Refused, Reason: pg.Message, State: pg.Code}, true
 	}
-	return "", false
+	return Result{}, false
 }
 
 const appendSQL = `

@@ -2,7 +2,6 @@ package outbox_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -139,7 +138,7 @@ func TestWriter_AppendDoesNotTakeAnUnclearCommitForDone(t *testing.T) {
 	s := server.shop
 	w := s.writer()
 	s.append(w, s.entry("before", "order/1", "books"))
-	server.set("synchronous_standby_names", "nobody")
+	release := server.server.HoldCommits()
 
 	// Somebody gives up waiting on our behalf: Postgres warns, and reports success.
 	done := make(chan error, 1)
@@ -158,20 +157,11 @@ func TestWriter_AppendDoesNotTakeAnUnclearCommitForDone(t *testing.T) {
 		t.Fatal("the resend was acknowledged, and the event has not reached the standby")
 	}
 
-	server.set("synchronous_standby_names", "")
+	release()
 	if got := s.append(w, s.entry("unclear", "order/1", "books")); got[0] != outbox.Duplicate && got[0] != outbox.Appended {
 		t.Errorf("verdict of the resend %v", got[0])
 	}
 	if n := one[int](s, `SELECT count(*) FROM events WHERE id = 'unclear'`); n != 1 {
 		t.Errorf("%d events after the resend, want 1", n)
-	}
-}
-
-func TestStore_OpenRefusesAnUnsafePostgres(t *testing.T) {
-	t.Parallel()
-	s := newShop(t) // the tests' server runs with fsync off
-	_, err := outbox.Open(t.Context(), outbox.Config{DSN: s.dsn})
-	if err == nil || !strings.Contains(err.Error(), "fsync") {
-		t.Errorf("error %v, want one that names fsync", err)
 	}
 }

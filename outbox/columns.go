@@ -94,3 +94,33 @@ func occurredAt(e *Event) *time.Time {
 	}
 	return &e.OccurredAt
 }
+
+// conflictColumns are conflicts turned on their side, for unnest.
+type conflictColumns struct {
+	id, typ, orderingKey, outlet, contentType []string
+	hash, payload                             [][]byte
+	firstSeq                                  []Seq
+	firstAt                                   []time.Time
+	occurredAt                                []*time.Time
+	refs                                      []*string
+}
+
+func (cc *conflictColumns) add(c conflict) error {
+	e := &c.entry.Event
+	refs, err := referencesJSON(e.References)
+	if err != nil {
+		return err
+	}
+	cc.id = append(cc.id, e.ID)
+	cc.hash = append(cc.hash, c.hash[:])
+	cc.firstSeq = append(cc.firstSeq, c.firstSeq)
+	cc.firstAt = append(cc.firstAt, c.firstAt)
+	cc.occurredAt = append(cc.occurredAt, occurredAt(e))
+	cc.typ = append(cc.typ, e.Type)
+	cc.orderingKey = append(cc.orderingKey, e.OrderingKey)
+	cc.outlet = append(cc.outlet, e.Outlet)
+	cc.contentType = append(cc.contentType, e.ContentType)
+	cc.refs = append(cc.refs, refs)
+	cc.payload = append(cc.payload, payloadOf(e))
+	return nil
+}

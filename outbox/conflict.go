@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,33 +29,47 @@ const (
 INSERT INTO tallies (tenant, destination, shard, duplicates) VALUES ($1, 0, $2, $3)
 ON CONFLICT (tenant, destination, shard) DO UPDATE SET duplicates = tallies.duplicates + excluded.duplicates`
 
-	// openConflictSQL returns nothing where each of the contents is kept already.
-	openConflictSQL = `
-INSERT INTO exceptions (tenant, class, source, sample)
-SELECT $1, '` + ClassConflict + `', $2, $3
- WHERE EXISTS (SELECT FROM unnest($4::text[], $5::bytea[]) AS n(id, hash)
-                WHERE NOT EXISTS (SELECT FROM conflicts c WHERE c.tenant = $1 AND c.source = $2 AND c.id = n.id AND c.hash = n.hash))
-ON CONFLICT (tenant, class, destination, source, rule, code, field) WHERE closed_at IS NULL
-DO UPDATE SET last_at = now()
-RETURNING id, xmax = 0 AS opened`
+	// conflictCauseSQL is the open exception of a source, or the number that a new one
+	// will have. It bounds the transaction's waits.
+	conflictCauseSQL = `
+SELECT coalesce((SELECT id FROM exceptions
+                  WHERE tenant = $1 AND class = '` + ClassConflict + `' AND destination = 0 AND source = $2 AND rule = '' AND code = '' AND field = '' AND closed_at IS NULL),
+                nextval('exceptions_id_seq')),
+       set_config('lock_timeout', $3, true)`
 
-	conflictOpenedSQL = `INSERT INTO timeline (tenant, exception, what, reason) VALUES ($1, $2, 'exception', $3)`
-
-	keepConflictSQL = `
+	// keepConflictsSQL locks the exception last, so that two writers that keep
+	// conflicts of one source wait for little more than each other's commit. It
+	// returns nothing where each of the contents is kept already.
+	keepConflictsSQL = `
 WITH kept AS (
   INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, refs, payload)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, now()), $9, $10, $11, $12, $13::text::jsonb, $14)
+  SELECT $1, $2, c.id, c.hash, c.first_seq, c.first_at, $3, coalesce(c.occurred_at, now()), c.type, c.ordering_key, c.outlet, c.content_type, c.refs::jsonb, c.payload
+    FROM unnest($4::text[], $5::bytea[], $6::bigint[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[])
+      AS c(id, hash, first_seq, first_at, occurred_at, type, ordering_key, outlet, content_type, refs, payload)
   ON CONFLICT DO NOTHING
-  RETURNING tenant, first_seq, first_at, exception
+  RETURNING first_seq, first_at
 ), audited AS (
   INSERT INTO timeline (tenant, event, event_at, exception, what, reason)
-  SELECT tenant, first_seq, first_at, exception, 'conflict', 'the source sent other content under this id; it is kept, and was not delivered' FROM kept
+  SELECT $1, first_seq, first_at, $3, 'conflict', 'the source sent other content under this id; it is kept, and was not delivered' FROM kept
+  RETURNING 1
+), raised AS (
+  INSERT INTO exceptions (id, tenant, class, source, sample, held) OVERRIDING SYSTEM VALUE
+  SELECT $3, $1, '` + ClassConflict + `', $2, $15, count(*) FROM audited HAVING count(*) > 0
+  ON CONFLICT (tenant, class, destination, source, rule, code, field) WHERE closed_at IS NULL
+  DO UPDATE SET held = exceptions.held + excluded.held, version = exceptions.version + 1, last_at = now()
+  RETURNING id, xmax = 0 AS opened
+), announced AS (
+  INSERT INTO timeline (tenant, exception, what, reason) SELECT $1, id, 'exception', $15 FROM raised WHERE opened
 ), counted AS (
-  INSERT INTO tallies (tenant, destination, shard, conflicts) SELECT tenant, 0, $15::smallint, 1 FROM kept
+  INSERT INTO tallies (tenant, destination, shard, conflicts) SELECT $1, 0, $16::smallint, count(*) FROM audited HAVING count(*) > 0
   ON CONFLICT (tenant, destination, shard) DO UPDATE SET conflicts = tallies.conflicts + excluded.conflicts
 )
-UPDATE exceptions e SET held = held + 1, version = version + 1 FROM kept WHERE e.id = kept.exception`
+SELECT id FROM raised`
 )
+
+// conflictPatience is how long the conflicts of one batch may wait for locks, all
+// together: strangers of the same commit wait with them.
+const conflictPatience = 100 * time.Millisecond
 
 // countDuplicates counts what was durable already. It is more than a count: where
 // Postgres waits for a standby, another's commit may be seen here that never got
@@ -73,20 +88,29 @@ func (w *Writer) countDuplicates(ctx context.Context, byTenant map[string]int64)
 }
 
 // keepConflicts stores the contents that came second, each once however often it is
-// sent, and raises one exception a source.
+// sent, and raises one exception a source. Those of a source whose exception somebody
+// else holds for long are [Deferred].
 func (w *Writer) keepConflicts(ctx context.Context, conflicts []conflict) error {
 	compare := func(a, b conflict) int {
-		return cmp.Or(cmp.Compare(a.entry.Event.Tenant, b.entry.Event.Tenant), cmp.Compare(a.entry.Event.Source, b.entry.Event.Source))
+		x, y := &a.entry.Event, &b.entry.Event
+		return cmp.Or(cmp.Compare(x.Tenant, y.Tenant), cmp.Compare(x.Source, y.Source))
 	}
+	// Within a source by id, as they come: writers that keep the same ones lock them
+	// in one order.
 	slices.SortStableFunc(conflicts, compare)
 	w.warned.Store(false)
+	patience := conflictPatience
 	for len(conflicts) > 0 {
 		n := 1
 		for n < len(conflicts) && compare(conflicts[0], conflicts[n]) == 0 {
 			n++
 		}
-		if err := w.keepOfSource(ctx, conflicts[:n]); err != nil {
+		before := time.Now()
+		if err := w.keepOfSource(ctx, conflicts[:n], patience); err != nil {
 			return err
+		}
+		if conflicts[0].result.Verdict == Deferred {
+			patience = max(patience-time.Since(before), time.Millisecond)
 		}
 		conflicts = conflicts[n:]
 	}
@@ -98,57 +122,63 @@ func (w *Writer) keepConflicts(ctx context.Context, conflicts []conflict) error 
 
 // keepOfSource takes a transaction a source, so that whoever holds one exception waits
 // for no other. A content that Postgres refuses is found by halving.
-func (w *Writer) keepOfSource(ctx context.Context, conflicts []conflict) error {
-	err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error { return w.keep(ctx, tx, conflicts) })
-	switch reason, refused := refusal(err); {
+func (w *Writer) keepOfSource(ctx context.Context, conflicts []conflict, patience time.Duration) error {
+	err := w.keep(ctx, conflicts, patience)
+	if errors.Is(err, errCauseClosed) {
+		err = w.keep(ctx, conflicts, patience)
+	}
+	refused, ok := refusal(err)
+	switch {
 	case err == nil:
-		for _, c := range conflicts {
-			c.result = Result{Verdict: Conflicting}
-		}
-		return nil
-	case !refused:
+		settle(conflicts, Result{Verdict: Conflicting})
+	case sqlState(err) == stateLockTimeout, stateClass(err) == "40", errors.Is(err, errCauseClosed):
+		settle(conflicts, Result{Verdict: Deferred, Reason: err.Error()})
+	case !ok:
 		return err
 	case len(conflicts) == 1:
-		conflicts[0].result = Result{Verdict: Refused, Reason: reason}
-		return nil
+		settle(conflicts, refused)
+	default:
+		half := len(conflicts) / 2
+		if err := w.keepOfSource(ctx, conflicts[:half], patience); err != nil {
+			return err
+		}
+		return w.keepOfSource(ctx, conflicts[half:], patience)
 	}
-	half := len(conflicts) / 2
-	if err := w.keepOfSource(ctx, conflicts[:half]); err != nil {
-		return err
-	}
-	return w.keepOfSource(ctx, conflicts[half:])
+	return nil
 }
 
-func (w *Writer) keep(ctx context.Context, tx pgx.Tx, conflicts []conflict) error {
+func settle(conflicts []conflict, result Result) {
+	for _, c := range conflicts {
+		c.result = result
+	}
+}
+
+// errCauseClosed: the exception was closed, or another opened, since it was looked up.
+var errCauseClosed = errors.New("the exception of the conflicts has changed meanwhile")
+
+// keep stores conflicts of one source.
+func (w *Writer) keep(ctx context.Context, conflicts []conflict, patience time.Duration) error {
 	tenant, source := conflicts[0].entry.Event.Tenant, conflicts[0].entry.Event.Source
-	ids, hashes := make([]string, len(conflicts)), make([][]byte, len(conflicts))
-	for i, c := range conflicts {
-		ids[i], hashes[i] = c.entry.Event.ID, c.hash[:]
-	}
-	var exception int64
-	var opened bool
-	err := tx.QueryRow(ctx, openConflictSQL, tenant, source, conflictSample, ids, hashes).Scan(&exception, &opened)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if opened {
-		if _, err := tx.Exec(ctx, conflictOpenedSQL, tenant, exception, conflictSample); err != nil {
+	var c conflictColumns
+	for _, each := range conflicts {
+		if err := c.add(each); err != nil {
 			return err
 		}
 	}
-	for _, c := range conflicts {
-		e := &c.entry.Event
-		refs, err := referencesJSON(e.References)
+	return pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
+		var cause, raised int64
+		err := tx.QueryRow(ctx, conflictCauseSQL, tenant, source, strconv.FormatInt(patience.Milliseconds(), 10)).Scan(&cause, nil)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, keepConflictSQL, tenant, source, e.ID, c.hash[:], c.firstSeq, c.firstAt, exception,
-			occurredAt(e), e.Type, e.OrderingKey, e.Outlet, e.ContentType, refs, payloadOf(e), w.shard); err != nil {
-			return err
+		err = tx.QueryRow(ctx, keepConflictsSQL, tenant, source, cause, c.id, c.hash, c.firstSeq, c.firstAt, c.occurredAt,
+			c.typ, c.orderingKey, c.outlet, c.contentType, c.refs, c.payload, conflictSample, w.shard).Scan(&raised)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case sqlState(err) == stateUnique, err == nil && raised != cause:
+			return errCauseClosed // its number is that of a closed one, or not that of the open one
 		}
-	}
-	return nil
+		return err
+	})
 }

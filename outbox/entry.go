@@ -24,6 +24,10 @@ const (
 	// Conflicting: an event of the same id and other content is durable already;
 	// this content is kept, and an exception is raised.
 	Conflicting
+	// Deferred: its id is taken by other content, and its own could not be kept now,
+	// since somebody holds the exception of its source. Nothing of it is kept, and it
+	// may not be acknowledged; sending it again settles it.
+	Deferred
 	// Refused: the database cannot hold it. Nothing of it is kept.
 	Refused
 )
@@ -32,6 +36,8 @@ const (
 type Result struct {
 	Verdict Verdict
 	Lane    int16
-	// Reason says what the database found wrong, where Refused.
+	// Reason says what the database found wrong, where Refused or Deferred.
 	Reason string
+	// State is the SQLSTATE of that, where Refused.
+	State string
 }

@@ -20,6 +20,12 @@ const (
 	stateLeaseLost = "RS001"
 )
 
+// SQLSTATEs of Postgres.
+const (
+	stateUnique      = "23505"
+	stateLockTimeout = "55P03"
+)
+
 func sqlState(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {

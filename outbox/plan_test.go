@@ -152,7 +152,7 @@ func TestPlans(t *testing.T) {
 
 	t.Run("OfIngest", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.WriterSettings)
-		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "openConflictSQL", "keepConflictSQL"} {
+		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "conflictCauseSQL", "keepConflictsSQL"} {
 			bySearch(t, name, planOf(t, conn, name, sql[name]))
 		}
 		// Arrays of thousands are joined to each other.

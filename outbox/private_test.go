@@ -34,7 +34,8 @@ func newPrivateShop(t *testing.T, destinations ...string) *privateShop {
 	return &privateShop{shop: s, server: server, admin: admin}
 }
 
-// set changes a setting of the server, and returns once it is in force.
+// set changes a setting of the server, and returns once sessions have it. What works by
+// another process, as a standby's name does, may take longer.
 func (p *privateShop) set(name, value string) {
 	p.t.Helper()
 	if _, err := p.admin.Exec(p.t.Context(), `ALTER SYSTEM SET `+pgx.Identifier{name}.Sanitize()+` = '`+value+`'`); err != nil {

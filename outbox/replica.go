@@ -68,6 +68,10 @@ func (s *Store) Join(ctx context.Context) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}
+	if err := s.durable(ctx, r.pool); err != nil {
+		r.pool.Close()
+		return nil, fmt.Errorf("join: %w", err)
+	}
 	granted := renewal{asked: time.Now()}
 	if err := r.pool.QueryRow(ctx, joinSQL, r.id, application, s.config.Lease).Scan(&granted.by); err != nil {
 		r.pool.Close()
@@ -95,8 +99,12 @@ func (r *Replica) Now() time.Time {
 }
 
 // Renew prolongs the lease. [ErrLeaseLost] means that it ran out before: this
-// incarnation is over.
+// incarnation is over. On a Postgres that may lose what it commits there is no renewal:
+// an intent that is lost makes a request that nobody knows of.
 func (r *Replica) Renew(ctx context.Context) error {
+	if err := r.store.durable(ctx, r.pool); err != nil {
+		return fmt.Errorf("renew the lease: %w", err)
+	}
 	granted := renewal{asked: time.Now()}
 	err := r.pool.QueryRow(ctx, renewSQL, r.id, r.store.config.Lease).Scan(&granted.by)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,7 +16,7 @@ type Config struct {
 	// raffsync_engine and raffsync_api.
 	DSN string
 	// AllowUnsafe accepts a Postgres that may lose what it has committed (fsync,
-	// full_page_writes or synchronous_commit off). For tests.
+	// full_page_writes or synchronous_commit off), now or later. For tests.
 	AllowUnsafe bool
 	// Lease is how long a replica may be silent before its lanes are taken from it;
 	// 15 s where zero.
@@ -147,31 +146,14 @@ func (s *Store) connect(ctx context.Context, c sessionConfig, onNotice func(seve
 	return pgx.ConnectConfig(ctx, conn)
 }
 
-const (
-	checkSQL = `
-SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('transaction_read_only')`
-	installationSQL = `SELECT lanes FROM installation`
-)
+const installationSQL = `SELECT lanes FROM installation`
 
 func (s *Store) check(ctx context.Context) error {
-	var fsync, fullPages, synchronous, readOnly string
-	err := s.admin.QueryRow(ctx, checkSQL).Scan(&fsync, &fullPages, &synchronous, &readOnly)
-	if err != nil {
+	if err := s.admin.Ping(ctx); err != nil {
 		return fmt.Errorf("no session with Postgres: %w; see whether it runs", err)
 	}
-	if readOnly == "on" {
-		return errors.New("this Postgres is read-only (a standby?); connect to the primary, for example with target_session_attrs=read-write in the database URL")
-	}
-	if !s.config.AllowUnsafe {
-		var off []string
-		for _, setting := range [][2]string{{"fsync", fsync}, {"full_page_writes", fullPages}, {"synchronous_commit", synchronous}} {
-			if setting[1] == "off" {
-				off = append(off, setting[0])
-			}
-		}
-		if len(off) > 0 {
-			return fmt.Errorf("this Postgres may lose what it has committed: %s is off; turn it on, since every acknowledgement relies on it", strings.Join(off, ", "))
-		}
+	if err := s.durable(ctx, s.admin); err != nil {
+		return err
 	}
 	if err := s.engine.QueryRow(ctx, installationSQL).Scan(&s.lanes); err != nil {
 		return fmt.Errorf("the database is not ready (run `raffsync migrate`): %w", err)

@@ -21,6 +21,7 @@ type Writer struct {
 	timeout time.Duration
 
 	conn    *pgx.Conn
+	checked time.Time   // when the session was last found durable
 	warned  atomic.Bool // a notice of severity WARNING arrived since it was cleared
 	number  int64
 	counter int64
@@ -77,7 +78,11 @@ func (w *Writer) open(ctx context.Context) error {
 		return fmt.Errorf("open a writer: %w", err)
 	}
 	var number int64
-	err = conn.QueryRow(ctx, openWriterSQL).Scan(&number)
+	checked := time.Now()
+	err = w.store.durable(ctx, conn)
+	if err == nil {
+		err = conn.QueryRow(ctx, openWriterSQL).Scan(&number)
+	}
 	if err == nil {
 		// Only now: the engine's role may not see whose session this is.
 		_, err = conn.Exec(ctx, becomeEngineSQL)
@@ -86,7 +91,24 @@ func (w *Writer) open(ctx context.Context) error {
 		conn.Close(ctx)
 		return fmt.Errorf("open a writer: %w", err)
 	}
-	w.conn, w.number, w.counter = conn, number, 0
+	w.conn, w.checked, w.number, w.counter = conn, checked, number, 0
+	return nil
+}
+
+// recheckEvery is for how long a writer relies on what it knows of the settings that
+// its commits rely on.
+const recheckEvery = time.Second
+
+// recheck asks again whether what this session commits survives a crash.
+func (w *Writer) recheck(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(w.checked) < recheckEvery {
+		return nil
+	}
+	if err := w.store.durable(ctx, w.conn); err != nil {
+		return err
+	}
+	w.checked = now
 	return nil
 }
 

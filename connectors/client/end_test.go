@@ -2,10 +2,13 @@ package client_test
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -54,11 +57,53 @@ func TestRun_EndsWhereAPersonMustAct(t *testing.T) {
 		}
 	})
 
+	reasoned := func(code codes.Code, reason string) error {
+		s, err := status.New(code, "the broker's words").WithDetails(&errdetails.ErrorInfo{Domain: "raffsync", Reason: reason})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Err()
+	}
+	t.Run("SaysItOnce", func(t *testing.T) {
+		_, address := newBroker(t, func(*session) error { return reasoned(codes.Unauthenticated, "KEY_REFUSED") })
+		err := <-run(t, config(address)).done
+		if status.Code(err) != codes.Unauthenticated || err == nil || err.Error() != "client: the broker at "+address+" does not let this client in: the broker's words" {
+			t.Errorf("got %v", err)
+		}
+	})
+
+	for reason, want := range map[string]string{
+		"NOT_DURABLE":       "cannot write to its Postgres",
+		"STORE_UNAVAILABLE": "see its log",
+		"STOPPING":          "says what is in the way",
+	} {
+		t.Run("GivesUp/"+reason, func(t *testing.T) {
+			_, address := newBroker(t, func(*session) error { return reasoned(codes.Unavailable, reason) })
+			cfg := config(address)
+			cfg.GiveUpAfter = 10 * time.Millisecond
+			err := <-run(t, cfg).done
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "the broker's words") || strings.Contains(err.Error(), "check the address") {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		})
+	}
+
+	t.Run("GivesUp/HTTP", func(t *testing.T) {
+		server := httptest.NewServer(http.NotFoundHandler())
+		defer server.Close()
+		cfg := config(server.Listener.Addr().String())
+		cfg.GiveUpAfter = 10 * time.Millisecond
+		err := <-run(t, cfg).done
+		if err == nil || !strings.Contains(err.Error(), "this is an HTTP port: give the broker's gRPC address, by default 127.0.0.1:9090") || strings.Contains(err.Error(), "http2") {
+			t.Errorf("got %v", err)
+		}
+	})
+
 	t.Run("GivesUp", func(t *testing.T) {
 		cfg := config("127.0.0.1:1")
 		cfg.GiveUpAfter = 10 * time.Millisecond
 		err := <-run(t, cfg).done
-		if err == nil || !strings.Contains(err.Error(), "check the address") {
+		if err == nil || !strings.Contains(err.Error(), "check the address") || !strings.HasSuffix(err.Error(), ": dial tcp 127.0.0.1:1: connect: connection refused") {
 			t.Errorf("got %v", err)
 		}
 	})

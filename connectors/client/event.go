@@ -48,6 +48,13 @@ func (e *EventError) Unwrap() error { return e.err }
 // scratch holds buffers for trial encodings.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
+// Check says what [Client.Send] would say of an event: an [*EventError], or nil. A broker
+// takes data of up to maxEventBytes, Welcome.max_event_bytes; 0 where that is not known.
+func Check(event *raffsyncv1.Event, maxEventBytes int) error {
+	_, err := encodedSize(event, maxEventBytes)
+	return err
+}
+
 // encodedSize returns the bytes that the event takes in a frame. The event is
 // encoded for it once and thrown away: only that finds every text that is not
 // UTF-8, in fields of later versions too.

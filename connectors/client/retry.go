@@ -38,14 +38,14 @@ func (c *Client) run(ctx context.Context) error {
 		delay := retryDelay(err, failures, c.cfg.RetryMin, c.cfg.RetryMax, rand.Float64())
 		failures++
 		if c.cfg.GiveUpAfter > 0 && time.Since(since)+delay > c.cfg.GiveUpAfter {
-			return fmt.Errorf("client: no stream to %s got anywhere for %s: check the address and that the broker runs; the last one ended so: %w",
-				c.where, c.cfg.GiveUpAfter, err)
+			return fmt.Errorf("client: no stream to %s got anywhere for %s: %s; the last one ended so: %w",
+				c.where, c.cfg.GiveUpAfter, wayOut(err), said{err})
 		}
 		c.mu.Lock()
-		c.stats.Trouble = err
+		c.stats.Trouble = said{err}
 		waiting := c.queue.waiting()
 		c.mu.Unlock()
-		c.cfg.Logger.LogAttrs(ctx, level(err), "stream ended", slog.String("broker", c.where), slog.String("reason", reason(err)),
+		c.cfg.Logger.LogAttrs(ctx, level(err), "stream ended", slog.String("broker", c.where), slog.String("reason", said{err}.Error()),
 			slog.Int("unacknowledged", waiting), slog.Duration("next_in", delay))
 		if !c.pause(ctx, delay) {
 			return nil
@@ -58,13 +58,6 @@ func level(err error) slog.Level {
 		return slog.LevelInfo
 	}
 	return slog.LevelWarn
-}
-
-func reason(err error) string {
-	if s, ok := status.FromError(err); ok {
-		return fmt.Sprintf("%s: %s", s.Code(), s.Message())
-	}
-	return err.Error()
 }
 
 // retryDelay is the wait before the next stream: what the broker asks for, and
@@ -111,6 +104,10 @@ func (c *Client) fatal(err error) error {
 	var advice string
 	switch s.Code() {
 	case codes.Unauthenticated:
+		if errorReason(err) != "" {
+			// A broker of ours says itself what is wrong with the key, and what to do.
+			return fmt.Errorf("client: the broker at %s does not let this client in: %w", c.where, said{err})
+		}
 		advice = "does not accept the key; it is wrong or revoked: make one with `raffsync keys create` and give it to this client"
 	case codes.PermissionDenied:
 		advice = "does not let this key publish: use the key of a source, made by `raffsync keys create`"
@@ -121,5 +118,5 @@ func (c *Client) fatal(err error) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("client: the broker at %s %s: %w", c.where, advice, err)
+	return fmt.Errorf("client: the broker at %s %s: %w", c.where, advice, said{err})
 }

@@ -1,6 +1,8 @@
 package filesource
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -27,9 +29,26 @@ type table struct {
 }
 
 // csv groups the whole file, then makes its events.
-func (r *Reader) csv(text io.Reader, yield func(*raffsyncv1.Event, error) bool) {
+func (r *Reader) csv(text *bufio.Reader, yield func(*raffsyncv1.Event, error) bool) {
+	start, err := firstLine(text)
+	if err != nil {
+		yield(nil, r.readError(0, err))
+		return
+	}
+	if bytes.ContainsRune(start, '\r') && !bytes.ContainsRune(start, '\n') {
+		yield(nil, &InputError{Line: 1, Problem: "lines end with CR only, as on old Macs: save the file with LF or CRLF"})
+		return
+	}
+	comma, named := namedComma(start)
+	if named {
+		r.cfg.Comma = comma
+	}
 	reader := csv.NewReader(&limited{text, r.cfg.MaxBytes})
 	reader.Comma, reader.ReuseRecord = r.cfg.Comma, true
+	if named {
+		_, _ = reader.Read()       // the line that was looked at
+		reader.FieldsPerRecord = 0 // as the header has, which comes now
+	}
 	header, err := reader.Read()
 	if errors.Is(err, io.EOF) {
 		err = &InputError{Problem: "the file is empty: the first row names the columns"}
@@ -40,7 +59,8 @@ func (r *Reader) csv(text io.Reader, yield func(*raffsyncv1.Event, error) bool) 
 		yield(nil, err)
 		return
 	}
-	t, err := r.table(slices.Clone(header))
+	line, _ := reader.FieldPos(0)
+	t, err := r.table(slices.Clone(header), line)
 	if err != nil {
 		yield(nil, err)
 		return
@@ -61,17 +81,45 @@ func (r *Reader) csv(text io.Reader, yield func(*raffsyncv1.Event, error) bool) 
 	}
 }
 
-func (r *Reader) table(columns []string) (*table, error) {
+// firstLine looks at the start of the text, as far as the first LF, or as the buffer goes.
+func firstLine(text *bufio.Reader) ([]byte, error) {
+	for n := 1; ; n++ {
+		start, err := text.Peek(n)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, bufio.ErrBufferFull):
+			return start, nil
+		case err != nil:
+			return nil, err
+		case start[n-1] == '\n':
+			return start, nil
+		}
+	}
+}
+
+// namedComma recognises Excel's first line that names the separator: "sep=;".
+func namedComma(line []byte) (comma rune, named bool) {
+	name, found := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte("sep="))
+	if !found || len(name) != 1 || !bytes.Contains([]byte(",;\t|"), name) {
+		return 0, false
+	}
+	return rune(name[0]), true
+}
+
+// table prepares the header, which stands in a line.
+func (r *Reader) table(columns []string, line int) (*table, error) {
 	t := &table{columns: columns, index: make(map[string]int, len(columns))}
 	for i, name := range columns {
 		if !utf8.ValidString(name) {
-			return nil, &InputError{Line: 1, Problem: fmt.Sprintf("the name of column %d is not UTF-8: save the file as UTF-8", i+1)}
+			return nil, &InputError{Line: line, Problem: fmt.Sprintf("the name of column %d is not UTF-8: save the file as UTF-8", i+1)}
+		}
+		if strings.ContainsAny(name, "\r\n") {
+			return nil, &InputError{Line: line, Problem: fmt.Sprintf("the name of column %d, %q, holds a line break: rename it, or save the file with LF or CRLF at the end of each line", i+1, cut(name))}
 		}
 		if name == "" {
-			return nil, &InputError{Line: 1, Problem: fmt.Sprintf("column %d has no name: give it one, or take the column out", i+1)}
+			return nil, &InputError{Line: line, Problem: fmt.Sprintf("column %d has no name: give it one, or take the column out", i+1)}
 		}
 		if before, twice := t.index[name]; twice {
-			return nil, &InputError{Line: 1, Problem: fmt.Sprintf("columns %d and %d are both named %q: rename one", before+1, i+1, name)}
+			return nil, &InputError{Line: line, Problem: fmt.Sprintf("columns %d and %d are both named %q: rename one", before+1, i+1, name)}
 		}
 		t.index[name] = i
 		t.keys = append(t.keys, appendString(nil, []byte(name)))
@@ -85,7 +133,7 @@ func (r *Reader) table(columns []string) (*table, error) {
 	}
 	for _, name := range used {
 		if _, there := t.index[name]; !there {
-			return nil, &InputError{Line: 1, Problem: fmt.Sprintf("there is no column %q, which makes %s; the header has %s%s",
+			return nil, &InputError{Line: line, Problem: fmt.Sprintf("there is no column %q, which makes %s; the header has %s%s",
 				name, purpose[name], quoted(columns), commaHint(columns))}
 		}
 	}
@@ -94,7 +142,7 @@ func (r *Reader) table(columns []string) (*table, error) {
 		if slices.Contains(mapped, name) {
 			t.head = append(t.head, i)
 			if name == linesField {
-				return nil, &InputError{Line: 1, Problem: "the mapping uses a column named \"lines\", which is what the payload calls its lines: rename the column"}
+				return nil, &InputError{Line: line, Problem: "the mapping uses a column named \"lines\", which is what the payload calls its lines: rename the column"}
 			}
 		}
 		if len(r.cfg.Payload) == 0 || slices.Contains(r.cfg.Payload, name) {
@@ -106,7 +154,8 @@ func (r *Reader) table(columns []string) (*table, error) {
 
 // group reads all lines.
 func (r *Reader) group(reader *csv.Reader, t *table) (*store, error) {
-	s, number := newStore(), 1
+	s := newStore()
+	number, _ := reader.FieldPos(0)
 	var record []string
 	valueOf := func(column string) (string, error) { return record[t.index[column]], nil }
 	for {

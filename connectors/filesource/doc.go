@@ -31,7 +31,8 @@
 // [Config.MaxBytes] bounds it.
 //
 // Quotes are strict (RFC 4180). A byte-order mark and CRLF are accepted; a line break
-// inside a quoted field becomes LF. Empty lines are skipped.
+// inside a quoted field becomes LF. Empty lines are skipped. Excel's first line that names
+// the separator, "sep=;", wins over [Config.Comma].
 //
 // # JSON Lines
 //

@@ -112,6 +112,7 @@ func TestReader_CSV(t *testing.T) {
 		"EmptyLines":     strings.ReplaceAll(shop, "\n", "\n\n"),
 		"EverythingSo":   zipped(t, "\xef\xbb\xbf"+strings.ReplaceAll(strings.TrimSuffix(shop, "\n"), "\n", "\r\n")),
 		"QuotedHeader":   strings.Replace(shop, "InvoiceNo", `"InvoiceNo"`, 1),
+		"NamedComma":     "sep=;\r\n" + strings.ReplaceAll(shop, ",", ";"),
 		"TwoGZIPMembers": zipped(t, shop[:100]) + zipped(t, shop[100:]),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -133,6 +134,13 @@ func TestReader_CSV(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("AColumnInBrackets", func(t *testing.T) { // is no JSON array
+		events, problems := read(t, filesource.Config{Input: strings.NewReader("[id],name\n1,x\n"), ID: "[id]", Type: "t", OrderingKey: "k"})
+		if len(problems) > 0 || len(events) != 1 || events[0].Id != "1" {
+			t.Error(events, problems)
+		}
+	})
 
 	t.Run("OtherCommaAndTimes", func(t *testing.T) {
 		jakarta := time.FixedZone("WIB", 7*3600)
@@ -197,6 +205,13 @@ func TestReader_RefusesTheFile(t *testing.T) {
 		"OtherComma":      {strings.ReplaceAll(header+one, ",", ";"), nil, 1, `parted by ";"`},
 		"ColumnTwice":     {strings.Replace(header, "Country", "Quantity", 1) + one, nil, 1, `columns 3 and 7 are both named "Quantity"`},
 		"ColumnNoName":    {strings.Replace(header, "Country", "", 1) + one, nil, 1, "column 7 has no name"},
+		"CROnly":          {strings.ReplaceAll(header+one, "\n", "\r"), nil, 1, "lines end with CR only"},
+		"CROnlyQuoted":    {"\"InvoiceNo\",\"Country\"\r\"1\",\"Mall\"\r", nil, 1, "save the file with LF or CRLF"},
+		"CRAndThenLF":     {strings.ReplaceAll(header+one, "\n", "\r") + one, nil, 1, "column 7, \"Country\\r1\", holds a line break"},
+		"BreakInAName":    {strings.Replace(header, "Country", "\"Coun\ntry\"", 1) + one, nil, 1, "holds a line break: rename it"},
+		"JSONArray":       {"[\n {\"InvoiceNo\": 1}]\n", nil, 0, "`jq -c '.[]'`"},
+		"NoLineIsID":      {"sep=;\n" + strings.ReplaceAll(header, ",", ";") + ";A;1;;;;\n", nil, 3, "the id is empty"},
+		"NamedComma":      {"sep=;\n" + strings.ReplaceAll(strings.Replace(header, "CustomerID", "Customer", 1), ",", ";"), nil, 2, `no column "CustomerID"`},
 		"UTF16":           {"\xff\xfeI\x00", nil, 1, "UTF-16"},
 		"Spreadsheet":     {"PK\x03\x04...", nil, 0, "spreadsheet"},
 		"TruncatedGZIP":   {zipped(t, header+strings.Repeat(one, 9999))[:200], nil, -1, "ends too early after this line"},

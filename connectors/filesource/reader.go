@@ -143,8 +143,26 @@ func detect(text *bufio.Reader) (Format, error) {
 			return "", err
 		case start[n-1] == '{':
 			return JSONLines, nil
+		case start[n-1] == '[' && arrayBegins(text, n):
+			return "", &InputError{Problem: "the file is a JSON array: write one object a line, for example with `jq -c '.[]'`"}
 		case start[n-1] != ' ' && start[n-1] != '\t' && start[n-1] != '\r' && start[n-1] != '\n':
 			return CSV, nil
+		}
+	}
+}
+
+// arrayBegins tells whether the bracket before position n opens an array of objects; a
+// column of CSV may be named "[id]".
+func arrayBegins(text *bufio.Reader, n int) bool {
+	for ; ; n++ {
+		start, err := text.Peek(n + 1)
+		if err != nil {
+			return errors.Is(err, io.EOF) // nothing follows
+		}
+		switch start[n] {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return start[n] == '{' || start[n] == ']'
 		}
 	}
 }

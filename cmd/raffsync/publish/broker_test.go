@@ -19,10 +19,10 @@ import (
 
 const testKey = "rs_test_5f3c91"
 
-// broker is an IngestService on a real listener that keeps events in memory and
+// memoryBroker is an IngestService on a real listener that keeps events in memory and
 // answers as the contract says. before, where there is one, is asked before a batch
 // is taken; its error ends the stream.
-type broker struct {
+type memoryBroker struct {
 	raffsyncv1.UnimplementedIngestServiceServer
 	address string
 	before  func(batch int) error
@@ -33,13 +33,13 @@ type broker struct {
 	batches int
 }
 
-func startBroker(t *testing.T, before func(batch int) error) *broker {
+func startBroker(t *testing.T, before func(batch int) error) *memoryBroker {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &broker{address: listener.Addr().String(), before: before, events: map[string]*raffsyncv1.Event{}}
+	b := &memoryBroker{address: listener.Addr().String(), before: before, events: map[string]*raffsyncv1.Event{}}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(1 << 20))
 	raffsyncv1.RegisterIngestServiceServer(server, b)
 	served := make(chan struct{})
@@ -51,7 +51,7 @@ func startBroker(t *testing.T, before func(batch int) error) *broker {
 	return b
 }
 
-func (b *broker) Publish(rpc grpc.BidiStreamingServer[raffsyncv1.PublishRequest, raffsyncv1.PublishResponse]) error {
+func (b *memoryBroker) Publish(rpc grpc.BidiStreamingServer[raffsyncv1.PublishRequest, raffsyncv1.PublishResponse]) error {
 	md, _ := metadata.FromIncomingContext(rpc.Context())
 	if got := md.Get("authorization"); len(got) != 1 || got[0] != "Bearer "+testKey {
 		return status.Error(codes.Unauthenticated, "the key is missing, wrong or revoked")
@@ -90,7 +90,7 @@ func (b *broker) Publish(rpc grpc.BidiStreamingServer[raffsyncv1.PublishRequest,
 	}
 }
 
-func (b *broker) take(batch *raffsyncv1.Batch) *raffsyncv1.Ack {
+func (b *memoryBroker) take(batch *raffsyncv1.Batch) *raffsyncv1.Ack {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ack := &raffsyncv1.Ack{ThroughSequence: batch.Sequence}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,8 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"raffsync/connectors/client"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -165,7 +168,7 @@ func TestCommand_ListsWhatWasRefused(t *testing.T) {
 		"3,1,2026-11-23T10:41:00Z,1.00,9,Mall\n"
 	file := write(t, "sales.csv", text)
 	o := run(t, within(t), nil, with(mapping, file, "--to", b.address, "--rejected", rejected)...)
-	if o.code != 3 || !strings.Contains(o.err.Error(), "3 events were refused") {
+	if o.code != 3 || !strings.Contains(o.err.Error(), "2 events are invalid: correct them and publish them again; 1 event is in conflict") {
 		t.Errorf("exit %d: %v", o.code, o.err)
 	}
 	for _, want := range []string{
@@ -292,6 +295,64 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("input/output error") }
 
+// Where no stream opened, more is known of the events than nothing.
+func TestCommand_SaysWhatWasNotSent(t *testing.T) {
+	b := startBroker(t, nil)
+	file, wrongKey := write(t, "sales.csv", sales(0, 2)), write(t, "wrong.key", "rs_other_key\n")
+	for name, args := range map[string][]string{
+		"WrongKey": {"--to", b.address, "--key-file", wrongKey},
+		"NoBroker": {"--to", "127.0.0.1:1", "--give-up-after", "10ms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := run(t, within(t), nil, with(with(mapping, file), args...)...)
+			for _, unwanted := range []string{"unacknowledged", "rpc error", "desc ="} {
+				if strings.Contains(o.stdout+o.err.Error(), unwanted) {
+					t.Errorf("it speaks of %q:\n%s\n%v", unwanted, o.stdout, o.err)
+				}
+			}
+			if o.code != 1 {
+				t.Errorf("exit %d: %v", o.code, o.err)
+			}
+		})
+	}
+	// How far reading came meanwhile is left to chance above.
+	for row, streams := range map[string]uint64{"  not sent                  2   no stream to the broker opened": 0, "  unacknowledged            2   nothing is known of them": 1} {
+		var r report
+		r.stream(client.Stats{Streams: streams, Unacknowledged: 2})
+		var out strings.Builder
+		if err := r.summary.print(&out); err != nil || !strings.Contains(out.String(), row) {
+			t.Errorf("%v, no %q in\n%s", err, row, out.String())
+		}
+	}
+}
+
+func TestCommand_WarnsOfAFileWithoutLines(t *testing.T) {
+	b := startBroker(t, nil)
+	for text, want := range map[string]string{header: "no line below the header", "\n\n{": "", "\n{}\n": ""} {
+		o := run(t, within(t), strings.NewReader(text), with(mapping, "--to", b.address)...)
+		if warned := strings.Contains(o.stdout, "nothing was published"); warned != (want != "") || !strings.Contains(o.stdout, want) || warned && o.code != 0 {
+			t.Errorf("%q: exit %d:\n%s", text, o.code, o.stdout)
+		}
+	}
+	if o := run(t, within(t), strings.NewReader("\n\n"), "--format", "jsonl", "--to", b.address, "--json"); o.code != 0 || o.summary(t).Warning != "there is no event in the file: nothing was published" {
+		t.Errorf("exit %d: %s", o.code, o.stdout)
+	}
+}
+
+func TestSummary_Refusal(t *testing.T) {
+	for want, s := range map[string]summary{
+		"1 event is invalid: correct it and publish it again":                                                                                                           {Invalid: 1},
+		"1,200 events are invalid: correct them and publish them again":                                                                                                 {Invalid: 1200},
+		"1 event is in conflict with what is known under its id: a person decides, do not publish it again":                                                             {Conflicts: 1},
+		"2 events are in conflict with what is known under their ids: a person decides, do not publish them again":                                                      {Conflicts: 2},
+		"1 event is invalid: correct it and publish it again; 2 events are in conflict with what is known under their ids: a person decides, do not publish them again": {Invalid: 1, Conflicts: 2},
+	} {
+		if got := s.refusal(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestCommand_Interrupted(t *testing.T) {
 	t.Run("WaitsForDueAcknowledgements", func(t *testing.T) {
 		ctx, interrupt := context.WithCancel(within(t))
@@ -359,6 +420,52 @@ func TestCommand_DryRun(t *testing.T) {
 	asJSON := run(t, within(t), strings.NewReader(text), with(mapping, "--dry-run", "--json")...).summary(t)
 	if !asJSON.DryRun || asJSON.Events != 5 || asJSON.Invalid != 1 || asJSON.Lines != 8 {
 		t.Errorf("%+v", asJSON)
+	}
+}
+
+// Whatever the broker would call invalid, a dry run does too.
+func TestCommand_DryRunFindsWhatTheBrokerWould(t *testing.T) {
+	sound := map[string]any{"id": "1", "type": "order.created", "orderingKey": "order/1", "textData": `{"total":100}`}
+	many := map[string]string{}
+	for _, c := range "abcdefghijklmnopq" {
+		many[string(c)] = "x"
+	}
+	for name, tc := range map[string]struct {
+		change map[string]any
+		want   string // "" for a sound event
+	}{
+		"Sound":                {nil, ""},
+		"BinaryJSON":           {map[string]any{"textData": nil, "binaryData": []byte("[1]")}, ""},
+		"NotJSON":              {map[string]any{"textData": `{"total":}`}, "text_data must be JSON, or content_type must say what it is: it is malformed at byte 10"},
+		"TwoValues":            {map[string]any{"textData": `1 2`}, "text_data must be JSON"},
+		"JSONThatIsNotUTF8":    {map[string]any{"textData": nil, "binaryData": []byte("\"\xff\"")}, "binary_data must be UTF-8"},
+		"TextThatIsNotUTF8":    {map[string]any{"textData": nil, "binaryData": []byte("caf\xe9"), "contentType": "text/plain"}, "binary_data must be UTF-8"},
+		"DeclaredJSONAndEmpty": {map[string]any{"textData": "", "contentType": "application/json"}, "it is empty"},
+		"DeclaredAndAbsent":    {map[string]any{"textData": nil, "contentType": "text/plain"}, "data must be set where content_type is"},
+		"ContentType":          {map[string]any{"contentType": "json"}, "content_type must be a media type"},
+		"Type":                 {map[string]any{"type": "Order.Created"}, "type must be lower-case words joined by dots, such as order.created"},
+		"ControlCharacter":     {map[string]any{"outlet": "a\u0085"}, "outlet must not hold control characters"},
+		"ManyReferences":       {map[string]any{"references": many}, "references must have at most 16 entries, has 17"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			event := maps.Clone(sound)
+			maps.Copy(event, tc.change)
+			line, err := json.Marshal(event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := run(t, within(t), bytes.NewReader(line), "--dry-run", "--json")
+			got := o.summary(t)
+			if tc.want == "" {
+				if o.code != 0 || got.Invalid != 0 {
+					t.Errorf("exit %d: %v %+v", o.code, o.err, got)
+				}
+				return
+			}
+			if o.code != 3 || got.Invalid != 1 || !strings.Contains(got.Refused[0].String(), tc.want) {
+				t.Errorf("exit %d: %v %+v, want %q", o.code, o.err, got.Refused, tc.want)
+			}
+		})
 	}
 }
 

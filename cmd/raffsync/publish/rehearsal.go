@@ -2,15 +2,14 @@ package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"buf.build/go/protovalidate"
-
+	"raffsync/broker"
+	"raffsync/connectors/client"
 	"raffsync/connectors/filesource"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
@@ -25,11 +24,11 @@ type rehearsal struct {
 // mostTypes bounds how many types are counted apart: they may come from a column.
 const mostTypes = 20
 
-// rehearse reads the file and checks each event against the contract's rules.
+// rehearse reads the file and checks each event as the client and the broker do.
 func (c *Command) rehearse(ctx context.Context, reader *filesource.Reader, r *report) error {
-	validator, err := protovalidate.New(protovalidate.WithMessages(&raffsyncv1.Event{}))
+	validator, err := broker.NewValidator(c.MaxEventBytes)
 	if err != nil {
-		return fmt.Errorf("the contract's rules can't be compiled: %w", err)
+		return err
 	}
 	// As in publish: reading from standard input can't be interrupted.
 	type outcome struct {
@@ -39,7 +38,11 @@ func (c *Command) rehearse(ctx context.Context, reader *filesource.Reader, r *re
 	done := make(chan outcome, 1)
 	go func() {
 		shown := &rehearsal{types: map[string]int64{}}
-		done <- outcome{shown, shown.read(reader, validator, r)}
+		done <- outcome{shown, shown.read(reader, r, func(e *raffsyncv1.Event) {
+			if !r.unsendable(e, client.Check(e, c.MaxEventBytes)) {
+				r.violated(e, validator.Event(e))
+			}
+		})}
 	}()
 	select {
 	case <-ctx.Done():
@@ -53,12 +56,12 @@ func (c *Command) rehearse(ctx context.Context, reader *filesource.Reader, r *re
 	}
 }
 
-func (s *rehearsal) read(reader *filesource.Reader, validator protovalidate.Validator, r *report) error {
+func (s *rehearsal) read(reader *filesource.Reader, r *report, check func(*raffsyncv1.Event)) error {
 	for event, err := range reader.Events() {
 		switch {
 		case err == nil:
 			s.count(event)
-			r.check(event, validator.Validate(event))
+			check(event)
 		case !r.unsendable(nil, err):
 			return fmt.Errorf("%s: %w", r.file, err)
 		}
@@ -87,23 +90,14 @@ func (s *rehearsal) count(event *raffsyncv1.Event) {
 	}
 }
 
-// check counts an event that breaks a rule, as the broker would.
-func (r *report) check(event *raffsyncv1.Event, err error) {
-	if err == nil {
+// violated counts an event that breaks rules.
+func (r *report) violated(event *raffsyncv1.Event, violations []*raffsyncv1.FieldViolation) {
+	if len(violations) == 0 {
 		return
-	}
-	refused := refusal{ID: event.Id, Status: invalid}
-	var broken *protovalidate.ValidationError
-	if errors.As(err, &broken) {
-		for _, v := range broken.Violations {
-			refused.Violations = append(refused.Violations, violation{protovalidate.FieldPathString(v.Proto.GetField()), v.Proto.GetMessage()})
-		}
-	} else {
-		refused.Fix = err.Error()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(refused, event)
+	r.add(refusal{ID: event.Id, Status: invalid, Violations: told(violations)}, event)
 }
 
 func (s *rehearsal) print(b *strings.Builder) {

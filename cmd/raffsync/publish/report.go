@@ -117,11 +117,17 @@ func (r *report) result(event *raffsyncv1.Event, result client.Result) {
 		r.summary.Unrouted++
 		return
 	}
-	refused := refusal{ID: event.Id, Status: strings.TrimPrefix(result.Status.String(), "STATUS_"), Fix: result.Fix}
-	for _, v := range result.Violations {
-		refused.Violations = append(refused.Violations, violation{v.Field, v.Message})
+	r.add(refusal{
+		ID: event.Id, Status: strings.TrimPrefix(result.Status.String(), "STATUS_"), Fix: result.Fix, Violations: told(result.Violations),
+	}, event)
+}
+
+func told(violations []*raffsyncv1.FieldViolation) []violation {
+	var all []violation
+	for _, v := range violations {
+		all = append(all, violation{v.Field, v.Message})
 	}
-	r.add(refused, event)
+	return all
 }
 
 // unsendable counts an event, or lines that make none, that never reached the broker.
@@ -151,7 +157,12 @@ const (
 func (r *report) stream(stats client.Stats) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.summary.Source, r.summary.Unacknowledged = stats.Source, stats.Unacknowledged
+	r.summary.Source = stats.Source
+	if stats.Streams == 0 {
+		r.summary.NotSent = stats.Unacknowledged
+	} else {
+		r.summary.Unacknowledged = stats.Unacknowledged
+	}
 }
 
 // add counts a refusal, lists it as far as there is room, and writes it down.

@@ -1044,11 +1044,12 @@ const file_raffsync_v1_ingest_proto_rawDesc = "" +
 	"\bDraining\"X\n" +
 	"\x05Batch\x12#\n" +
 	"\bsequence\x18\x01 \x01(\x04B\a\xbaH\x042\x02(\x01R\bsequence\x12*\n" +
-	"\x06events\x18\x02 \x03(\v2\x12.raffsync.v1.EventR\x06events\"\xb8\t\n" +
+	"\x06events\x18\x02 \x03(\v2\x12.raffsync.v1.EventR\x06events\"\x9d\v\n" +
 	"\x05Event\x12~\n" +
 	"\x02id\x18\x01 \x01(\tBn\xbaHk\xba\x01^\n" +
-	"\revent.id.text\x12 must not hold control characters\x1a+!this.matches('[\\\\x00-\\\\x1f\\\\x7f-\\\\x{9f}]')\xc8\x01\x01r\x05 \x01(\xc8\x01R\x02id\x12M\n" +
-	"\x04type\x18\x02 \x01(\tB9\xbaH6\xc8\x01\x01r1(x2-^[a-z0-9][a-z0-9_-]*(\\.[a-z0-9][a-z0-9_-]*)*$R\x04type\x12\x9b\x01\n" +
+	"\revent.id.text\x12 must not hold control characters\x1a+!this.matches('[\\\\x00-\\\\x1f\\\\x7f-\\\\x{9f}]')\xc8\x01\x01r\x05 \x01(\xc8\x01R\x02id\x12\xb6\x01\n" +
+	"\x04type\x18\x02 \x01(\tB\xa1\x01\xbaH\x9d\x01\xba\x01\x92\x01\n" +
+	"\x10event.type.words\x12>must be lower-case words joined by dots, such as order.created\x1a>this.matches('^[a-z0-9][a-z0-9_-]*(\\\\.[a-z0-9][a-z0-9_-]*)*$')\xc8\x01\x01r\x02(xR\x04type\x12\x9b\x01\n" +
 	"\fordering_key\x18\x03 \x01(\tBx\xbaHu\xba\x01h\n" +
 	"\x17event.ordering_key.text\x12 must not hold control characters\x1a+!this.matches('[\\\\x00-\\\\x1f\\\\x7f-\\\\x{9f}]')\xc8\x01\x01r\x05 \x01(\xc8\x01R\vorderingKey\x12_\n" +
 	"\voccurred_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\"\xbaH\x1f\xb2\x01\x1c\"\r\b\xff\x82\xd1\xff\xaf\a\x10\xff\x93\xeb\xdc\x032\v\b\x80\x92\xb8Ø\xfe\xff\xff\xff\x01R\n" +
@@ -1059,8 +1060,9 @@ const file_raffsync_v1_ingest_proto_rawDesc = "" +
 	"references\x18\x06 \x03(\v2\".raffsync.v1.Event.ReferencesEntryB\xee\x01\xbaH\xea\x01\x9a\x01\xe6\x01\x10\x10\"o\xba\x01f\n" +
 	"\x15event.references.name\x12 must not hold control characters\x1a+!this.matches('[\\\\x00-\\\\x1f\\\\x7f-\\\\x{9f}]')r\x04 \x01(<*q\xba\x01g\n" +
 	"\x16event.references.value\x12 must not hold control characters\x1a+!this.matches('[\\\\x00-\\\\x1f\\\\x7f-\\\\x{9f}]')r\x05 \x01(\xc8\x01R\n" +
-	"references\x12\x9a\x01\n" +
-	"\fcontent_type\x18\a \x01(\tBw\xbaHtrr(x2n^$|^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *; *[A-Za-z0-9!#$&^_.+-]+=(\"[ -~]*\"|[A-Za-z0-9!#$&^_.+-]+))*$R\vcontentType\x12!\n" +
+	"references\x12\x95\x02\n" +
+	"\fcontent_type\x18\a \x01(\tB\xf1\x01\xbaH\xed\x01\xba\x01\xe5\x01\n" +
+	"\x18event.content_type.media\x12Imust be a media type, such as application/json or text/csv; charset=utf-8\x1a~this.matches('^$|^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *; *[A-Za-z0-9!#$&^_.+-]+=(\"[ -~]*\"|[A-Za-z0-9!#$&^_.+-]+))*$')r\x02(xR\vcontentType\x12!\n" +
 	"\vbinary_data\x18\b \x01(\fH\x00R\n" +
 	"binaryData\x12\x1d\n" +
 	"\ttext_data\x18\t \x01(\tH\x00R\btextData\x1a=\n" +
