@@ -113,13 +113,13 @@ func (a *app) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.plans = &plans{store: c.store, registry: registry(), loopback: c.development, log: c.log, apply: func(p *dispatch.Plan, rules map[string]*broker.Rules) {
+	a.plans = newPlans(c.store, c.development, c.log, func(p *dispatch.Plan, rules map[string]*broker.Rules) {
 		a.seen.metrics.Plan(p)
 		a.dispatcher.SetPlan(p)
 		for tenant, r := range rules {
 			a.broker.SetRules(tenant, r)
 		}
-	}}
+	})
 	a.watch()
 	return a.plans.load(ctx)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
-	"raffsync/outbox"
 )
 
 type checkCommand struct {
@@ -76,57 +74,6 @@ func checkShipped(out io.Writer) error {
 		fmt.Fprintf(out, "rules of kind %s: %d recorded answers looked at\n", kind, len(shipped.Answers(true))+len(shipped.Answers(false)))
 	}
 	return errors.Join(wrong...)
-}
-
-type applyCommand struct {
-	File        string `arg:"" help:"Configuration file." type:"existingfile"`
-	Reason      string `help:"Why, for the timeline." default:"applied from the command line"`
-	Development bool   `help:"Allow destinations on this machine."`
-	JSON        bool   `name:"json" help:"Print the changes as JSON."`
-}
-
-func (applyCommand) Help() string {
-	return `Makes the file the tenant's configuration, as a new version with your name and the
-reason in the timeline; running processes take it up within seconds. A destination
-that still has open deliveries is not removed.
-
-Examples:
-  raffsync apply shop.yaml --reason "accounting has moved"`
-}
-
-func (c *applyCommand) Run(ctx context.Context, line *commandLine) error {
-	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: true})
-	if err != nil {
-		return err
-	}
-	printWarnings(os.Stderr, file.Warnings)
-	configured, err := file.Database.Resolve()
-	if err != nil {
-		return err
-	}
-	return withStore(ctx, line, configured, func(store *outbox.Store) error {
-		current, err := store.ConfigurationOf(ctx, file.Configuration.Tenant)
-		if err != nil && !errors.Is(err, outbox.ErrNotFound) {
-			return err
-		}
-		changes := config.Diff(current.Configuration, file.Configuration)
-		applied, err := store.Apply(ctx, actor(file.Configuration.Tenant), file.Configuration, c.Reason)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return printJSON(map[string]any{"tenant": applied.Tenant, "version": applied.Version, "changes": append([]config.Change{}, changes...)})
-		}
-		if applied.Version == current.Version {
-			fmt.Printf("nothing differs; version %d stays in force\n", applied.Version)
-			return nil
-		}
-		for _, change := range changes {
-			fmt.Println(change)
-		}
-		fmt.Printf("version %d of %s is in force\n", applied.Version, applied.Tenant)
-		return nil
-	})
 }
 
 func printJSON(v any) error {

@@ -188,5 +188,10 @@ func withStore(ctx context.Context, line *commandLine, configured string, f func
 		return err
 	}
 	defer store.Close()
+	if d.sole {
+		if err := store.BuryReplicas(ctx); err != nil {
+			return err
+		}
+	}
 	return f(store)
 }

@@ -118,7 +118,12 @@ func (in *installation) run(arguments ...string) (stdout string) {
 
 func (in *installation) try(arguments ...string) (stdout, stderr string, code int) {
 	in.t.Helper()
-	cmd := in.command(arguments...)
+	return in.finish(in.command(arguments...))
+}
+
+// finish runs a command to its end.
+func (in *installation) finish(cmd *exec.Cmd) (stdout, stderr string, code int) {
+	in.t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

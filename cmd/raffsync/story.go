@@ -138,6 +138,9 @@ func tell(ctx context.Context, tx *view.Tx, text string, first int) ([]chapter, 
 			t := toldDelivery{ID: d.ID(), Destination: d.Destination, State: string(d.State), Reason: d.Reason, Version: d.Version}
 			if d.Waiting != nil {
 				t.Waiting, t.Until = string(d.Waiting.Reason), d.Waiting.Until
+				if d.Waiting.Fault != nil {
+					t.Reason = d.Waiting.Fault.Problem
+				}
 				if by := d.Waiting.BlockedBy; by != nil {
 					first, err := tx.EventsByID(ctx, []outbox.EventID{by.Event})
 					if err != nil {

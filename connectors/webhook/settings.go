@@ -120,7 +120,7 @@ func (s *settings) readURL(raw string, allowLoopback bool) error {
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return fmt.Errorf("url: http to %s would send in the clear; must be https", u.Hostname())
 	case isLoopback(u.Hostname()) && !allowLoopback:
-		return fmt.Errorf("url: %s is this machine, which is allowed in development only", u.Hostname())
+		return fmt.Errorf("url: %s is this machine, which only --development allows", u.Hostname())
 	}
 	s.url = u
 	s.known = append(s.known, tokens(u)...)

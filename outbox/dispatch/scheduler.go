@@ -121,7 +121,7 @@ func (s *scheduler) adopt(plan *Plan) {
 		if t.breaker == nil || t.Breaker != d.Breaker {
 			t.breaker = newBreaker(d.Name, d.Breaker)
 		}
-		t.Destination = d
+		t.Destination, t.off = d, d.Rests
 	}
 	for lane := range s.leases {
 		s.open(lane)

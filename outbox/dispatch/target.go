@@ -18,6 +18,9 @@ type Destination struct {
 	Concurrency int           // most requests in flight
 	Timeout     time.Duration // of one request
 	Breaker     outbox.BreakerConfig
+	// Rests: it cannot be sent to as configured. Nothing is read for it or admitted
+	// until a plan says otherwise; its connector serves for its traits.
+	Rests bool
 }
 
 func (d Destination) withDefaults() *Destination {
@@ -76,8 +79,8 @@ type target struct {
 	*Destination
 	plan    *Plan
 	breaker *breaker
-	// off: it is not configured at present. Nothing is read for it or admitted; what is
-	// on its way comes to its end.
+	// off: it is not configured at present, or rests. Nothing is read for it or
+	// admitted; what is on its way comes to its end.
 	off bool
 
 	ready  []*line // heads that may go, in the order in which they became ready

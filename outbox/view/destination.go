@@ -40,6 +40,8 @@ type Destination struct {
 	// Accepted deliveries, and what became of them.
 	Accepted, Delivered, Skipped, NeedsAction int64
 	Breaker                                   Breaker `db:"-"`
+	// Fault: it is not used as configured; nil where it is.
+	Fault *Fault `db:"-"`
 }
 
 // Depth is how many deliveries have not ended.
@@ -64,7 +66,12 @@ func (t *Tx) Destinations(ctx context.Context) ([]*Destination, error) {
 		return nil, err
 	}
 	breakers, err := t.breakers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	faults, err := t.faults(ctx)
 	for _, d := range found {
+		d.Fault = faults.of(d.Number)
 		d.Breaker = breakers[d.Number]
 		d.Breaker.State = cmp.Or(d.Breaker.State, BreakerClosed)
 	}

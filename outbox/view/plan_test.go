@@ -97,6 +97,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"conflicts of an exception":             {exception, oldest, 0, []byte{}, "", 51},
 		"destinations":                          {},
 		"breakers":                              {},
+		"faults of the configuration":           {},
 		"oldest open deliveries":                {[]int32{d3}},
 		"totals":                                {},
 		"sources":                               {},

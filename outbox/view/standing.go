@@ -36,6 +36,8 @@ const (
 	ForBreaker WaitingReason = "BREAKER"
 	// ForPace: its destination asked to be left alone for a while.
 	ForPace WaitingReason = "RATE_LIMIT"
+	// ForConfiguration: its destination cannot be used as configured.
+	ForConfiguration WaitingReason = "CONFIGURATION"
 	// ForEarlier: an earlier delivery of its ordering key is not done.
 	ForEarlier WaitingReason = "BLOCKED"
 )
@@ -47,6 +49,8 @@ type Waiting struct {
 	Until *time.Time
 	// BlockedBy is the first of the line that it stands in.
 	BlockedBy *outbox.DeliveryID
+	// Fault of the configuration, where that is why.
+	Fault *Fault
 }
 
 // standing is what the state of an open delivery depends on beside its row.
@@ -54,6 +58,7 @@ type standing struct {
 	sending bool
 	head    *outbox.DeliveryID // of its key's line, where that is another one
 	breaker Breaker            // of its destination
+	fault   *Fault             // of its destination's configuration
 	now     time.Time          // by the database's clock
 }
 
@@ -66,6 +71,8 @@ func (o *open) decide(s standing) (State, *Waiting) {
 		return Sending, nil
 	case s.head != nil:
 		return WaitingFor, &Waiting{Reason: ForEarlier, BlockedBy: s.head}
+	case s.fault != nil && s.fault.Rests:
+		return WaitingFor, &Waiting{Reason: ForConfiguration, Fault: s.fault}
 	case s.breaker.State == BreakerOpen && s.breaker.ProbeAt == nil:
 		return WaitingFor, &Waiting{Reason: ForBreaker}
 	}
@@ -154,10 +161,14 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	faults, err := t.faults(ctx)
+	if err != nil {
+		return nil, err
+	}
 	described := make([]*Delivery, len(rows))
 	for _, r := range found {
 		o := rows[r.Place]
-		s := standing{sending: r.Sending, breaker: breakers[o.Destination], now: r.Now}
+		s := standing{sending: r.Sending, breaker: breakers[o.Destination], fault: faults[o.Destination], now: r.Now}
 		if r.Event != nil {
 			s.head = &outbox.DeliveryID{
 				Event:       outbox.EventID{AcceptedAt: r.EventAt.UTC(), Seq: *r.Event},

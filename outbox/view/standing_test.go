@@ -14,6 +14,7 @@ func TestOpen_Decide(t *testing.T) {
 	now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	in := func(d time.Duration) *time.Time { at := now.Add(d); return &at }
 	head := &outbox.DeliveryID{Destination: 3}
+	resting := &Fault{Problem: "no secret", Rests: true}
 	retry := func(d time.Duration) open { return open{State: outbox.Retry, DueAt: in(d)} }
 	for name, c := range map[string]struct {
 		row     open
@@ -28,6 +29,9 @@ func TestOpen_Decide(t *testing.T) {
 		"BehindItsKeyBeforeBreaker": {s: standing{head: head, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
 		"RetryAhead":                {row: retry(time.Minute), state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Minute)}},
 		"RetryIsDue":                {row: retry(-time.Second), state: Pending},
+		"CannotBeUsed":              {row: retry(time.Hour), s: standing{fault: resting, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForConfiguration, Fault: resting}},
+		"CannotBeUsedBehindItsKey":  {s: standing{fault: resting, head: head}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
+		"GoesOnAsBefore":            {s: standing{fault: &Fault{Problem: "no secret"}}, state: Pending},
 		"BreakerOpen":               {s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Second)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Second)}},
 		"BreakerOpenUntilToldSo":    {row: retry(time.Hour), s: standing{breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker}},
 		"BreakerHalfOpen":           {s: standing{breaker: Breaker{State: BreakerHalfOpen}}, state: Pending},
@@ -71,7 +75,7 @@ func TestWorstBreakers(t *testing.T) {
 // One event to every kind of standing there is, read back by each of the ways.
 func TestTx_DeliveriesAreDescribed(t *testing.T) {
 	h := openHouse(t, 2)
-	names := []string{"a-delivered", "b-pending", "c-sending", "d-retry", "e-breaker", "f-blocked", "g-held", "h-behind-a-pass", "i-paced"}
+	names := []string{"a-delivered", "b-pending", "c-sending", "d-retry", "e-breaker", "f-blocked", "g-held", "h-behind-a-pass", "i-paced", "j-unusable"}
 	ids := make(map[string]int32)
 	for _, name := range names {
 		ids[name] = h.destination(t, "kopi", name)
@@ -99,6 +103,10 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 	h.exec(t, `INSERT INTO breakers (tenant, destination, replica, state, reason, paced_until) VALUES ('kopi', $1, 1, 'CLOSED', '', $2)`, ids["i-paced"], far)
 	h.exec(t, `INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
 		SELECT 1, 1, ARRAY[lane], ARRAY[destination], ARRAY[seq], ARRAY[step], ARRAY[1], ARRAY[0::smallint] FROM deliveries WHERE destination = $1`, ids["c-sending"])
+	h.exec(t, `INSERT INTO processes (id, alive_until) VALUES (1, $1), (2, $1), (3, now() - interval '1 second')`, far)
+	h.exec(t, `INSERT INTO configuration_use (tenant, process, destination, version, problem, rests, since) VALUES
+		('kopi', 1, $1, 2, 'goes on', false, $3), ('kopi', 2, $1, 2, 'no secret', true, $3), ('kopi', 3, $2, 2, 'of one that died', true, $3),
+		('kopi', 2, 0, 2, '', false, $3), ('teh', 2, $2, 2, 'of another tenant', true, $3)`, ids["j-unusable"], ids["b-pending"], h.base)
 	settled := outbox.DeliveryID{Event: second, Destination: ids["a-delivered"]}
 	h.attempt(t, "kopi", settled, h.base.Add(2*time.Second), 1, 2, "WAITING")
 	h.attempt(t, "kopi", settled, h.base.Add(3*time.Second), 2, 1, "DELIVERED")
@@ -117,6 +125,7 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 		"g-held":          {State: NeedsAction},
 		"h-behind-a-pass": {State: Pending},
 		"i-paced":         {WaitingFor, &Waiting{Reason: ForPace, Until: &far}},
+		"j-unusable":      {WaitingFor, &Waiting{Reason: ForConfiguration, Fault: &Fault{Problem: "no secret", Version: 2, Since: h.base, Rests: true}}},
 	}
 	h.as(t, "kopi", func(ctx context.Context, tx *Tx) error {
 		of, err := tx.DeliveriesOf(ctx, []outbox.EventID{first, second})
@@ -143,7 +152,7 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 		if d, ok := byID[outbox.DeliveryID{Event: first, Destination: ids["a-delivered"]}]; ok {
 			t.Errorf("a delivery that never was is %+v", d)
 		}
-		for state, n := range map[State]int{"": 10, NeedsAction: 2, WaitingFor: 4, Pending: 3, Sending: 1, Delivered: 0} {
+		for state, n := range map[State]int{"": 11, NeedsAction: 2, WaitingFor: 5, Pending: 3, Sending: 1, Delivered: 0} {
 			page, err := tx.OpenDeliveries(ctx, OpenFilter{State: state}, 100, "")
 			if err != nil {
 				return err
