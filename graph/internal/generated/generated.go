@@ -1635,7 +1635,8 @@ whose data it is.
 Lists are connections: ` + "`" + `first` + "`" + ` asks for at most 100 nodes, ` + "`" + `after` + "`" + ` goes on from the
 ` + "`" + `endCursor` + "`" + ` of the page before. Where ` + "`" + `hasNextPage` + "`" + ` is true there may be more; a page
 may hold fewer nodes than asked for, or none, when a filter without an index of its own
-has examined its share of rows (10,000). Then go on from ` + "`" + `endCursor` + "`" + `.
+has examined its share of rows (10,000). Then go on from ` + "`" + `endCursor` + "`" + `. A filter that names
+a source or destination that there is not is an error.
 
 Limits of one request: 256 KiB, 2,000 tokens, 10 levels of fields, 30 aliases,
 complexity 300 (a connection counts its content once for every ten nodes).
@@ -1676,7 +1677,8 @@ type Query {
 
   """
   Deliveries that have not ended, in the order in which the process that accepted them
-  did so. A filter by state examines at most 10,000 of them a page.
+  did so. The state NEEDS_ACTION follows an index, and is listed by the exceptions that
+  hold them, the oldest first; the other states examine at most 10,000 deliveries a page.
   """
   deliveries(filter: DeliveryFilter, first: Int! = 50, after: String): DeliveryConnection!
 
