@@ -115,6 +115,22 @@ func TestProgram_ConfigurationInForce(t *testing.T) {
 	if _, stderr, code := in.try("keys", "create", "tillx"); code == 0 || !strings.Contains(stderr, "no source") {
 		t.Errorf("a key for a source that is not configured: status %d, %s", code, stderr)
 	}
+	for _, arguments := range [][]string{{"keys", "list"}, {"keys", "operator", "bob"}, {"keys", "create", "till"}, {"story", "1042"}} {
+		if stdout, stderr, code := in.try(append(arguments, "--tenant", "nope")...); code != 1 || !strings.Contains(stderr, `no tenant "nope"; there is kopi`) {
+			t.Errorf("%v of a tenant that there is not: status %d\n%s%s", arguments, code, stdout, stderr)
+		}
+	}
+	login := strings.Split(strings.TrimSpace(in.run("keys", "operator", "bob")), " / ")
+	if status := ask(t, in.http, login); status != http.StatusOK {
+		t.Errorf("the new login is answered with %d", status)
+	}
+	if out := in.run("keys", "operators"); !strings.Contains(out, "bob") || !strings.Contains(out, "in force") || strings.Contains(out, login[1]) {
+		t.Errorf("the list of operators:\n%s", out)
+	}
+	in.run("keys", "revoke-operator", "bob")
+	if out := in.run("keys", "operators", "--json"); !strings.Contains(out, "revokedAt") {
+		t.Errorf("the list of operators:\n%s", out)
+	}
 	event := `{"id":"1042","type":"order.created","orderingKey":"order/1042","textData":"{}"}` + "\n"
 	publish := func(key string) (string, int) {
 		path := in.write("event.jsonl", event)
@@ -155,6 +171,24 @@ func TestProgram_ConfigurationInForce(t *testing.T) {
 	if strings.Contains(p.log.String(), key[len(key)-20:]) || strings.Contains(p.log.String(), strings.TrimPrefix(receiverSecret, "whsec_")) {
 		t.Error("a secret is in the log")
 	}
+}
+
+// ask asks the API who a login is.
+func ask(t *testing.T, address string, login []string) int {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodPost, "http://"+address+"/graphql", strings.NewReader(`{"query":"{ viewer { name } }"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.SetBasicAuth(login[0], login[1])
+	client := http.Client{Timeout: 10 * time.Second}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
 }
 
 func get(t *testing.T, url string) int {
