@@ -16,7 +16,7 @@ STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
 GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench clean
+.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench reset clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ baseline: ## Make today's contract the baseline; for a release only.
 
 bench: ## Run the benchmarks.
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES)
+
+reset: build ## Delete the data that make run keeps, after asking.
+	@exec $(BIN) reset
 
 clean: ## Delete what was built.
 	rm -rf bin

@@ -36,6 +36,7 @@ next run. The log goes to raffsync.log in the state folder.`
 const (
 	demoKeyFile  = "demo.key"
 	demoLogFile  = "raffsync.log"
+	demoLockFile = "demo.lock"
 	demoOperator = "demo"
 )
 
@@ -75,7 +76,7 @@ func (c *demoCommand) Run(ctx context.Context, line *commandLine) error {
 
 // lockState holds the folder for one demo; the lock ends with the process.
 func lockState(state string) (unlock func(), err error) {
-	file, err := os.OpenFile(filepath.Join(state, "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(filepath.Join(state, demoLockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,25 +40,32 @@ func TestProgram_RefusesToStart(t *testing.T) {
 	in := newInstallation(t)
 	for name, test := range map[string]struct {
 		arguments []string
+		code      int
 		says      []string
 	}{
-		"PortTaken":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", taken.Addr().String()}, []string{taken.Addr().String(), "--http"}},
-		"MetricsPortTaken":   {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", taken.Addr().String()}, []string{taken.Addr().String(), "--metrics"}},
-		"MetricsBeyond":      {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", "0.0.0.0:0"}, []string{"TLS"}},
-		"BeyondLoopback":     {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--grpc", "0.0.0.0:0"}, []string{"TLS"}},
-		"FsyncOff":           {[]string{"--database", unsafe, "serve"}, []string{"fsync", "turn it on"}},
-		"PostgresNotThere":   {[]string{"--database", "postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "serve"}, []string{"see whether it runs"}},
-		"UnreadableURL":      {[]string{"--database", "postgres://user:s3cr3t@[::1/none", "serve"}, []string{"cannot parse"}},
-		"ReadOnly":           {[]string{"--database", readOnly, "--unsafe-postgres", "serve"}, []string{"read-only"}},
-		"NoSuchConfig":       {[]string{"serve", "--config", "nowhere.yaml"}, []string{"nowhere.yaml"}},
-		"UnknownField":       {[]string{"serve", "--config", in.write("bad.yaml", "tenant: kopi\nsurces: {}\n")}, []string{"bad.yaml:2:1", "sources"}},
-		"NoSuchTenant":       {[]string{"--database", unsafe, "--unsafe-postgres", "story", "1042"}, []string{"apply one first"}},
-		"UnknownCommandFlag": {[]string{"serve", "--prot", "1"}, []string{"--prot"}},
+		"PortTaken":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", taken.Addr().String()}, 1, []string{taken.Addr().String(), "--http"}},
+		"MetricsPortTaken":   {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", taken.Addr().String()}, 1, []string{taken.Addr().String(), "--metrics"}},
+		"MetricsBeyond":      {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", "0.0.0.0:0"}, 1, []string{"TLS"}},
+		"BeyondLoopback":     {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--grpc", "0.0.0.0:0"}, 1, []string{"TLS"}},
+		"FsyncOff":           {[]string{"--database", unsafe, "serve"}, 1, []string{"fsync", "turn it on"}},
+		"PostgresNotThere":   {[]string{"--database", "postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "serve"}, 1, []string{"see whether it runs"}},
+		"UnreadableURL":      {[]string{"--database", "postgres://user:s3cr3t@[::1/none", "serve"}, 1, []string{"cannot parse"}},
+		"ReadOnly":           {[]string{"--database", readOnly, "--unsafe-postgres", "serve"}, 1, []string{"read-only"}},
+		"NoSuchConfig":       {[]string{"serve", "--config", "nowhere.yaml"}, 2, []string{"nowhere.yaml"}},
+		"UnknownField":       {[]string{"serve", "--config", in.write("bad.yaml", "tenant: kopi\nsurces: {}\n")}, 1, []string{"bad.yaml:2:1", "sources"}},
+		"NoSuchTenant":       {[]string{"--database", unsafe, "--unsafe-postgres", "story", "1042"}, 1, []string{"apply one first"}},
+		"UnknownCommandFlag": {[]string{"serve", "--prot", "1"}, 2, []string{"raffsync: unknown flag --prot", "see raffsync serve --help"}},
+		"UnknownCommand":     {[]string{"srve"}, 2, []string{"srve", "see raffsync --help"}},
+		"HalfACommand":       {[]string{"keys"}, 2, []string{"create", "see raffsync keys --help"}},
+		"ArgumentIsMissing":  {[]string{"story"}, 2, []string{"reference", "see raffsync story --help"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stdout, stderr, code := in.try(test.arguments...)
-			if code == 0 {
-				t.Fatalf("it started:\n%s%s", stdout, stderr)
+			if code != test.code || stdout != "" {
+				t.Fatalf("status %d, want %d and nothing on the standard output:\n%s%s", code, test.code, stdout, stderr)
+			}
+			if lines := strings.Count(stderr, "\n"); test.code == 2 && lines > 2 {
+				t.Errorf("%d lines where the error and a hint are enough:\n%s", lines, stderr)
 			}
 			for _, text := range test.says {
 				if !strings.Contains(stdout+stderr, text) {
@@ -70,6 +77,24 @@ func TestProgram_RefusesToStart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without a command it says what there is.
+func TestProgram_Help(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	if stdout, stderr, code := in.finish(bare(t)); code != 0 || stderr != "" || !strings.Contains(stdout, "Usage: raffsync <command>") || !strings.Contains(stdout, "story") {
+		t.Errorf("status %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+func bare(t *testing.T) *exec.Cmd {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command(path)
 }
 
 // readOnlyDatabase is a migrated database whose sessions cannot write, as a standby's.
@@ -200,21 +225,6 @@ func get(t *testing.T, url string) int {
 	}
 	response.Body.Close()
 	return response.StatusCode
-}
-
-// Ctrl-C while it is still starting ends it, and leaves no Postgres behind.
-func TestProgram_StopsWhileItStarts(t *testing.T) {
-	t.Parallel()
-	in := newInstallation(t)
-	p := in.start("serve")
-	waitUntil(t, func() bool { _, err := filepath.Glob(in.state); return err == nil }, func() string { return "nothing happened" })
-	p.signal(syscall.SIGINT)
-	if strings.Contains(p.log.String(), "panic") {
-		t.Errorf("it panicked:\n%s", p.log)
-	}
-	if _, stderr, code := in.try("migrate"); code != 0 {
-		t.Errorf("the next command: status %d, %s", code, stderr)
-	}
 }
 
 // An embedded Postgres that is killed takes the program with it, with a word; the next
