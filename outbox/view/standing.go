@@ -62,6 +62,9 @@ type standing struct {
 	now     time.Time          // by the database's clock
 }
 
+// sameHold is how far apart two times may be that stand for one hold.
+const sameHold = time.Second
+
 // decide computes the state of an open delivery.
 func (o *open) decide(s standing) (State, *Waiting) {
 	switch {
@@ -89,8 +92,14 @@ func (o *open) decide(s standing) (State, *Waiting) {
 	if p := s.breaker.PacedUntil; p != nil && p.After(s.now) {
 		hold(ForPace, p)
 	}
-	if o.State == outbox.Retry && o.DueAt != nil && o.DueAt.After(s.now) {
-		hold(ForRetry, o.DueAt)
+	// The row's own time often follows from a hold of its destination, and is stored a
+	// moment later: it counts where it is another one.
+	if o.State == outbox.Retry && o.DueAt != nil && o.DueAt.After(s.now) && (waiting == nil || o.DueAt.Sub(*waiting.Until) > sameHold) {
+		reason := ForRetry
+		if raffsyncv1.OutcomeKind(o.Kind) == raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED {
+			reason = ForPace
+		}
+		hold(reason, o.DueAt)
 	}
 	if waiting != nil {
 		return WaitingFor, waiting

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"raffsync/outbox"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 func TestOpen_Decide(t *testing.T) {
@@ -16,6 +17,9 @@ func TestOpen_Decide(t *testing.T) {
 	head := &outbox.DeliveryID{Destination: 3}
 	resting := &Fault{Problem: "no secret", Rests: true}
 	retry := func(d time.Duration) open { return open{State: outbox.Retry, DueAt: in(d)} }
+	limited := func(d time.Duration) open {
+		return open{State: outbox.Retry, DueAt: in(d), Kind: int16(raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED)}
+	}
 	for name, c := range map[string]struct {
 		row     open
 		s       standing
@@ -39,6 +43,9 @@ func TestOpen_Decide(t *testing.T) {
 		"RetryBeforeTheProbe":       {row: retry(time.Second), s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Minute)}},
 		"AskedToBeLeftAlone":        {s: standing{breaker: Breaker{State: BreakerClosed, PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Minute)}},
 		"WasAskedToBeLeftAlone":     {s: standing{breaker: Breaker{State: BreakerClosed, PacedUntil: in(-time.Minute)}}, state: Pending},
+		"RateLimited":               {row: limited(time.Minute), state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Minute)}},
+		"RateLimitedWithThePause":   {row: limited(time.Minute + time.Millisecond), s: standing{breaker: Breaker{PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Minute)}},
+		"RetryWithTheProbe":         {row: retry(time.Minute + time.Millisecond), s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Minute)}},
 		"RetryAfterThePause":        {row: retry(time.Hour), s: standing{breaker: Breaker{PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Hour)}},
 	} {
 		t.Run(name, func(t *testing.T) {
