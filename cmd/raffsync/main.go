@@ -26,6 +26,7 @@ type commandLine struct {
 	Serve   serveCommand    `cmd:"" help:"Run broker, dispatcher and API."`
 	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
 	Publish publish.Command `cmd:"" help:"Stream events from a file to a broker."`
+	Receive receiveCommand  `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
 	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
 	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
 	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
