@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -157,7 +158,7 @@ func (c *demoCommand) watch(ctx context.Context, line *commandLine, begin time.T
 		Database: r.database.about, Startup: time.Since(begin),
 		API: "http://" + r.app.httpAt.Addr().String(), Login: demoOperator + " / " + login,
 		GRPC: r.app.grpcAt.Addr().String(), KeyFile: near(keyFile), Platforms: endpoints,
-		Program: near(os.Args[0]), Again: "make run", PID: os.Getpid(),
+		Story: typed(os.Args[0], line, "story", strconv.Itoa(demo.FirstOrder)), Again: startedBy(os.Args, line), PID: os.Getpid(),
 	}); err != nil {
 		return err
 	}
@@ -175,18 +176,6 @@ func (c *demoCommand) watch(ctx context.Context, line *commandLine, begin time.T
 	err = group.Wait()
 	fmt.Println("  stopping: sources drain, what is on the wire is finished …")
 	return err
-}
-
-// near is a path as one would type it from here.
-func near(path string) string {
-	here, err := os.Getwd()
-	if err != nil {
-		return path
-	}
-	if relative, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(relative) {
-		return relative
-	}
-	return path
 }
 
 // figures reads the screen's numbers.
@@ -228,8 +217,18 @@ func (f figures) Snapshot(ctx context.Context) (demo.Snapshot, error) {
 	return s, err
 }
 
+// shortReason is what a line has room for: the last failure, without what the platform
+// said to it.
+func shortReason(reason string) string {
+	if _, last, ok := strings.Cut(reason, "the last by: "); ok {
+		reason = last
+	}
+	short, _, _ := strings.Cut(reason, ":")
+	return short
+}
+
 func shownBreaker(b view.Breaker) demo.Breaker {
-	shown := demo.Breaker{Reason: b.Reason, NextProbeAt: deref(b.ProbeAt)}
+	shown := demo.Breaker{Reason: shortReason(b.Reason), NextProbeAt: deref(b.ProbeAt)}
 	switch b.State {
 	case view.BreakerOpen:
 		shown.State = demo.BreakerOpen

@@ -21,7 +21,7 @@ import (
 type commandLine struct {
 	Database string `help:"Postgres to use, as a URL; an embedded one where neither this, DATABASE_URL nor the configuration says which." env:"DATABASE_URL" placeholder:"URL"`
 	Unsafe   bool   `name:"unsafe-postgres" hidden:"" help:"Accept a Postgres that may lose what it has committed. For tests." env:"RAFFSYNC_UNSAFE_POSTGRES"`
-	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:".raffsync" type:"path"`
+	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:"${state}" type:"path"`
 
 	Serve   serveCommand    `cmd:"" help:"Run broker, dispatcher and API."`
 	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
@@ -53,6 +53,7 @@ func run(arguments []string) int {
 	parser, err := kong.New(&line,
 		kong.Name("raffsync"),
 		kong.Description("Keeps a business's systems in step when they fail: no silent failures, no duplicates, no \"it probably synced\"."),
+		kong.Vars{"state": defaultState},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
