@@ -122,7 +122,7 @@ func inForce(tenant string, version int, uses []outbox.ProcessUse) string {
 			in++
 		}
 	}
-	return fmt.Sprintf("version %d of %s is in force in %d of %d running processes", version, tenant, in, len(uses))
+	return fmt.Sprintf("version %d of %s is in force in %d of %s", version, tenant, in, counted(len(uses), "running process"))
 }
 
 // notInForce says what is wrong in which process; nil where nothing is.

@@ -50,7 +50,7 @@ func TestProgram_ConfigurationThatCannotBeUsed(t *testing.T) {
 	kopi := shop("kopi.yaml", "kopi", good)
 	p := in.start("serve", "--development", "--config", kopi)
 	p.until(`"msg":"ready"`)
-	if out := in.run("apply", shop("teh.yaml", "teh", good), "--development"); !strings.Contains(out, "version 1 of teh is in force in 1 of 1 running") {
+	if out := in.run("apply", shop("teh.yaml", "teh", good), "--development"); !strings.Contains(out, "version 1 of teh is in force in 1 of 1 running process") {
 		t.Errorf("apply of a second tenant says %s", out)
 	}
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
@@ -48,8 +49,8 @@ func (c *checkCommand) Run() error {
 	if err := checkShipped(os.Stdout); err != nil {
 		return err
 	}
-	fmt.Printf("%s: right: %d sources, %d destinations, %d routes\n", c.File,
-		len(file.Configuration.Sources), len(file.Configuration.Destinations), len(file.Configuration.Routes))
+	fmt.Printf("%s: right: %s, %s, %s\n", c.File, counted(len(file.Configuration.Sources), "source"),
+		counted(len(file.Configuration.Destinations), "destination"), counted(len(file.Configuration.Routes), "route"))
 	return nil
 }
 
@@ -74,6 +75,18 @@ func checkShipped(out io.Writer) error {
 		fmt.Fprintf(out, "rules of kind %s: %d recorded answers looked at\n", kind, len(shipped.Answers(true))+len(shipped.Answers(false)))
 	}
 	return errors.Join(wrong...)
+}
+
+// counted is a number of things: "1 source", "2 sources", "2 processes".
+func counted(n int, thing string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(thing, "s"):
+		thing += "es"
+	default:
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 func printJSON(v any) error {
