@@ -46,6 +46,7 @@ func TestProgram_RefusesToStart(t *testing.T) {
 		"PortTaken":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", taken.Addr().String()}, 1, []string{taken.Addr().String(), "--http"}},
 		"MetricsPortTaken":   {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", taken.Addr().String()}, 1, []string{taken.Addr().String(), "--metrics"}},
 		"MetricsBeyond":      {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", "0.0.0.0:0"}, 1, []string{"TLS"}},
+		"NoAddress":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", "nonsense"}, 1, []string{`"nonsense"`, "--http", "127.0.0.1:8080"}},
 		"BeyondLoopback":     {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--grpc", "0.0.0.0:0"}, 1, []string{"TLS"}},
 		"FsyncOff":           {[]string{"--database", unsafe, "serve"}, 1, []string{"fsync", "turn it on"}},
 		"PostgresNotThere":   {[]string{"--database", "postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "serve"}, 1, []string{"see whether it runs"}},
@@ -76,6 +77,40 @@ func TestProgram_RefusesToStart(t *testing.T) {
 				t.Errorf("it tells a password:\n%s%s", stdout, stderr)
 			}
 		})
+	}
+}
+
+// What scripts read.
+func TestProgram_AsJSON(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	var version struct {
+		Version, Go string
+		Revision    *string
+		Schema      int
+	}
+	if err := json.Unmarshal([]byte(in.run("version", "--json")), &version); err != nil || version.Version == "" || version.Go == "" || version.Schema == 0 || version.Revision != nil && *version.Revision == "" {
+		t.Errorf("version: %+v, %v", version, err)
+	}
+	if out := in.run("version"); strings.Contains(out, " ,") || strings.Contains(out, "  ") {
+		t.Errorf("version: %q", out)
+	}
+	file := in.write("shop.yaml", "tenant: kopi\nsources: {till: {}}\n")
+	if out := in.run("check", file); !strings.Contains(out, "right: 1 source, 0 destinations, 0 routes") {
+		t.Errorf("check: %q", out)
+	}
+	database := outboxtest.NewDatabase(t)
+	var applied struct {
+		Tenant    string
+		Version   int
+		Changes   []struct{ Action, Kind, Name string }
+		Processes []struct{}
+	}
+	if err := json.Unmarshal([]byte(in.run("--database", database, "--unsafe-postgres", "apply", file, "--json")), &applied); err != nil {
+		t.Fatal(err)
+	}
+	if applied.Tenant != "kopi" || applied.Version != 1 || len(applied.Changes) != 2 || applied.Changes[1] != (struct{ Action, Kind, Name string }{"added", "source", "till"}) || applied.Processes == nil || len(applied.Processes) != 0 {
+		t.Errorf("apply: %+v", applied)
 	}
 }
 
