@@ -34,7 +34,8 @@ func TestTyped(t *testing.T) {
 		"Elsewhere":   {commandLine{State: "/srv/s"}, []string{"/opt/raffsync", "--state=/srv/s", "demo"}, "/opt/raffsync story 1042 --state /srv/s", "/opt/raffsync --state=/srv/s demo"},
 		"Environment": {commandLine{State: filepath.Join(here, ".raffsync"), Database: "postgres://of/environment"}, []string{"raffsync", "demo"}, "raffsync story 1042", "raffsync demo"},
 		"Password": {
-			commandLine{State: filepath.Join(here, ".raffsync"), Database: "postgres://u:s3cr3t@h/d"}, []string{"raffsync", "demo", "--database=postgres://u:s3cr3t@h/d"},
+			commandLine{State: filepath.Join(here, ".raffsync"), Database: "postgres://u:s3cr3t@h/d"},
+			[]string{"raffsync", "demo", "--database=postgres://u:s3cr3t@h/d"},
 			"raffsync story 1042 --database postgres://…@h/d", "raffsync demo --database=postgres://…@h/d",
 		},
 		"KeywordsAndValues": {commandLine{State: filepath.Join(here, ".raffsync"), Database: "host=h password=s3cr3t"}, []string{"raffsync", "demo"}, "raffsync story 1042 --database …", "raffsync demo"},
