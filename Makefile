@@ -9,12 +9,14 @@ CONFIG   ?=
 TIMEOUT  ?= 10m
 PACKAGES ?= ./...
 
+# go test, with every skipped test and its reason at the end.
+GOTEST      := $(GO) run .tools/gotest/main.go
 BUF         := $(GO) tool -modfile=../.tools/buf.mod buf
 STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
 GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench clean
+.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench reset clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +31,11 @@ else
 	@exec $(BIN) demo
 endif
 
-test: ## Run every test; those on Postgres start one of their own.
-	$(GO) test -timeout $(TIMEOUT) $(PACKAGES)
+test: ## Run every test; those on Postgres start one of their own. Skipped ones are listed.
+	@$(GOTEST) -timeout $(TIMEOUT) $(PACKAGES)
 
 test-race: ## Run every test under the race detector, in random order.
-	$(GO) test -race -shuffle=on -timeout 30m $(PACKAGES)
+	@$(GOTEST) -race -shuffle=on -timeout 30m $(PACKAGES)
 
 verify: generate lint breaking ## Regenerate everything, lint, and want a clean diff.
 	@test -z "$$(git status --porcelain -- proto graph go.mod go.sum | tee /dev/stderr)" || { echo "generated files or go.mod differ from what is committed: commit what make verify made" >&2; exit 1; }
@@ -41,7 +43,7 @@ verify: generate lint breaking ## Regenerate everything, lint, and want a clean 
 lint: ## Format, vet, staticcheck, buf lint.
 	@bad=$$($(GOFUMPT) -l $$(git ls-files '*.go' | grep -vE '\.pb\.go$$|generated\.go$$|models_gen\.go$$')); \
 		test -z "$$bad" || { echo "not formatted (gofumpt -w):" $$bad >&2; exit 1; }
-	$(GO) vet ./...
+	$(GO) vet ./... && $(GO) vet .tools/gotest/main.go
 	$(STATICCHECK) ./...
 	cd proto && $(BUF) lint
 
@@ -65,6 +67,9 @@ baseline: ## Make today's contract the baseline; for a release only.
 
 bench: ## Run the benchmarks.
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES)
+
+reset: build ## Delete the data that make run keeps, after asking.
+	@exec $(BIN) reset
 
 clean: ## Delete what was built.
 	rm -rf bin

@@ -63,7 +63,8 @@ func New(c Config) (*Broker, error) {
 }
 
 // SetRules puts a tenant's rules in force, for every event that is taken in from now
-// on. Without rules, as with nil, all its events are unrouted. It may be called at
+// on. Without rules, as with nil, all its events are unrouted; under [HeldRules] its
+// sources are turned away. It may be called at
 // any time.
 func (b *Broker) SetRules(tenant string, r *Rules) { b.intake.rules.set(tenant, r) }
 
@@ -239,6 +240,8 @@ func (b *Broker) authenticate(ctx context.Context) (key string, c outbox.Credent
 	if key, err = keyOf(ctx); err != nil {
 		return "", c, err
 	}
-	c, err = b.keys.check(ctx, key)
+	if c, err = b.keys.check(ctx, key); err == nil && b.intake.rules.of(c.Tenant) == HeldRules {
+		err = errHeld
+	}
 	return key, c, err
 }

@@ -16,6 +16,10 @@ type Rules struct {
 	bySource map[int32][]choice
 }
 
+// HeldRules stand for a tenant's routes where they cannot be compiled: its sources are
+// asked to come again later, since nobody can say where its events are to go.
+var HeldRules = &Rules{}
+
 // choice is the routes of one destination that take from one source, in the order
 // of the configuration.
 type choice struct {

@@ -71,6 +71,11 @@ var (
 	}
 )
 
+var errHeld = &refusal{
+	code: codes.Unavailable, reason: "CONFIGURATION", retry: retryBroken,
+	message: "the broker cannot use the tenant's routes; its log and `raffsync apply` say why; send again later",
+}
+
 func badFrame(field, message string) *refusal {
 	return &refusal{code: codes.InvalidArgument, reason: "FRAME_INVALID", field: field, message: field + ": " + message}
 }

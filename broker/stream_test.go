@@ -75,6 +75,19 @@ func TestPublish_Authentication(t *testing.T) {
 	}
 }
 
+// Where the routes cannot be used, nobody can say where an event is to go: it is not
+// taken in as one that no route wants.
+func TestPublish_UnderHeldRules(t *testing.T) {
+	h := newHouse(t)
+	h.broker.SetRules("kopi", HeldRules)
+	client := raffsyncv1.NewIngestServiceClient(h.connect())
+	_, err := client.PublishBatch(withKey(t.Context(), h.keys["till"]), &raffsyncv1.PublishBatchRequest{Events: events("e", 1)})
+	checkStatus(t, err, codes.Unavailable, "CONFIGURATION", "send again later")
+	if n := one[int](h, `SELECT count(*) FROM events`); n != 0 {
+		t.Errorf("%d events were taken in", n)
+	}
+}
+
 func TestPublish_RevokedMeanwhile(t *testing.T) {
 	h := newHouse(t, func(c *Config, _ *Broker) { c.RecheckEvery = 20 * time.Millisecond })
 	s, other := h.open(), h.dial(h.connect(), h.keys["web"])

@@ -67,6 +67,10 @@ func translate(err error) (code, message string, known bool) {
 	if errors.As(err, &caller) {
 		return caller.code, caller.message, true
 	}
+	var input *view.InputError
+	if errors.As(err, &input) {
+		return codeBadInput, input.Message, true
+	}
 	for _, t := range translations {
 		if errors.Is(err, t.is) {
 			if t.message == "" {

@@ -34,6 +34,45 @@ func seedShop(t *testing.T, h *house) {
 	h.exec(t, `UPDATE tallies SET needs_action = 3 WHERE destination = $1`, h.destinations["stock"])
 }
 
+// What a process cannot use as configured is said of the destination, and of what waits
+// for it.
+func TestQuery_ShowsFaultsOfTheConfiguration(t *testing.T) {
+	h := openHouse(t, nil)
+	h.publish(t, "kopi", 1, "books", "stock")
+	h.exec(t, `INSERT INTO processes (id, alive_until) VALUES (1, now() + interval '1 hour')`)
+	h.exec(t, `INSERT INTO configuration_use (tenant, process, destination, version, problem, rests) VALUES ('kopi', 1, $1, 4, 'books: no secret', true)`, h.destinations["books"])
+	type fault struct {
+		Problem string
+		Version int
+		Rests   bool
+	}
+	var got struct {
+		Destinations []struct {
+			Name  string
+			Fault *fault
+		}
+		Deliveries struct {
+			Nodes []struct {
+				Waiting struct {
+					Reason string
+					Fault  *fault
+				}
+			}
+		}
+	}
+	h.get(t, "kopi", `{ destinations { name fault { problem version rests } }
+		deliveries(filter: {destination: "books"}) { nodes { waiting { reason fault { problem version rests } } } } }`, nil, &got)
+	want := fault{"books: no secret", 4, true}
+	for _, d := range got.Destinations {
+		if (d.Name == "books") != (d.Fault != nil) || d.Fault != nil && *d.Fault != want {
+			t.Errorf("%s: %+v", d.Name, d.Fault)
+		}
+	}
+	if n := got.Deliveries.Nodes; len(n) != 1 || n[0].Waiting.Reason != "CONFIGURATION" || n[0].Waiting.Fault == nil || *n[0].Waiting.Fault != want {
+		t.Errorf("deliveries %+v", n)
+	}
+}
+
 func TestQuery_ShowsTheBoard(t *testing.T) {
 	h := openHouse(t, nil)
 	seedShop(t, h)

@@ -64,13 +64,20 @@ func (s *Store) Apply(ctx context.Context, actor Actor, c Configuration, reason 
 		if _, err := tx.Exec(ctx, applySQL, c.Tenant, applied.Version, document, digest[:], actor.Name, reason); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, appliedSQL, c.Tenant, reason, actor.Name, applied.Version)
+		if _, err := tx.Exec(ctx, appliedSQL, c.Tenant, reason, actor.Name, applied.Version); err != nil {
+			return err
+		}
+		// Told with the commit: whoever applies may be no process that serves.
+		hint, err := json.Marshal(Hint{Configuration: true})
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, notifySQL, string(hint))
 		return err
 	})
 	if err != nil {
 		return Applied{}, fmt.Errorf("apply: %w", err)
 	}
-	s.Hint(Hint{Configuration: true})
 	return applied, nil
 }
 

@@ -10,11 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/crypto/bcrypt"
 )
 
 // ErrUnauthenticated: the key or the secret is wrong, or revoked. It does not say
@@ -51,11 +49,7 @@ SELECT k.tenant, k.source, s.name, k.prefix, k.hash FROM api_keys k JOIN sources
 	keysSQL = `
 SELECT k.prefix, k.tenant, s.name AS source, k.created_at, k.created_by, k.revoked_at
   FROM api_keys k JOIN sources s ON s.id = k.source WHERE k.tenant = $1 ORDER BY k.created_at DESC, k.prefix`
-	revokeKeySQL   = `UPDATE api_keys SET revoked_at = now() WHERE prefix = $1 AND tenant = $2 AND revoked_at IS NULL`
-	setOperatorSQL = `
-INSERT INTO operators (name, tenant, hash, created_by) VALUES ($1, $2, $3, $4)
-ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, revoked_at = NULL WHERE operators.tenant = excluded.tenant`
-	operatorSQL = `SELECT tenant, hash FROM operators WHERE name = $1 AND revoked_at IS NULL`
+	revokeKeySQL = `UPDATE api_keys SET revoked_at = now() WHERE prefix = $1 AND tenant = $2 AND revoked_at IS NULL`
 )
 
 // CreateKey makes a key for a source of the tenant's configuration. The key is
@@ -149,50 +143,4 @@ func (s *Store) RevokeKey(ctx context.Context, actor Actor, prefix string) error
 		}
 		return auditKey(ctx, tx, actor, "key "+prefix+" revoked")
 	})
-}
-
-// SetOperator gives a person a secret, at most 72 bytes. It replaces an earlier one.
-func (s *Store) SetOperator(ctx context.Context, actor Actor, name, secret string) error {
-	hash, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.DefaultCost)
-	if err != nil {
-		return fmt.Errorf("operator %q: %w", name, err)
-	}
-	return pgx.BeginFunc(ctx, s.engine, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, setOperatorSQL, name, actor.Tenant, string(hash), actor.Name)
-		if err != nil {
-			return fmt.Errorf("operator %q: %w", name, err)
-		}
-		if tag.RowsAffected() == 0 {
-			return fmt.Errorf("operator %q is taken; choose another name", name)
-		}
-		return auditKey(ctx, tx, actor, "operator "+name+" given a secret")
-	})
-}
-
-// noOperator is compared against where there is no such operator, so that the time
-// of the answer does not tell.
-var noOperator = sync.OnceValue(func() string {
-	hash, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), bcrypt.DefaultCost)
-	if err != nil {
-		panic(err) // only for a text of more than 72 bytes
-	}
-	return string(hash)
-})
-
-// AuthenticateOperator finds who a name and secret are, or returns
-// [ErrUnauthenticated]. It takes some 50 ms of a core, by design of bcrypt.
-func (s *Store) AuthenticateOperator(ctx context.Context, name, secret string) (Actor, error) {
-	var tenant, hash string
-	err := s.engine.QueryRow(ctx, operatorSQL, name).Scan(&tenant, &hash)
-	unknown := errors.Is(err, pgx.ErrNoRows) || stateClass(err) == "22" // no text of Postgres: so nobody's name
-	if err != nil && !unknown {
-		return Actor{}, fmt.Errorf("authenticate: %w", err)
-	}
-	if unknown {
-		hash = noOperator()
-	}
-	if err := bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret)); err != nil || unknown {
-		return Actor{}, ErrUnauthenticated
-	}
-	return Actor{Tenant: tenant, Name: name}, nil
 }

@@ -97,7 +97,18 @@ func TestStore_Operators(t *testing.T) {
 	if err := s.SetOperator(t.Context(), clerk, "long", strings.Repeat("x", 73)); err == nil {
 		t.Error("a secret was taken of which bcrypt reads the beginning only")
 	}
-	s.exec(`UPDATE operators SET revoked_at = now()`)
+	if err := s.RevokeOperator(t.Context(), outbox.Actor{Tenant: "teh", Name: "x"}, "budi"); !errors.Is(err, outbox.ErrNotFound) {
+		t.Errorf("another tenant ends the login: %v", err)
+	}
+	if err := s.RevokeOperator(t.Context(), clerk, "budi"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RevokeOperator(t.Context(), clerk, "budi"); !errors.Is(err, outbox.ErrNotFound) {
+		t.Errorf("ended a second time: %v", err)
+	}
+	if all, err := s.Operators(t.Context(), "kopi"); err != nil || len(all) != 1 || all[0].Name != "budi" || all[0].RevokedAt == nil || all[0].CreatedBy != "ayu" {
+		t.Errorf("the list: %+v, %v", all, err)
+	}
 	if _, err := s.AuthenticateOperator(t.Context(), "budi", "new-secret"); !errors.Is(err, outbox.ErrUnauthenticated) {
 		t.Errorf("revoked: %v, want that it is refused", err)
 	}

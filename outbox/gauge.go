@@ -16,7 +16,8 @@ type Gauge struct {
 	Open, NeedsAction int64
 	// OldestAge of its open deliveries, by the database's clock; zero where none is open.
 	OldestAge time.Duration
-	// Breaker is the worst of what the replicas' breakers say: CLOSED, HALF_OPEN or OPEN.
+	// Breaker is the worst of what the shared breaker and the replicas' say: CLOSED,
+	// HALF_OPEN or OPEN.
 	Breaker string
 }
 
@@ -31,10 +32,10 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('statement_timeout'
 	gaugesSQL = `
 WITH RECURSIVE counted AS (
   SELECT d.id, d.tenant, d.name, d.removed_at,
-         greatest(coalesce(c.accepted - c.delivered - c.skipped, 0), 0) AS open, greatest(coalesce(c.needs_action, 0), 0) AS needs_action
+         greatest(coalesce(c.accepted - c.delivered - c.skipped - c.superseded, 0), 0) AS open, greatest(coalesce(c.needs_action, 0), 0) AS needs_action
     FROM destinations d
     LEFT JOIN (SELECT destination, sum(accepted)::bigint AS accepted, sum(delivered)::bigint AS delivered,
-                      sum(skipped)::bigint AS skipped, sum(needs_action)::bigint AS needs_action
+                      sum(skipped)::bigint AS skipped, sum(superseded)::bigint AS superseded, sum(needs_action)::bigint AS needs_action
                  FROM tallies GROUP BY destination) AS c ON c.destination = d.id
 ), heads AS (
   SELECT l.lane, w.id, h.seq, h.accepted_at
@@ -58,7 +59,8 @@ SELECT c.tenant, c.name, c.open::bigint, c.needs_action::bigint,
   FROM counted c
   LEFT JOIN (SELECT id, min(accepted_at) AS oldest FROM heads GROUP BY id) AS o ON o.id = c.id
   LEFT JOIN (SELECT destination, max(CASE state WHEN 'OPEN' THEN 2 WHEN 'HALF_OPEN' THEN 1 ELSE 0 END) AS worst
-               FROM breakers GROUP BY destination) AS b ON b.destination = c.id
+               FROM (SELECT destination, state FROM breakers UNION ALL SELECT destination, breaker FROM throttles) AS each
+              GROUP BY destination) AS b ON b.destination = c.id
  WHERE c.removed_at IS NULL OR c.open > 0
  ORDER BY c.tenant, c.name`
 )

@@ -112,7 +112,7 @@ SELECT table_name::text, string_agg(privilege_type::text, ' ' ORDER BY privilege
 		return got
 	}
 	if diff := cmp.Diff(map[string]string{
-		"breakers": "SELECT", "configuration": "SELECT", "conflicts": "SELECT", "controls": "DELETE INSERT SELECT UPDATE", "deliveries": "DELETE SELECT UPDATE", "destinations": "SELECT", "due": "INSERT SELECT",
+		"breakers": "SELECT", "configuration": "SELECT", "configuration_use": "SELECT", "processes": "SELECT", "conflicts": "SELECT", "controls": "DELETE INSERT SELECT UPDATE", "deliveries": "DELETE SELECT UPDATE", "destinations": "SELECT", "due": "INSERT SELECT",
 		"event_ids": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT UPDATE", "holds": "DELETE SELECT UPDATE",
 		"installation": "SELECT", "intents": "SELECT", "operator_requests": "INSERT SELECT", "shares": "SELECT", "sources": "SELECT", "tallies": "INSERT SELECT UPDATE", "throttles": "SELECT", "timeline": "INSERT SELECT",
 	}, privileges("raffsync_api")); diff != "" {

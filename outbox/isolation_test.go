@@ -83,6 +83,13 @@ func fill(s *shop) {
 			s.t.Fatal(err)
 		}
 	}
+	p, err := s.NewProcess(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := p.Report(s.t.Context(), []outbox.Use{{Tenant: "kopi", Version: 1}, {Tenant: "teh", Version: 1}}, true); err != nil {
+		s.t.Fatal(err)
+	}
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
 	s.exec(`INSERT INTO throttles (destination, tenant) SELECT id, tenant FROM destinations`)
 	s.exec(`INSERT INTO shares (destination, replica, tenant, slots, wanted, busy) SELECT id, 1, tenant, 1, 1, false FROM destinations`)

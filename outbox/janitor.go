@@ -34,6 +34,11 @@ DELETE FROM intents i
    AND NOT EXISTS (
      SELECT FROM unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS p(lane, destination, seq, step, attempt)
        JOIN deliveries d ON d.lane = p.lane AND d.destination = p.destination AND d.seq = p.seq AND d.step = p.step AND d.requests < p.attempt)`
+
+	// forgetProcessesSQL: one that was only slow reports all of it again.
+	forgetProcessesSQL = `
+WITH dead AS (DELETE FROM processes WHERE alive_until < now() - interval '1 minute' RETURNING id)
+DELETE FROM configuration_use WHERE process IN (SELECT id FROM dead)`
 )
 
 // housekeeping, each a statement that may run on any replica at any time.
@@ -47,6 +52,7 @@ var housekeeping = []struct {
 	{"forget writers with nothing open", false, forgetWritersSQL},
 	{"prune intents of the dead", false, pruneDeadSQL},
 	{"forget what operators asked for long ago", false, forgetRequestsSQL},
+	{"forget processes that ended without a word", false, forgetProcessesSQL},
 }
 
 // Tidy does the housekeeping once. One failing statement does not keep the others

@@ -74,6 +74,14 @@ SELECT d.seq, d.version, d.state, d.exception,
   FROM deliveries d
  WHERE d.lane = $1 AND d.destination = $2 AND d.seq = $3 AND d.replay = $4`
 
+	// endedSQL: the clock of an entry is that of its transaction's start, which may be a
+	// little before its event's; the time bounds which partitions are looked into.
+	endedSQL = `
+SELECT state FROM timeline
+ WHERE event = $2 AND at >= $1::timestamptz - interval '1 hour' AND destination = $3 AND coalesce(replay, 0) = $4
+   AND state IN ('DELIVERED', 'SKIPPED', 'SUPERSEDED')
+ ORDER BY at DESC, entry DESC LIMIT 1`
+
 	// retrySQL keeps what is known of earlier requests: one that may have had its effect
 	// is asked about first, where that can be done, and keeps its idempotency key. Where
 	// each is proven to have had none, what was refused gets a key of its own: platforms
@@ -225,7 +233,7 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 	err := tx.QueryRow(ctx, operandSQL, done.Lane, id.Destination, id.Event.Seq, id.Replay).Scan(&seq, &version, &state, &exception, &sending)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return &Refusal{Message: "this delivery is over: it has been delivered, skipped or superseded"}
+		return over(ctx, tx, id)
 	case err != nil:
 		return err
 	case sending:
@@ -260,6 +268,20 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 		_, err = tx.Exec(ctx, countOperatedSQL, actor.Tenant, id.Destination, skipped, needsAction)
 	}
 	return err
+}
+
+// over says of a delivery that is not open that it has ended, and how, or that it never
+// was.
+func over(ctx context.Context, tx pgx.Tx, id DeliveryID) error {
+	var state string
+	err := tx.QueryRow(ctx, endedSQL, id.Event.AcceptedAt, id.Event.Seq, id.Destination, id.Replay).Scan(&state)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return ErrNotFound
+	case err != nil:
+		return err
+	}
+	return &Refusal{Message: fmt.Sprintf("this delivery is over: it is %s", state)}
 }
 
 // asTenant runs f in a transaction of the API's role that sees this tenant only. The

@@ -182,6 +182,28 @@ func TestStore_Operate(t *testing.T) {
 				}
 			})
 
+			t.Run("TellsWhatHasEndedFromWhatNeverWas", func(t *testing.T) {
+				a := failed("ended", "order/ended")
+				if _, err := s.Skip(t.Context(), clerk, request(a, name+"/end")); err != nil {
+					t.Fatal(err)
+				}
+				_, err := operate(s.Store, t.Context(), clerk, request(a, name+"/ended"))
+				var refusal *outbox.Refusal
+				if !errors.As(err, &refusal) || !strings.Contains(refusal.Message, "it is SKIPPED") {
+					t.Errorf("what has ended: %v", err)
+				}
+				for what, change := range map[string]func(*outbox.DeliveryID){
+					"no such destination": func(id *outbox.DeliveryID) { id.Destination = 999 },
+					"no such replay":      func(id *outbox.DeliveryID) { id.Replay = 7 },
+				} {
+					q := request(a, name+"/"+what)
+					change(&q.Delivery)
+					if _, err := operate(s.Store, t.Context(), clerk, q); !errors.Is(err, outbox.ErrNotFound) {
+						t.Errorf("%s: %v, want that there is none", what, err)
+					}
+				}
+			})
+
 			t.Run("FindsNothingOfAnotherTenant", func(t *testing.T) {
 				a := failed("g", "order/7")
 				stranger := outbox.Actor{Tenant: "teh", Name: "budi"}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -80,8 +81,11 @@ func newApp(ctx context.Context, c appConfig) (*app, error) {
 func listen(ctx context.Context, address, flag string) (net.Listener, error) {
 	var config net.ListenConfig
 	l, err := config.Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("cannot listen on %s: another program uses the port; choose one with %s", address, flag)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s (is another program using the port? choose one with %s): %w", address, flag, err)
+		return nil, fmt.Errorf("cannot listen on %q, which %s or the configuration says (expected an address of this machine and a port, as 127.0.0.1:8080): %w", address, flag, err)
 	}
 	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
 		l.Close()
@@ -113,13 +117,13 @@ func (a *app) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.plans = &plans{store: c.store, registry: registry(), loopback: c.development, log: c.log, apply: func(p *dispatch.Plan, rules map[string]*broker.Rules) {
+	a.plans = newPlans(c.store, c.development, c.log, func(p *dispatch.Plan, rules map[string]*broker.Rules) {
 		a.seen.metrics.Plan(p)
 		a.dispatcher.SetPlan(p)
 		for tenant, r := range rules {
 			a.broker.SetRules(tenant, r)
 		}
-	}}
+	})
 	a.watch()
 	return a.plans.load(ctx)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,10 +8,10 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
-	"raffsync/outbox"
 )
 
 type checkCommand struct {
@@ -50,8 +49,8 @@ func (c *checkCommand) Run() error {
 	if err := checkShipped(os.Stdout); err != nil {
 		return err
 	}
-	fmt.Printf("%s: right: %d sources, %d destinations, %d routes\n", c.File,
-		len(file.Configuration.Sources), len(file.Configuration.Destinations), len(file.Configuration.Routes))
+	fmt.Printf("%s: right: %s, %s, %s\n", c.File, counted(len(file.Configuration.Sources), "source"),
+		counted(len(file.Configuration.Destinations), "destination"), counted(len(file.Configuration.Routes), "route"))
 	return nil
 }
 
@@ -78,55 +77,16 @@ func checkShipped(out io.Writer) error {
 	return errors.Join(wrong...)
 }
 
-type applyCommand struct {
-	File        string `arg:"" help:"Configuration file." type:"existingfile"`
-	Reason      string `help:"Why, for the timeline." default:"applied from the command line"`
-	Development bool   `help:"Allow destinations on this machine."`
-	JSON        bool   `name:"json" help:"Print the changes as JSON."`
-}
-
-func (applyCommand) Help() string {
-	return `Makes the file the tenant's configuration, as a new version with your name and the
-reason in the timeline; running processes take it up within seconds. A destination
-that still has open deliveries is not removed.
-
-Examples:
-  raffsync apply shop.yaml --reason "accounting has moved"`
-}
-
-func (c *applyCommand) Run(ctx context.Context, line *commandLine) error {
-	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: true})
-	if err != nil {
-		return err
+// counted is a number of things: "1 source", "2 sources", "2 processes".
+func counted(n int, thing string) string {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(thing, "s"):
+		thing += "es"
+	default:
+		thing += "s"
 	}
-	printWarnings(os.Stderr, file.Warnings)
-	configured, err := file.Database.Resolve()
-	if err != nil {
-		return err
-	}
-	return withStore(ctx, line, configured, func(store *outbox.Store) error {
-		current, err := store.ConfigurationOf(ctx, file.Configuration.Tenant)
-		if err != nil && !errors.Is(err, outbox.ErrNotFound) {
-			return err
-		}
-		changes := config.Diff(current.Configuration, file.Configuration)
-		applied, err := store.Apply(ctx, actor(file.Configuration.Tenant), file.Configuration, c.Reason)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return printJSON(map[string]any{"tenant": applied.Tenant, "version": applied.Version, "changes": append([]config.Change{}, changes...)})
-		}
-		if applied.Version == current.Version {
-			fmt.Printf("nothing differs; version %d stays in force\n", applied.Version)
-			return nil
-		}
-		for _, change := range changes {
-			fmt.Println(change)
-		}
-		fmt.Printf("version %d of %s is in force\n", applied.Version, applied.Tenant)
-		return nil
-	})
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 func printJSON(v any) error {

@@ -2,48 +2,52 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"unicode"
+	"time"
 
 	"raffsync/outbox"
 )
 
 type keysCommand struct {
-	Create   keysCreate   `cmd:"" help:"Make a key for a source; it is printed this once."`
-	List     keysList     `cmd:"" help:"List a tenant's keys, without their secrets."`
-	Revoke   keysRevoke   `cmd:"" help:"End a key; streams that use it end within seconds."`
-	Operator keysOperator `cmd:"" help:"Give an operator a login for the API."`
+	Create         keysCreate         `cmd:"" help:"Make a key for a source; it is printed this once."`
+	List           keysList           `cmd:"" help:"List a tenant's keys, without their secrets."`
+	Revoke         keysRevoke         `cmd:"" help:"End a key; streams that use it end within seconds."`
+	Operator       keysOperator       `cmd:"" help:"Give an operator a login for the API."`
+	Operators      keysOperators      `cmd:"" help:"List a tenant's operators, without their secrets."`
+	RevokeOperator keysRevokeOperator `cmd:"" help:"End an operator's login, within a minute."`
 }
 
 type tenantFlag struct {
 	Tenant string `help:"Whose; may be left out where there is only one." placeholder:"NAME"`
 }
 
-// resolve gives the tenant meant: the only one there is, where none is named.
+// resolve gives the tenant meant: the one named, if there is one of this name, or the
+// only one there is.
 func (f tenantFlag) resolve(ctx context.Context, store *outbox.Store) (string, error) {
-	if f.Tenant != "" {
-		return f.Tenant, nil
-	}
 	all, err := store.Configurations(ctx)
 	if err != nil {
 		return "", err
-	}
-	switch len(all) {
-	case 0:
-		return "", errors.New("no configuration is in force yet; apply one first, or name the tenant with --tenant")
-	case 1:
-		return all[0].Tenant, nil
 	}
 	var names []string
 	for _, a := range all {
 		names = append(names, a.Tenant)
 	}
-	return "", fmt.Errorf("there are several tenants; name one with --tenant: %s", strings.Join(names, ", "))
+	switch {
+	case len(names) == 0:
+		return "", errors.New("no configuration is in force yet; apply one first")
+	case f.Tenant == "" && len(names) == 1:
+		return names[0], nil
+	case f.Tenant == "":
+		return "", fmt.Errorf("there are several tenants; name one with --tenant: %s", strings.Join(names, ", "))
+	case !slices.Contains(names, f.Tenant):
+		return "", fmt.Errorf("there is no tenant %q; there is %s", f.Tenant, strings.Join(names, ", "))
+	}
+	return f.Tenant, nil
 }
 
 type keysCreate struct {
@@ -107,14 +111,20 @@ func (c *keysList) Run(ctx context.Context, line *commandLine) error {
 			return printJSON(append([]outbox.Key{}, keys...))
 		}
 		for _, k := range keys {
-			state := "in force"
-			if k.RevokedAt != nil {
-				state = "revoked " + k.RevokedAt.Format("2006-01-02 15:04")
-			}
-			fmt.Printf("%s  %-20s  created %s by %s, %s\n", k.Prefix, k.Source, k.CreatedAt.Format("2006-01-02 15:04"), k.CreatedBy, state)
+			fmt.Printf("%s  %-20s  %s\n", k.Prefix, k.Source, sinceWhen(k.CreatedAt, k.CreatedBy, k.RevokedAt))
 		}
 		return nil
 	})
+}
+
+// sinceWhen says who made a credential, and whether it is in force.
+func sinceWhen(created time.Time, by string, revoked *time.Time) string {
+	const minute = "2006-01-02 15:04"
+	state := "in force"
+	if revoked != nil {
+		state = "revoked " + revoked.Format(minute)
+	}
+	return fmt.Sprintf("created %s by %s, %s", created.Format(minute), by, state)
 }
 
 type keysRevoke struct {
@@ -132,33 +142,6 @@ func (c *keysRevoke) Run(ctx context.Context, line *commandLine) error {
 			return err
 		}
 		fmt.Println("revoked")
-		return nil
-	})
-}
-
-type keysOperator struct {
-	tenantFlag
-	Name string `arg:"" help:"Name to log in with."`
-}
-
-func (keysOperator) Help() string {
-	return `Makes a secret for the operator and prints it this once; an earlier one ends.`
-}
-
-func (c *keysOperator) Run(ctx context.Context, line *commandLine) error {
-	if c.Name == "" || strings.ContainsFunc(c.Name, unicode.IsControl) || strings.Contains(c.Name, ":") {
-		return errors.New("an operator's name is one line of text without a colon, which HTTP Basic keeps for itself")
-	}
-	return withStore(ctx, line, "", func(store *outbox.Store) error {
-		tenant, err := c.resolve(ctx, store)
-		if err != nil {
-			return err
-		}
-		secret := rand.Text()
-		if err := store.SetOperator(ctx, actor(tenant), c.Name, secret); err != nil {
-			return err
-		}
-		fmt.Printf("%s / %s\n", c.Name, secret)
 		return nil
 	})
 }

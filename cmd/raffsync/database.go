@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,32 +50,51 @@ func (d *database) watch(ctx context.Context) error {
 
 const (
 	embeddedDatabase = "raffsync"
-	// addressFile tells other commands where the embedded Postgres of this folder is.
-	addressFile = "database.url"
 	// startTimeout bounds a start, recovery after a crash included.
 	startTimeout = 5 * time.Minute
 	stopTimeout  = 30 * time.Second
 )
 
+// usage is what a command does with the embedded Postgres of the state folder.
+type usage int
+
+const (
+	// visit uses it beside the process that owns it, and starts it where none does. It
+	// makes none.
+	visit usage = iota
+	// prepare does so too, and makes one where there is none.
+	prepare
+	// own makes, starts or adopts it, for as long as the process lives.
+	own
+)
+
 // openDatabase finds the database: an explicit one, or the embedded one of the state
-// folder, which is started, adopted where it still runs, or used beside the process
-// that owns it where own is false.
-func openDatabase(ctx context.Context, line *commandLine, configured string, own bool, log *slog.Logger) (*database, error) {
+// folder.
+func openDatabase(ctx context.Context, line *commandLine, configured string, use usage, log *slog.Logger) (*database, error) {
 	if url := firstOf(line.Database, configured); url != "" {
 		return &database{dsn: url, about: "Postgres of yours", stop: func(context.Context) error { return nil }}, nil
 	}
-	if err := os.MkdirAll(line.State, 0o700); err != nil {
-		return nil, fmt.Errorf("the state folder cannot be made: %w", err)
-	}
 	address := filepath.Join(line.State, addressFile)
-	if !own {
+	if use != own {
 		if dsn, err := os.ReadFile(address); err == nil && answers(ctx, string(dsn)) {
 			return &database{dsn: string(dsn), about: "embedded Postgres of a running process", stop: func(context.Context) error { return nil }}, nil
 		}
 	}
-	dir, err := pglocal.DefaultDir(instanceName(line.State))
-	if err != nil {
+	var claim func(string) error
+	if use != visit {
+		if err := os.MkdirAll(line.State, 0o700); err != nil {
+			return nil, fmt.Errorf("the state folder cannot be made: %w", err)
+		}
+		claim = func(name string) error { return writeSecret(filepath.Join(line.State, instanceFile), name) }
+	}
+	dir, exists, err := clusterOf(line.State, claim)
+	switch {
+	case err != nil:
 		return nil, err
+	case !exists && use == visit:
+		return nil, noInstallation(line.State)
+	case !exists:
+		fmt.Fprintf(os.Stderr, "preparing Postgres in %s …\n", dir)
 	}
 	starting, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -103,12 +120,6 @@ func openDatabase(ctx context.Context, line *commandLine, configured string, own
 		return nil, errors.Join(err, server.Stop(stopping))
 	}
 	return d, nil
-}
-
-// instanceName is the name of the embedded Postgres of a state folder.
-func instanceName(state string) string {
-	sum := sha256.Sum256([]byte(state))
-	return "postgres-" + hex.EncodeToString(sum[:6])
 }
 
 func major(version string) string {
@@ -172,7 +183,7 @@ func (d *database) oneAhead(ctx context.Context) bool {
 // work and end.
 func withStore(ctx context.Context, line *commandLine, configured string, f func(*outbox.Store) error) error {
 	log := newLogger(os.Stderr, slog.LevelWarn)
-	d, err := openDatabase(ctx, line, configured, false, log)
+	d, err := openDatabase(ctx, line, configured, visit, log)
 	if err != nil {
 		return err
 	}
@@ -188,5 +199,10 @@ func withStore(ctx context.Context, line *commandLine, configured string, f func
 		return err
 	}
 	defer store.Close()
+	if d.sole {
+		if err := store.BuryReplicas(ctx); err != nil {
+			return err
+		}
+	}
 	return f(store)
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ next run. The log goes to raffsync.log in the state folder.`
 const (
 	demoKeyFile  = "demo.key"
 	demoLogFile  = "raffsync.log"
+	demoLockFile = "demo.lock"
 	demoOperator = "demo"
 )
 
@@ -75,7 +77,7 @@ func (c *demoCommand) Run(ctx context.Context, line *commandLine) error {
 
 // lockState holds the folder for one demo; the lock ends with the process.
 func lockState(state string) (unlock func(), err error) {
-	file, err := os.OpenFile(filepath.Join(state, "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(filepath.Join(state, demoLockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +158,7 @@ func (c *demoCommand) watch(ctx context.Context, line *commandLine, begin time.T
 		Database: r.database.about, Startup: time.Since(begin),
 		API: "http://" + r.app.httpAt.Addr().String(), Login: demoOperator + " / " + login,
 		GRPC: r.app.grpcAt.Addr().String(), KeyFile: near(keyFile), Platforms: endpoints,
-		Program: near(os.Args[0]), Again: "make run", PID: os.Getpid(),
+		Story: typed(os.Args[0], line, "story", strconv.Itoa(demo.FirstOrder)), Again: startedBy(os.Args, line), PID: os.Getpid(),
 	}); err != nil {
 		return err
 	}
@@ -174,18 +176,6 @@ func (c *demoCommand) watch(ctx context.Context, line *commandLine, begin time.T
 	err = group.Wait()
 	fmt.Println("  stopping: sources drain, what is on the wire is finished …")
 	return err
-}
-
-// near is a path as one would type it from here.
-func near(path string) string {
-	here, err := os.Getwd()
-	if err != nil {
-		return path
-	}
-	if relative, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(relative) {
-		return relative
-	}
-	return path
 }
 
 // figures reads the screen's numbers.
@@ -227,8 +217,18 @@ func (f figures) Snapshot(ctx context.Context) (demo.Snapshot, error) {
 	return s, err
 }
 
+// shortReason is what a line has room for: the last failure, without what the platform
+// said to it.
+func shortReason(reason string) string {
+	if _, last, ok := strings.Cut(reason, "the last by: "); ok {
+		reason = last
+	}
+	short, _, _ := strings.Cut(reason, ":")
+	return short
+}
+
 func shownBreaker(b view.Breaker) demo.Breaker {
-	shown := demo.Breaker{Reason: b.Reason, NextProbeAt: deref(b.ProbeAt)}
+	shown := demo.Breaker{Reason: shortReason(b.Reason), NextProbeAt: deref(b.ProbeAt)}
 	switch b.State {
 	case view.BreakerOpen:
 		shown.State = demo.BreakerOpen

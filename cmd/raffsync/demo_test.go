@@ -24,7 +24,7 @@ func TestProgram_Demo(t *testing.T) {
 	p := in.start("demo", "--rate", "40")
 	p.until("Try")
 	screen := p.log.String()
-	for _, text := range []string{"Raffs Sync · Postgres", "http://" + in.http, in.grpc, "books (healthy)", "webstore (failing on purpose)", "stock (strict)", "story 1042"} {
+	for _, text := range []string{"Raffs Sync · Postgres", "http://" + in.http, in.grpc, "books (healthy)", "webstore (failing on purpose)", "stock (strict)", "story 1042 --state " + in.state, "demo --rate 40 "} {
 		if !strings.Contains(screen, text) {
 			t.Errorf("the first screen does not show %q:\n%s", text, screen)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
 	"path"
 	"slices"
@@ -47,9 +48,12 @@ var house = []struct {
 // topLevel is what the user fixed.
 var topLevel = []string{"proto", "graph", "broker", "outbox", "connectors", "migrations", "cmd"}
 
+// forTests are the rooms that the tests of every room may use.
+var forTests = []string{"outbox/outboxtest", "connectors/connectortest", "connectors/simulator"}
+
 func TestHouse(t *testing.T) {
 	// -deps includes what only a build tag or an internal package would hide.
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,Standard", "raffsync/...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-json=ImportPath,Imports,TestImports,XTestImports", "raffsync/...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -57,9 +61,8 @@ func TestHouse(t *testing.T) {
 	rooms := 0
 	for {
 		var p struct {
-			ImportPath string
-			Imports    []string
-			Standard   bool
+			ImportPath                         string
+			Imports, TestImports, XTestImports []string
 		}
 		if err := decoder.Decode(&p); err == io.EOF {
 			break
@@ -79,12 +82,16 @@ func TestHouse(t *testing.T) {
 			t.Errorf("%s is a new room: settle which floor it is on, and add it to the table", room)
 			continue
 		}
-		for _, imported := range p.Imports {
-			other, ours := strings.CutPrefix(imported, "raffsync/")
-			if ours && !slices.ContainsFunc(may, func(pattern string) bool { return matches(pattern, other) }) {
-				t.Errorf("%s imports %s, and may import %v", room, other, may)
+		check := func(who string, imports, may []string) {
+			for _, imported := range imports {
+				other, ours := strings.CutPrefix(imported, "raffsync/")
+				if ours && !slices.ContainsFunc(may, func(pattern string) bool { return matches(pattern, other) }) {
+					t.Errorf("%s imports %s, and may import %v", who, other, may)
+				}
 			}
 		}
+		check(room, p.Imports, may)
+		check("a test of "+room, slices.Concat(p.TestImports, p.XTestImports), slices.Concat(may, forTests, []string{room}))
 	}
 	if rooms < len(topLevel) {
 		t.Errorf("only %d rooms were seen", rooms)
@@ -103,6 +110,22 @@ func mayImport(room string) ([]string, bool) {
 func matches(pattern, room string) bool {
 	ok, err := path.Match(pattern, room)
 	return err == nil && ok
+}
+
+// The top level is fixed: what is new goes into a room, or is a dotfile.
+func TestHouse_TopLevel(t *testing.T) {
+	entries, err := os.ReadDir("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := append([]string{"go.mod", "go.sum", "Makefile", "README.md", "CHANGELOG.md"}, topLevel...)
+	made := []string{"bin", "*.test", "*.out"} // never committed: .gitignore
+	for _, e := range entries {
+		if name := e.Name(); !strings.HasPrefix(name, ".") && !slices.Contains(known, name) &&
+			!slices.ContainsFunc(made, func(pattern string) bool { return matches(pattern, name) }) {
+			t.Errorf("%s stands at the top level, which holds %s", name, strings.Join(known, ", "))
+		}
+	}
 }
 
 // Every room says what it is for.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -20,11 +21,12 @@ import (
 type commandLine struct {
 	Database string `help:"Postgres to use, as a URL; an embedded one where neither this, DATABASE_URL nor the configuration says which." env:"DATABASE_URL" placeholder:"URL"`
 	Unsafe   bool   `name:"unsafe-postgres" hidden:"" help:"Accept a Postgres that may lose what it has committed. For tests." env:"RAFFSYNC_UNSAFE_POSTGRES"`
-	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:".raffsync" type:"path"`
+	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:"${state}" type:"path"`
 
 	Serve   serveCommand    `cmd:"" help:"Run broker, dispatcher and API."`
 	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
 	Publish publish.Command `cmd:"" help:"Stream events from a file to a broker."`
+	Receive receiveCommand  `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
 	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
 	Pause   pauseCommand    `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
 	Resume  resumeCommand   `cmd:"" help:"Let go on what was paused."`
@@ -34,6 +36,7 @@ type commandLine struct {
 	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
 	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
+	Reset   resetCommand    `cmd:"" help:"Delete what this folder's installation keeps, after asking."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 
 	Platform demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
@@ -53,24 +56,39 @@ func run(arguments []string) int {
 	parser, err := kong.New(&line,
 		kong.Name("raffsync"),
 		kong.Description("Keeps a business's systems in step when they fail: no silent failures, no duplicates, no \"it probably synced\"."),
-		kong.UsageOnError(),
+		kong.Vars{"state": defaultState},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
 		panic(err) // the struct above is wrong
 	}
+	if len(arguments) == 0 {
+		arguments = []string{"--help"}
+	}
 	parsed, err := parser.Parse(arguments)
 	if err != nil {
-		parser.FatalIfErrorf(err)
+		fmt.Fprintf(os.Stderr, "raffsync: %v\nsee %s --help\n", err, understood(err))
 		return 2
 	}
 	if err := parsed.Run(&line); err != nil {
 		fmt.Fprintln(os.Stderr, "raffsync:", err)
 		var coded interface{ ExitCode() int }
-		if errors.As(err, &coded) {
+		var ofAnother *exec.ExitError // has the method too, and means another program
+		if errors.As(err, &coded) && !errors.As(err, &ofAnother) {
 			return coded.ExitCode()
 		}
 		return 1
 	}
 	return 0
+}
+
+// understood is the part of a command line that was understood, whose help helps.
+func understood(err error) string {
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if node := parse.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+	}
+	return "raffsync"
 }

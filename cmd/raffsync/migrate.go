@@ -18,7 +18,7 @@ run it by hand where the tables belong to another role than the one that serves.
 
 func (migrateCommand) Run(ctx context.Context, line *commandLine) error {
 	log := newLogger(os.Stderr, slog.LevelWarn)
-	d, err := openDatabase(ctx, line, "", false, log)
+	d, err := openDatabase(ctx, line, "", prepare, log)
 	if err != nil {
 		return err
 	}

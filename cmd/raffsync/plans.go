@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"raffsync/broker"
@@ -13,8 +15,10 @@ import (
 	"raffsync/outbox/dispatch"
 )
 
-// plans turns the configurations in force into what broker and dispatcher work by,
-// and does so again whenever one changes.
+// plans turns the configurations that are applied into what broker and dispatcher work
+// by, and does so again whenever one changes. What of one cannot be used here, because
+// a secret is missing for instance, stops nothing else: a destination goes on as it was
+// configured before, or rests where there is no before, until it can.
 type plans struct {
 	store    *outbox.Store
 	registry connectors.Registry
@@ -22,76 +26,121 @@ type plans struct {
 	log      *slog.Logger
 	apply    func(*dispatch.Plan, map[string]*broker.Rules)
 
-	versions map[string]int
-	poked    chan struct{}
+	shares map[string]*share // by tenant; nil before the first load
+	told   bool              // the shares as they are have been reported
+	failed string            // the last error, so that it is logged once
+	poked  chan struct{}
 }
 
-// load puts the configurations in force, if they are others than before.
+func newPlans(store *outbox.Store, loopback bool, log *slog.Logger, apply func(*dispatch.Plan, map[string]*broker.Rules)) *plans {
+	return &plans{store: store, registry: registry(), loopback: loopback, log: log, apply: apply, poked: make(chan struct{}, 1)}
+}
+
+// load puts the configurations in force, as far as they are others than before or
+// could not be used.
 func (p *plans) load(ctx context.Context) error {
-	if p.poked == nil {
-		p.poked = make(chan struct{}, 1)
-	}
 	applied, err := p.store.Configurations(ctx)
 	if err != nil {
 		return err
 	}
-	versions := make(map[string]int, len(applied))
-	changed := p.versions == nil
+	shares := make(map[string]*share, len(applied))
+	rules := make(map[string]*broker.Rules)
+	changed := p.shares == nil
 	for _, a := range applied {
-		versions[a.Tenant] = a.Version
-		changed = changed || p.versions[a.Tenant] != a.Version
+		before := p.shares[a.Tenant]
+		if before != nil && before.version == a.Version && len(before.problems) == 0 {
+			shares[a.Tenant] = before
+			continue
+		}
+		now := p.share(a, before)
+		if before != nil && before.version == a.Version && maps.Equal(before.problems, now.problems) {
+			shares[a.Tenant] = before
+			continue
+		}
+		now.log(p.log, before)
+		shares[a.Tenant], rules[a.Tenant], changed = now, now.rules, true
 	}
 	if !changed {
 		return nil
 	}
 	plan := &dispatch.Plan{Destinations: make(map[int32]*dispatch.Destination), Routes: make(map[dispatch.RouteKey]dispatch.Route)}
-	rules := make(map[string]*broker.Rules)
-	for _, a := range applied {
-		compiled, _, err := broker.CompileRules(a.Configuration, a.Names)
-		if err != nil {
-			return fmt.Errorf("configuration of %s, version %d: %w", a.Tenant, a.Version, err)
-		}
-		rules[a.Tenant] = compiled
-		if err := p.add(plan, a); err != nil {
-			return fmt.Errorf("configuration of %s, version %d: %w", a.Tenant, a.Version, err)
-		}
+	for _, s := range shares {
+		maps.Copy(plan.Destinations, s.destinations)
+		maps.Copy(plan.Routes, s.routes)
 	}
 	p.apply(plan, rules)
-	p.versions = versions
+	p.shares, p.told = shares, false
 	return nil
 }
 
-func (p *plans) add(plan *dispatch.Plan, a outbox.Applied) error {
-	for _, d := range a.Destinations {
-		connector, err := p.registry.New(d.Kind, connectors.Options{
-			Name: d.Name, Settings: d.Settings, Rules: d.Rules, Concurrency: d.Concurrency,
-			Secret: config.ResolveSecret, AllowLoopback: p.loopback,
-		})
-		if err != nil {
-			return err
-		}
-		every, err := d.Rate.Every()
-		if err != nil {
-			return fmt.Errorf("destination %s: rate: %w", d.Name, err)
-		}
-		quota, period, err := d.Quota.Limit()
-		if err != nil {
-			return fmt.Errorf("destination %s: quota: %w", d.Name, err)
-		}
-		id := a.Names.Destinations[d.Name]
-		plan.Destinations[id] = &dispatch.Destination{
-			ID: id, Tenant: a.Tenant, Name: d.Name, Connector: connector,
-			Concurrency: d.Concurrency, Every: every, Burst: d.Burst, Quota: quota, Period: period, Timeout: d.Timeout, Breaker: d.Breaker,
-		}
+// share makes a tenant's part of the plan. What of it worked before at the same version
+// is kept, with its connections.
+func (p *plans) share(a outbox.Applied, before *share) *share {
+	s := &share{
+		tenant: a.Tenant, version: a.Version, problems: make(map[int32]trouble),
+		destinations: make(map[int32]*dispatch.Destination), routes: make(map[dispatch.RouteKey]dispatch.Route),
 	}
+	compiled, _, err := broker.CompileRules(a.Configuration, a.Names)
 	for _, r := range a.Routes {
-		version, err := broker.CompileVersion(r.Version)
-		if err != nil {
-			return err
-		}
-		plan.Routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version}
+		version, invalid := broker.CompileVersion(r.Version)
+		err = cmp.Or(err, invalid)
+		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version}
 	}
-	return nil
+	switch {
+	case err == nil:
+		s.rules = compiled
+	case before != nil:
+		s.rules, s.routes = before.rules, before.routes
+		s.problems[wholeTenant] = trouble{problem: oneLine(err)}
+	default:
+		s.rules = broker.HeldRules
+		s.problems[wholeTenant] = trouble{problem: oneLine(err), rests: true}
+	}
+	for _, d := range a.Destinations {
+		id := a.Names.Destinations[d.Name]
+		kept := before.destination(id)
+		if kept != nil && before.version == a.Version && before.problems[id] == (trouble{}) {
+			s.destinations[id] = kept
+			continue
+		}
+		made, err := p.destination(a.Tenant, id, d)
+		switch {
+		case err == nil:
+			s.destinations[id] = made
+			continue
+		case kept == nil || kept.Rests:
+			kept = &dispatch.Destination{ID: id, Tenant: a.Tenant, Name: d.Name, Connector: p.standIn(d), Rests: true}
+		}
+		s.destinations[id] = kept
+		s.problems[id] = trouble{problem: oneLine(err), rests: kept.Rests}
+	}
+	return s
+}
+
+func (p *plans) destination(tenant string, id int32, d outbox.DestinationConfig) (*dispatch.Destination, error) {
+	connector, err := p.registry.New(d.Kind, p.options(d))
+	if err != nil {
+		return nil, err
+	}
+	every, err := d.Rate.Every()
+	if err != nil {
+		return nil, fmt.Errorf("destination %s: rate: %w", d.Name, err)
+	}
+	quota, period, err := d.Quota.Limit()
+	if err != nil {
+		return nil, fmt.Errorf("destination %s: quota: %w", d.Name, err)
+	}
+	return &dispatch.Destination{
+		ID: id, Tenant: tenant, Name: d.Name, Connector: connector,
+		Concurrency: d.Concurrency, Every: every, Burst: d.Burst, Quota: quota, Period: period, Timeout: d.Timeout, Breaker: d.Breaker,
+	}, nil
+}
+
+func (p *plans) options(d outbox.DestinationConfig) connectors.Options {
+	return connectors.Options{
+		Name: d.Name, Settings: d.Settings, Rules: d.Rules, Concurrency: d.Concurrency,
+		Secret: config.ResolveSecret, AllowLoopback: p.loopback,
+	}
 }
 
 func (p *plans) poke() {
@@ -101,20 +150,57 @@ func (p *plans) poke() {
 	}
 }
 
-// watch loads again when poked, and every so often. A configuration that cannot be
-// put in force leaves the one before in force, and says so in the log.
+// watch loads again when poked, and every so often, and reports what came of it.
 func (p *plans) watch(ctx context.Context, every time.Duration) error {
+	var process *outbox.Process
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		err := p.load(ctx)
+		if err == nil && process == nil {
+			process, err = p.store.NewProcess(ctx)
+		}
+		if err == nil {
+			err = p.report(ctx, process)
+		}
+		if ctx.Err() == nil {
+			p.note(ctx, err)
+		}
 		select {
 		case <-ctx.Done():
+			if process == nil {
+				return nil
+			}
+			ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			if err := process.End(ending); err != nil {
+				p.log.WarnContext(ctx, "this process counts as running for a while", "error", err)
+			}
 			return nil
 		case <-tick.C:
 		case <-p.poked:
 		}
-		if err := p.load(ctx); err != nil && ctx.Err() == nil {
-			p.log.ErrorContext(ctx, "the configuration is not put in force; the one before stays", "error", err)
-		}
+	}
+}
+
+func (p *plans) report(ctx context.Context, process *outbox.Process) error {
+	uses := make([]outbox.Use, 0, len(p.shares))
+	for _, s := range p.shares {
+		uses = append(uses, s.use())
+	}
+	err := process.Report(ctx, uses, !p.told)
+	p.told = p.told || err == nil
+	return err
+}
+
+// note logs an error when it comes, and when it has gone.
+func (p *plans) note(ctx context.Context, err error) {
+	switch {
+	case err != nil && err.Error() != p.failed:
+		p.failed = err.Error()
+		p.log.ErrorContext(ctx, "the configuration cannot be looked at; what is in force stays", "error", err)
+	case err == nil && p.failed != "":
+		p.failed = ""
+		p.log.InfoContext(ctx, "the configuration is looked at again")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -91,19 +92,16 @@ func (in *installation) command(arguments ...string) *exec.Cmd {
 		in.t.Fatal(err)
 	}
 	cmd := exec.Command(path, append([]string{"--state", in.state}, arguments...)...)
-	cmd.Env = append(environWithout("DATABASE_URL"), "RAFFSYNC_HTTP="+in.http, "RAFFSYNC_GRPC="+in.grpc, "RAFFSYNC_METRICS=127.0.0.1:0")
+	cmd.Env = append(environWithout("DATABASE_URL", "MAKELEVEL"), "RAFFSYNC_HTTP="+in.http, "RAFFSYNC_GRPC="+in.grpc, "RAFFSYNC_METRICS=127.0.0.1:0")
 	cmd.Env = append(cmd.Env, in.env...)
 	return cmd
 }
 
-func environWithout(name string) []string {
-	var kept []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, name+"=") {
-			kept = append(kept, v)
-		}
-	}
-	return kept
+func environWithout(names ...string) []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains(names, name)
+	})
 }
 
 // run runs a command to its end, and returns what it printed.
@@ -118,7 +116,12 @@ func (in *installation) run(arguments ...string) (stdout string) {
 
 func (in *installation) try(arguments ...string) (stdout, stderr string, code int) {
 	in.t.Helper()
-	cmd := in.command(arguments...)
+	return in.finish(in.command(arguments...))
+}
+
+// finish runs a command to its end.
+func (in *installation) finish(cmd *exec.Cmd) (stdout, stderr string, code int) {
+	in.t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

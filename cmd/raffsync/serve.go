@@ -120,9 +120,9 @@ func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
 		at = o.file.Listen
 	}
 	// Starting is bounded by the user's patience: the first signal ends it.
-	d, err := openDatabase(ctx, line, configured, true, o.log)
+	d, err := openDatabase(ctx, line, configured, own, o.log)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer func() {
 		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -133,22 +133,22 @@ func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
 	}()
 	store, err := d.openStore(ctx, line, o.Lease)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer store.Close()
 	if d.sole {
 		if err := store.BuryReplicas(ctx); err != nil {
-			return err
+			return unlessStopped(ctx, err)
 		}
 	}
 	if o.file != nil {
 		if err := putInForce(ctx, store, o.file); err != nil {
-			return err
+			return unlessStopped(ctx, err)
 		}
 	}
 	if o.prepare != nil {
 		if err := o.prepare(ctx, store); err != nil {
-			return err
+			return unlessStopped(ctx, err)
 		}
 	}
 	a, err := newApp(ctx, appConfig{
@@ -157,7 +157,7 @@ func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
 		metrics: firstOf(o.Metrics, at.Metrics),
 	})
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	working, stop := context.WithCancel(ctx)
 	defer stop()
@@ -177,6 +177,15 @@ func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
 	stop()
 	<-ended
 	return errors.Join(err, failed)
+}
+
+// unlessStopped drops the error of a start that a signal ended: that is what was asked
+// for.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // putInForce applies the file where its tenant has no configuration yet, and refuses

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,25 +40,33 @@ func TestProgram_RefusesToStart(t *testing.T) {
 	in := newInstallation(t)
 	for name, test := range map[string]struct {
 		arguments []string
+		code      int
 		says      []string
 	}{
-		"PortTaken":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", taken.Addr().String()}, []string{taken.Addr().String(), "--http"}},
-		"MetricsPortTaken":   {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", taken.Addr().String()}, []string{taken.Addr().String(), "--metrics"}},
-		"MetricsBeyond":      {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", "0.0.0.0:0"}, []string{"TLS"}},
-		"BeyondLoopback":     {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--grpc", "0.0.0.0:0"}, []string{"TLS"}},
-		"FsyncOff":           {[]string{"--database", unsafe, "serve"}, []string{"fsync", "turn it on"}},
-		"PostgresNotThere":   {[]string{"--database", "postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "serve"}, []string{"see whether it runs"}},
-		"UnreadableURL":      {[]string{"--database", "postgres://user:s3cr3t@[::1/none", "serve"}, []string{"cannot parse"}},
-		"ReadOnly":           {[]string{"--database", readOnly, "--unsafe-postgres", "serve"}, []string{"read-only"}},
-		"NoSuchConfig":       {[]string{"serve", "--config", "nowhere.yaml"}, []string{"nowhere.yaml"}},
-		"UnknownField":       {[]string{"serve", "--config", in.write("bad.yaml", "tenant: kopi\nsurces: {}\n")}, []string{"bad.yaml:2:1", "sources"}},
-		"NoSuchTenant":       {[]string{"--database", unsafe, "--unsafe-postgres", "story", "1042"}, []string{"apply one first"}},
-		"UnknownCommandFlag": {[]string{"serve", "--prot", "1"}, []string{"--prot"}},
+		"PortTaken":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", taken.Addr().String()}, 1, []string{taken.Addr().String(), "--http"}},
+		"MetricsPortTaken":   {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", taken.Addr().String()}, 1, []string{taken.Addr().String(), "--metrics"}},
+		"MetricsBeyond":      {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--metrics", "0.0.0.0:0"}, 1, []string{"TLS"}},
+		"NoAddress":          {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--http", "nonsense"}, 1, []string{`"nonsense"`, "--http", "127.0.0.1:8080"}},
+		"BeyondLoopback":     {[]string{"--database", unsafe, "--unsafe-postgres", "serve", "--grpc", "0.0.0.0:0"}, 1, []string{"TLS"}},
+		"FsyncOff":           {[]string{"--database", unsafe, "serve"}, 1, []string{"fsync", "turn it on"}},
+		"PostgresNotThere":   {[]string{"--database", "postgres://nobody@127.0.0.1:1/none?connect_timeout=2", "serve"}, 1, []string{"see whether it runs"}},
+		"UnreadableURL":      {[]string{"--database", "postgres://user:s3cr3t@[::1/none", "serve"}, 1, []string{"cannot parse"}},
+		"ReadOnly":           {[]string{"--database", readOnly, "--unsafe-postgres", "serve"}, 1, []string{"read-only"}},
+		"NoSuchConfig":       {[]string{"serve", "--config", "nowhere.yaml"}, 2, []string{"nowhere.yaml"}},
+		"UnknownField":       {[]string{"serve", "--config", in.write("bad.yaml", "tenant: kopi\nsurces: {}\n")}, 1, []string{"bad.yaml:2:1", "sources"}},
+		"NoSuchTenant":       {[]string{"--database", unsafe, "--unsafe-postgres", "story", "1042"}, 1, []string{"apply one first"}},
+		"UnknownCommandFlag": {[]string{"serve", "--prot", "1"}, 2, []string{"raffsync: unknown flag --prot", "see raffsync serve --help"}},
+		"UnknownCommand":     {[]string{"srve"}, 2, []string{"srve", "see raffsync --help"}},
+		"HalfACommand":       {[]string{"keys"}, 2, []string{"create", "see raffsync keys --help"}},
+		"ArgumentIsMissing":  {[]string{"story"}, 2, []string{"reference", "see raffsync story --help"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stdout, stderr, code := in.try(test.arguments...)
-			if code == 0 {
-				t.Fatalf("it started:\n%s%s", stdout, stderr)
+			if code != test.code || stdout != "" {
+				t.Fatalf("status %d, want %d and nothing on the standard output:\n%s%s", code, test.code, stdout, stderr)
+			}
+			if lines := strings.Count(stderr, "\n"); test.code == 2 && lines > 2 {
+				t.Errorf("%d lines where the error and a hint are enough:\n%s", lines, stderr)
 			}
 			for _, text := range test.says {
 				if !strings.Contains(stdout+stderr, text) {
@@ -70,6 +78,58 @@ func TestProgram_RefusesToStart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What scripts read.
+func TestProgram_AsJSON(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	var version struct {
+		Version, Go string
+		Revision    *string
+		Schema      int
+	}
+	if err := json.Unmarshal([]byte(in.run("version", "--json")), &version); err != nil || version.Version == "" || version.Go == "" || version.Schema == 0 || version.Revision != nil && *version.Revision == "" {
+		t.Errorf("version: %+v, %v", version, err)
+	}
+	if out := in.run("version"); strings.Contains(out, " ,") || strings.Contains(out, "  ") {
+		t.Errorf("version: %q", out)
+	}
+	file := in.write("shop.yaml", "tenant: kopi\nsources: {till: {}}\n")
+	if out := in.run("check", file); !strings.Contains(out, "right: 1 source, 0 destinations, 0 routes") {
+		t.Errorf("check: %q", out)
+	}
+	database := outboxtest.NewDatabase(t)
+	var applied struct {
+		Tenant    string
+		Version   int
+		Changes   []struct{ Action, Kind, Name string }
+		Processes []struct{}
+	}
+	if err := json.Unmarshal([]byte(in.run("--database", database, "--unsafe-postgres", "apply", file, "--json")), &applied); err != nil {
+		t.Fatal(err)
+	}
+	if applied.Tenant != "kopi" || applied.Version != 1 || len(applied.Changes) != 2 || applied.Changes[1] != (struct{ Action, Kind, Name string }{"added", "source", "till"}) || applied.Processes == nil || len(applied.Processes) != 0 {
+		t.Errorf("apply: %+v", applied)
+	}
+}
+
+// Without a command it says what there is.
+func TestProgram_Help(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	if stdout, stderr, code := in.finish(bare(t)); code != 0 || stderr != "" || !strings.Contains(stdout, "Usage: raffsync <command>") || !strings.Contains(stdout, "story") {
+		t.Errorf("status %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+func bare(t *testing.T) *exec.Cmd {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command(path)
 }
 
 // readOnlyDatabase is a migrated database whose sessions cannot write, as a standby's.
@@ -114,6 +174,22 @@ func TestProgram_ConfigurationInForce(t *testing.T) {
 	}
 	if _, stderr, code := in.try("keys", "create", "tillx"); code == 0 || !strings.Contains(stderr, "no source") {
 		t.Errorf("a key for a source that is not configured: status %d, %s", code, stderr)
+	}
+	for _, arguments := range [][]string{{"keys", "list"}, {"keys", "operator", "bob"}, {"keys", "create", "till"}, {"story", "1042"}} {
+		if stdout, stderr, code := in.try(append(arguments, "--tenant", "nope")...); code != 1 || !strings.Contains(stderr, `no tenant "nope"; there is kopi`) {
+			t.Errorf("%v of a tenant that there is not: status %d\n%s%s", arguments, code, stdout, stderr)
+		}
+	}
+	login := strings.Split(strings.TrimSpace(in.run("keys", "operator", "bob")), " / ")
+	if status := ask(t, in.http, login); status != http.StatusOK {
+		t.Errorf("the new login is answered with %d", status)
+	}
+	if out := in.run("keys", "operators"); !strings.Contains(out, "bob") || !strings.Contains(out, "in force") || strings.Contains(out, login[1]) {
+		t.Errorf("the list of operators:\n%s", out)
+	}
+	in.run("keys", "revoke-operator", "bob")
+	if out := in.run("keys", "operators", "--json"); !strings.Contains(out, "revokedAt") {
+		t.Errorf("the list of operators:\n%s", out)
 	}
 	event := `{"id":"1042","type":"order.created","orderingKey":"order/1042","textData":"{}"}` + "\n"
 	publish := func(key string) (string, int) {
@@ -178,6 +254,24 @@ func TestProgram_ConfigurationInForce(t *testing.T) {
 	}
 }
 
+// ask asks the API who a login is.
+func ask(t *testing.T, address string, login []string) int {
+	t.Helper()
+	request, err := http.NewRequest(http.MethodPost, "http://"+address+"/graphql", strings.NewReader(`{"query":"{ viewer { name } }"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.SetBasicAuth(login[0], login[1])
+	client := http.Client{Timeout: 10 * time.Second}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
+}
+
 func get(t *testing.T, url string) int {
 	t.Helper()
 	client := http.Client{Timeout: 10 * time.Second}
@@ -187,21 +281,6 @@ func get(t *testing.T, url string) int {
 	}
 	response.Body.Close()
 	return response.StatusCode
-}
-
-// Ctrl-C while it is still starting ends it, and leaves no Postgres behind.
-func TestProgram_StopsWhileItStarts(t *testing.T) {
-	t.Parallel()
-	in := newInstallation(t)
-	p := in.start("serve")
-	waitUntil(t, func() bool { _, err := filepath.Glob(in.state); return err == nil }, func() string { return "nothing happened" })
-	p.signal(syscall.SIGINT)
-	if strings.Contains(p.log.String(), "panic") {
-		t.Errorf("it panicked:\n%s", p.log)
-	}
-	if _, stderr, code := in.try("migrate"); code != 0 {
-		t.Errorf("the next command: status %d, %s", code, stderr)
-	}
 }
 
 // An embedded Postgres that is killed takes the program with it, with a word; the next

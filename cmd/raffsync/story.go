@@ -142,6 +142,9 @@ func tell(ctx context.Context, tx *view.Tx, text string, first int) ([]chapter, 
 				if c := d.Waiting.Control; c != nil {
 					t.HeldBy, t.Reason = c.Actor, c.Reason
 				}
+				if d.Waiting.Fault != nil {
+					t.Reason = d.Waiting.Fault.Problem
+				}
 				if by := d.Waiting.BlockedBy; by != nil {
 					first, err := tx.EventsByID(ctx, []outbox.EventID{by.Event})
 					if err != nil {

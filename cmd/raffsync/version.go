@@ -14,9 +14,17 @@ type versionCommand struct {
 func (c *versionCommand) Run() error {
 	version, revision, goVersion := programVersion()
 	if c.JSON {
-		return printJSON(map[string]any{"version": version, "revision": revision, "go": goVersion, "schema": migrations.Latest()})
+		return printJSON(struct {
+			Version  string `json:"version"`
+			Revision string `json:"revision,omitempty"` // not of every build
+			Go       string `json:"go"`
+			Schema   uint   `json:"schema"`
+		}{version, revision, goVersion, migrations.Latest()})
 	}
-	fmt.Printf("raffsync %s %s, %s, database version %d\n", version, revision, goVersion, migrations.Latest())
+	if revision != "" {
+		version += " " + revision
+	}
+	fmt.Printf("raffsync %s, %s, database version %d\n", version, goVersion, migrations.Latest())
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -78,7 +79,7 @@ func compile(expression, otherwise string, gives ...*cel.Type) (cel.Program, err
 		first := all[0]
 		return nil, &SyntaxError{
 			Line: max(first.Location.Line(), 1), Column: max(first.Location.Column(), 0) + 1,
-			Message: strings.TrimSuffix(first.Message, " (in container '')"),
+			Message: shortened(first.Message),
 		}
 	}
 	if out := ast.OutputType(); !slices.ContainsFunc(append(gives, cel.DynType), out.IsExactType) {
@@ -94,6 +95,21 @@ func compile(expression, otherwise string, gives ...*cel.Type) (cel.Program, err
 		return nil, &SyntaxError{Line: 1, Column: 1, Message: err.Error()}
 	}
 	return program, nil
+}
+
+// unexpected is how CEL's parser begins when a token does not fit; what it would have
+// expected follows, as a list of all its tokens.
+var unexpected = regexp.MustCompile(`^Syntax error: (?:mismatched|extraneous) input ('.*?') expecting .*$`)
+
+// shortened is CEL's message as far as it helps people.
+func shortened(message string) string {
+	if found := unexpected.FindStringSubmatch(message); found != nil {
+		if found[1] == "'<EOF>'" {
+			return "the expression ends too early"
+		}
+		return found[1] + " does not fit here"
+	}
+	return strings.TrimSuffix(message, " (in container '')")
 }
 
 // Matches evaluates the condition. The package's documentation says what counts as

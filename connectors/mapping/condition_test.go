@@ -89,6 +89,8 @@ func TestCompileCondition(t *testing.T) {
 		{`event.tpye == "x"`, SyntaxError{1, 6, "undefined field 'tpye'"}},
 		{"event.type == \"x\" &&\n  evnt.id == \"y\"", SyntaxError{2, 3, "undeclared reference to 'evnt' (did you mean 'event'?)"}},
 		{`event.type == 5`, SyntaxError{1, 12, "found no matching overload for '_==_' applied to '(string, int)'"}},
+		{`body.total >`, SyntaxError{1, 13, "the expression ends too early"}},
+		{`body.total > )`, SyntaxError{1, 14, "')' does not fit here"}},
 		{`event.type`, SyntaxError{1, 1, "a condition answers true or false, this gives string; compare it with something"}},
 	} {
 		_, err := CompileCondition(test.when)

@@ -139,7 +139,7 @@ func parseURL(name, raw, example string, allowLoopback bool) (*url.URL, error) {
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return nil, fmt.Errorf("%s: http to %s would send in the clear; must be https", name, u.Hostname())
 	case isLoopback(u.Hostname()) && !allowLoopback:
-		return nil, fmt.Errorf("%s: %s is this machine, which is allowed in development only", name, u.Hostname())
+		return nil, fmt.Errorf("%s: %s is this machine, which only --development allows", name, u.Hostname())
 	}
 	return u, nil
 }

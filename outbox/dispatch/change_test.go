@@ -94,6 +94,27 @@ func TestDispatcher_TakesUpANewPlan(t *testing.T) {
 		}
 	})
 
+	t.Run("ADestinationThatRests", func(t *testing.T) {
+		t.Parallel()
+		books, stock := newPlatform(nil), newPlatform(nil)
+		b := newBench(t, map[string]*platform{"books": books, "stock": stock})
+		d, _ := b.start()
+		resting := b.altered(func(p *dispatch.Plan) { p.Destinations[b.applied.Names.Destinations["books"]].Rests = true })
+		d.SetPlan(resting)
+		b.append(b.entry("sales", "a", "order/1", "stock")) // so that the plan is taken up before
+		b.until("the plan is taken up", `SELECT count(*) = 1 FROM timeline WHERE state = 'DELIVERED'`)
+		b.append(b.entry("sales", "b", "order/1", "books", "stock"), b.entry("sales", "c", "order/2", "stock"))
+		b.until("the other destination goes on", `SELECT count(*) = 3 FROM timeline WHERE state = 'DELIVERED'`)
+		if n := len(books.seen()); n != 0 {
+			t.Errorf("%d requests to a destination that rests", n)
+		}
+		d.SetPlan(b.plan)
+		b.untilDrained()
+		if n := len(books.seen()); n != 1 {
+			t.Errorf("%d requests once it rests no more, want 1", n)
+		}
+	})
+
 	t.Run("ARouteThatLetsPassFromNowOn", func(t *testing.T) {
 		t.Parallel()
 		books := newPlatform(func(_ context.Context, s sent) connectors.Outcome {

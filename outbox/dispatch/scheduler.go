@@ -126,7 +126,7 @@ func (s *scheduler) adopt(plan *Plan) {
 		if t.breaker == nil || t.Breaker != d.Breaker {
 			t.renewBreaker(d.Name, d.Breaker)
 		}
-		t.Destination = d
+		t.Destination, t.off = d, d.Rests
 		t.control(s.controls)
 	}
 	for lane := range s.leases {

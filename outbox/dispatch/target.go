@@ -23,6 +23,9 @@ type Destination struct {
 	Period      string        // of the quota: "hour", "day" or "month"
 	Timeout     time.Duration // of one request
 	Breaker     outbox.BreakerConfig
+	// Rests: it cannot be sent to as configured. Nothing is read for it or admitted
+	// until a plan says otherwise; its connector serves for its traits.
+	Rests bool
 }
 
 // Limits are those of all replicas together.
@@ -89,8 +92,8 @@ type target struct {
 	*Destination
 	plan    *Plan
 	breaker *breaker
-	// off: it is not configured at present. Nothing is read for it or admitted; what is
-	// on its way comes to its end.
+	// off: it is not configured at present, or rests. Nothing is read for it or
+	// admitted; what is on its way comes to its end.
 	off bool
 	// paused: an operator holds it, which here comes to the same. forced is how an
 	// operator holds its breaker.

@@ -51,6 +51,12 @@ func (c *cluster) socketDir() string {
 	return "/tmp/raffsync-" + strconv.FormatUint(uint64(c.as.uid), 10) + "-" + hex.EncodeToString(sum[:6])
 }
 
+// Exists tells whether a cluster has been made in the folder, running or not.
+func Exists(dir string) bool {
+	major, err := (&cluster{dir: dir}).major()
+	return major != 0 || err != nil // one that is damaged is there
+}
+
 // openCluster makes the folder and takes the cluster for this process.
 func openCluster(cfg Config) (*cluster, *os.File, error) {
 	cfg, err := cfg.checked()

@@ -64,6 +64,7 @@ func TestCursor_ReadsWhatItWrote(t *testing.T) {
 		m := moment{anyTime.Draw(t, "at"), rapid.Int64().Draw(t, "number")}
 		c := cell{rapid.Int16().Draw(t, "lane"), rapid.Int32().Draw(t, "destination"), m.number}
 		p := position{rapid.Int64Min(0).Draw(t, "seq"), c.destination}
+		k := cause{m, c}
 		h := hit{rapid.ByteMax(rankOrderingKey).Draw(t, "rank"), m}
 		x := content{
 			m.at, c.destination, [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "hash")),
@@ -76,11 +77,12 @@ func TestCursor_ReadsWhatItWrote(t *testing.T) {
 		gotH, err4 := parseHit(h.cursor())
 		gotX, err5 := parseContent(x.cursor())
 		gotL, err6 := ParseHorizon(FormatHorizon(m.at))
-		if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+		gotK, err7 := parseCause(k.cursor())
+		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 			t.Fatal(err)
 		}
-		got, want := []any{gotM, gotC, gotP, gotH, gotX, gotL}, []any{m, c, p, h, x, m.at}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(moment{}, cell{}, position{}, hit{}, content{})); diff != "" {
+		got, want := []any{gotM, gotC, gotP, gotH, gotX, gotL, gotK}, []any{m, c, p, h, x, m.at, k}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(moment{}, cell{}, position{}, hit{}, content{}, cause{})); diff != "" {
 			t.Fatal(diff)
 		}
 	})
@@ -102,7 +104,7 @@ func TestCursor_OfAnotherListOrVersionIsRefused(t *testing.T) {
 func FuzzCursor(f *testing.F) {
 	m := moment{time.UnixMicro(1700000000000000), 1 << 40}
 	for _, seed := range []string{
-		"", "AA", m.cursor(listEvents), m.cursor(listTimeline), cell{1, 2, 3}.cursor(), position{1, 2}.cursor(),
+		"", "AA", m.cursor(listEvents), m.cursor(listTimeline), cell{1, 2, 3}.cursor(), position{1, 2}.cursor(), cause{m, cell{1, 2, 3}}.cursor(),
 		hit{2, m}.cursor(), content{m.at, 1, [32]byte{9}, "id"}.cursor(), FormatHorizon(m.at),
 		FormatEventID(outbox.EventID{AcceptedAt: m.at, Seq: 1}),
 	} {
@@ -125,6 +127,8 @@ func FuzzCursor(f *testing.F) {
 			again(h.cursor(), err)
 			x, err := parseContent(text)
 			again(x.cursor(), err)
+			k, err := parseCause(text)
+			again(k.cursor(), err)
 			l, err := ParseHorizon(text)
 			again(FormatHorizon(l), err)
 		}

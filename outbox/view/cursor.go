@@ -25,6 +25,7 @@ const (
 	listExceptions list = 'x'
 	listHeld       list = 'h'
 	listConflicts  list = 'c'
+	listNeeds      list = 'n'
 	listTimeline   list = 't'
 	listChanges    list = 'l'
 )
@@ -76,18 +77,46 @@ type cell struct {
 	seq         int64
 }
 
+// The bounds of what an exception holds.
+var (
+	firstCell = cell{lane: -1}
+	lastCell  = cell{math.MaxInt16, math.MaxInt32, math.MaxInt64}
+)
+
 func (c cell) cursor() string {
 	return newCursor(listHeld).int16(c.lane).int32(c.destination).int64(c.seq).String()
 }
 
 func parseCell(text string) (cell, error) {
 	if text == "" {
-		return cell{lane: -1}, nil
+		return firstCell, nil
 	}
 	d := openCursor(listHeld, text)
 	c := cell{d.int16(), d.int32(), d.int64()}
 	if !d.done() {
 		return cell{}, ErrCursor
+	}
+	return c, nil
+}
+
+// cause is a place in what needs action: an exception, and a place in what it holds.
+type cause struct {
+	moment
+	cell
+}
+
+func (c cause) cursor() string {
+	return newCursor(listNeeds).time(c.at).int64(c.number).int16(c.lane).int32(c.destination).int64(c.seq).String()
+}
+
+func parseCause(text string) (cause, error) {
+	if text == "" {
+		return cause{moment{earliest, 0}, firstCell}, nil
+	}
+	d := openCursor(listNeeds, text)
+	c := cause{moment{d.time(), d.int64()}, cell{d.int16(), d.int32(), d.int64()}}
+	if !d.done() {
+		return cause{}, ErrCursor
 	}
 	return c, nil
 }

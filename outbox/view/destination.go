@@ -44,6 +44,8 @@ type Destination struct {
 	Breaker                                               Breaker `db:"-"`
 	// Paused by an operator; nil where it runs.
 	Paused *Control `db:"-"`
+	// Fault: it is not used as configured; nil where it is.
+	Fault *Fault `db:"-"`
 }
 
 // Depth is how many deliveries have not ended.
@@ -72,7 +74,12 @@ func (t *Tx) Destinations(ctx context.Context) ([]*Destination, error) {
 		return nil, err
 	}
 	held, err := t.held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	faults, err := t.faults(ctx)
 	for _, d := range found {
+		d.Fault = faults.of(d.Number)
 		d.Breaker = held.breaker(d.Name, breakers[d.Number])
 		d.Breaker.State = cmp.Or(d.Breaker.State, BreakerClosed)
 		d.Paused = held[heldThing{outbox.OfDestination, d.Name}]

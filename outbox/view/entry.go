@@ -101,6 +101,9 @@ func (t *Tx) Timeline(ctx context.Context, f TimelineFilter, first int, after st
 	if !f.Before.IsZero() && f.Before.Before(from.at) {
 		from = moment{f.Before, -1 << 63}
 	}
+	if err := t.checkDestination(ctx, f.Destination); err != nil {
+		return page, err
+	}
 	until := earliest
 	if f.After.After(until) {
 		until = f.After

@@ -109,6 +109,9 @@ func (t *Tx) Events(ctx context.Context, f EventFilter, first int, after string)
 	if !f.AcceptedBefore.IsZero() && f.AcceptedBefore.Before(from.at) {
 		from = moment{f.AcceptedBefore, -1 << 63}
 	}
+	if err := t.checkSource(ctx, f.Source); err != nil {
+		return page, err
+	}
 	until := earliest
 	if f.AcceptedAfter.After(until) {
 		until = f.AcceptedAfter

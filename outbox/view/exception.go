@@ -76,6 +76,9 @@ func (t *Tx) Exceptions(ctx context.Context, f ExceptionFilter, first int, after
 	if err != nil {
 		return page, err
 	}
+	if err := t.checkDestination(ctx, f.Destination); err != nil {
+		return page, err
+	}
 	w := exceptionsByTime
 	if f.Open != nil && *f.Open {
 		w = exceptionsOpen

@@ -26,38 +26,58 @@ SELECT (k.ord - 1)::integer AS place, `+openColumns+`
   JOIN destinations n ON n.id = d.destination
  ORDER BY k.ord, h.lane, h.destination, h.seq`)
 
-// Held returns a page of deliveries for each exception, in the order of the asking.
-// Events of one ordering key stand together.
-func (t *Tx) Held(ctx context.Context, asked []HeldBy) ([]Page[*Delivery], error) {
+// heldFrom asks for so many of what an exception holds, behind a place.
+type heldFrom struct {
+	exception int64
+	from      cell
+	most      int
+}
+
+// heldRow is a delivery that an exception holds; Place is the exception's in the asking.
+type heldRow struct {
+	Place int32
+	open
+}
+
+func (r *heldRow) cell() cell { return cell{r.Lane, r.Destination, r.Seq} }
+
+func (t *Tx) heldRows(ctx context.Context, asked []heldFrom) ([]*heldRow, []*Delivery, error) {
 	var exceptions, seqs []int64
 	var lanes []int16
 	var destinations []int32
 	var most []int
 	for _, a := range asked {
-		if err := checkFirst(a.First); err != nil {
-			return nil, err
-		}
-		from, err := parseCell(a.After)
-		if err != nil {
-			return nil, err
-		}
-		exceptions, seqs = append(exceptions, a.Exception), append(seqs, from.seq)
-		lanes, destinations = append(lanes, from.lane), append(destinations, from.destination)
-		most = append(most, a.First+1)
+		exceptions, seqs = append(exceptions, a.exception), append(seqs, a.from.seq)
+		lanes, destinations = append(lanes, a.from.lane), append(destinations, a.from.destination)
+		most = append(most, a.most)
 	}
-	type row struct {
-		Place int32
-		open
-	}
-	found, err := collect[row](ctx, t, "what exceptions hold", heldDeliveries, exceptions, lanes, destinations, seqs, most)
+	found, err := collect[heldRow](ctx, t, "what exceptions hold", heldDeliveries, exceptions, lanes, destinations, seqs, most)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rows := make([]*open, len(found))
 	for i, r := range found {
 		rows[i] = &r.open
 	}
 	described, err := t.describe(ctx, rows)
+	return found, described, err
+}
+
+// Held returns a page of deliveries for each exception, in the order of the asking.
+// Events of one ordering key stand together.
+func (t *Tx) Held(ctx context.Context, asked []HeldBy) ([]Page[*Delivery], error) {
+	from := make([]heldFrom, len(asked))
+	for i, a := range asked {
+		if err := checkFirst(a.First); err != nil {
+			return nil, err
+		}
+		place, err := parseCell(a.After)
+		if err != nil {
+			return nil, err
+		}
+		from[i] = heldFrom{a.Exception, place, a.First + 1}
+	}
+	found, described, err := t.heldRows(ctx, from)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +85,7 @@ func (t *Tx) Held(ctx context.Context, asked []HeldBy) ([]Page[*Delivery], error
 	cells := make([][]cell, len(asked))
 	for i, r := range found {
 		pages[r.Place].Nodes = append(pages[r.Place].Nodes, described[i])
-		cells[r.Place] = append(cells[r.Place], cell{r.Lane, r.Destination, r.Seq})
+		cells[r.Place] = append(cells[r.Place], r.cell())
 	}
 	for i := range pages {
 		first := asked[i].First

@@ -1,10 +1,8 @@
 package view
 
 import (
-	"cmp"
 	"context"
-	"math"
-	"slices"
+	"fmt"
 
 	"raffsync/outbox"
 )
@@ -15,77 +13,81 @@ type OpenFilter struct {
 	State       State
 }
 
-// The list of open deliveries is put together of stretches, one of each lane and
-// destination, since that is how the index lies. Of each stretch so many rows are
-// read at once.
-const (
-	stretchLeast = 16
-	stretchMost  = 128
-)
-
-// Deliveries of one event share its position, and stand in the order of their
-// destinations: $2 and $3 are where the page goes on from.
-var openStretches = register("open deliveries", `
+var openByKey = register("open deliveries", `
 SELECT `+openColumns+`
-  FROM installation i
- CROSS JOIN LATERAL generate_series(0, i.lanes - 1) AS l(lane)
- CROSS JOIN (SELECT id FROM destinations WHERE $1 = '' OR name = $1) AS w
- CROSS JOIN LATERAL (
-   SELECT * FROM deliveries
-    WHERE deliveries.lane = l.lane::smallint AND deliveries.destination = w.id
-      AND deliveries.seq > $2::bigint - CASE WHEN w.id > $3 THEN 1 ELSE 0 END
-    ORDER BY deliveries.seq LIMIT $4) AS d
-  JOIN destinations n ON n.id = d.destination`)
-
-var countStretches = register("stretches of open deliveries", `
-SELECT i.lanes * (SELECT count(*) FROM destinations WHERE $1 = '' OR name = $1) FROM installation i`)
+  FROM unnest($1::smallint[], $2::integer[], $3::bigint[]) WITH ORDINALITY AS k(lane, destination, seq, ord)
+  JOIN deliveries d ON d.lane = k.lane AND d.destination = k.destination AND d.seq = k.seq
+  JOIN destinations n ON n.id = d.destination
+ ORDER BY k.ord`)
 
 // OpenDeliveries lists the deliveries that have not ended: those that one process
-// accepted in the order in which it did, one process after the other.
+// accepted in the order in which it did, one process after the other; those that need
+// action by the exceptions that hold them, the oldest first.
 func (t *Tx) OpenDeliveries(ctx context.Context, f OpenFilter, first int, after string) (Page[*Delivery], error) {
 	var page Page[*Delivery]
 	if err := checkFirst(first); err != nil {
 		return page, err
 	}
+	if f.State.Terminal() {
+		return page, &InputError{fmt.Sprintf("%s is an end, and this list holds open deliveries; ask an event for its deliveries, or the timeline", f.State)}
+	}
+	destinations, err := t.destinationsNamed(ctx, f.Destination)
+	if err != nil {
+		return page, err
+	}
+	if f.State == NeedsAction {
+		return t.needAction(ctx, f.Destination, destinations, first, after)
+	}
 	place, err := parsePosition(after)
-	if err != nil || f.State.Terminal() {
+	if err != nil || len(destinations) == 0 {
 		return page, err
 	}
-	var stretches int
-	if err := t.tx.QueryRow(ctx, countStretches, f.Destination).Scan(&stretches); err != nil || stretches == 0 {
+	m, err := t.merger(ctx, destinations, place)
+	if err != nil {
 		return page, err
 	}
-	limit := stretchMost
-	if f.State == "" {
-		limit = min(first+1, stretchMost)
-	}
-	limit = max(stretchLeast, min(limit, Budget/stretches))
-	for examined := 0; ; {
-		rows, err := collect[open](ctx, t, "open deliveries", openStretches, f.Destination, place.seq, place.destination, limit)
+	// Without a filter a page and one more are all that is read. With one, as many as it
+	// takes, in stretches that grow.
+	for want, examined := first+1, 0; ; want *= 2 {
+		keys, err := m.next(ctx, min(want, Budget-examined))
 		if err != nil {
 			return page, err
 		}
-		examined += len(rows)
-		sure, end := wholeStretch(rows, limit)
-		if err := t.appendMatching(ctx, &page, place, sure, f.State, first); err != nil || page.HasNext || end {
+		rows, err := t.openRows(ctx, keys)
+		if err != nil {
 			return page, err
 		}
-		place = sure[len(sure)-1].position()
-		if len(page.Nodes) == first || examined+limit*stretches > Budget {
+		if err := t.appendMatching(ctx, &page, place, rows, f.State, first); err != nil || page.HasNext {
+			return page, err
+		}
+		examined += len(keys)
+		if len(keys) < min(want, Budget-examined+len(keys)) {
+			return page, nil // that was the end of the list
+		}
+		place = keys[len(keys)-1].position()
+		if examined == Budget {
 			page.HasNext, page.EndCursor = true, place.cursor()
 			return page, nil
 		}
 	}
 }
 
+func (t *Tx) openRows(ctx context.Context, keys []openKey) ([]*open, error) {
+	lanes, destinations, seqs := make([]int16, len(keys)), make([]int32, len(keys)), make([]int64, len(keys))
+	for i, k := range keys {
+		lanes[i], destinations[i], seqs[i] = k.lane, k.destination, k.seq
+	}
+	return collect[open](ctx, t, "open deliveries", openByKey, lanes, destinations, seqs)
+}
+
 // appendMatching adds what is in the state to the page, and ends the page where
 // more match than it may hold. place is where the rows begin.
 func (t *Tx) appendMatching(ctx context.Context, page *Page[*Delivery], place position, rows []*open, state State, first int) error {
-	candidates := rows
-	if state != "" {
-		candidates = slices.DeleteFunc(slices.Clone(rows), func(o *open) bool {
-			return (o.State == outbox.NeedsAction) != (state == NeedsAction)
-		})
+	var candidates []*open
+	for _, o := range rows {
+		if state == "" || o.State != outbox.NeedsAction {
+			candidates = append(candidates, o)
+		}
 	}
 	described, err := t.describe(ctx, candidates)
 	if err != nil {
@@ -106,31 +108,3 @@ func (t *Tx) appendMatching(ctx context.Context, page *Page[*Delivery], place po
 }
 
 func (o *open) position() position { return position{o.Seq, o.Destination} }
-
-// wholeStretch sorts rows of many stretches by position, and cuts them where the
-// first stretch that was not read to its end breaks off: up to there none is
-// missing. end tells that none was cut.
-func wholeStretch(rows []*open, limit int) (sure []*open, end bool) {
-	type stretch struct {
-		lane        int16
-		destination int32
-	}
-	read := make(map[stretch]int)
-	last := make(map[stretch]int64)
-	for _, o := range rows {
-		s := stretch{o.Lane, o.Destination}
-		read[s]++
-		last[s] = max(last[s], o.Seq)
-	}
-	frontier, end := int64(math.MaxInt64), true
-	for s, n := range read {
-		if n == limit {
-			frontier, end = min(frontier, last[s]), false
-		}
-	}
-	sure = slices.DeleteFunc(rows, func(o *open) bool { return o.Seq > frontier })
-	slices.SortFunc(sure, func(a, b *open) int {
-		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.Destination, b.Destination))
-	})
-	return sure, end
-}

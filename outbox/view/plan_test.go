@@ -63,6 +63,13 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 	events := func(key *int64, unrouted *bool) []any {
 		return []any{now, newest, oldest, Budget, key, "order/2777", "s3", "order.created", "mall", unrouted, 51}
 	}
+	var lanes []int16
+	var destinations []int32
+	for lane := range int16(64) {
+		for d := range int32(20) { // most of them have nothing open
+			lanes, destinations = append(lanes, lane), append(destinations, d3+1000*d)
+		}
+	}
 	yes := true
 	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", 51}
 	return map[string][]any{
@@ -81,8 +88,12 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"open deliveries of events":             {ats, seqs},
 		"settled deliveries of events":          {ats, seqs},
 		"standings":                             {[]int16{lane}, []int32{d3}, seqs, []int64{key}, ats, []int32{0}, lineBudget},
-		"open deliveries":                       {"d3", 0, 0, stretchMost},
-		"stretches of open deliveries":          {"d3"},
+		"open deliveries":                       {[]int16{lane}, []int32{d3}, seqs},
+		"keys of open deliveries":               {lanes, destinations, make([]int64, len(lanes)), 3},
+		"lanes":                                 {},
+		"destinations named":                    {""},
+		"sources named":                         {"s3"},
+		"open exceptions in order":              {oldest, 0, causesAtOnce},
 		"timeline of the tenant":                {now, newest, oldest, Budget, []string{"breaker"}, "d3", 51},
 		"timeline of the tenant, last examined": {now, newest, oldest, Budget},
 		"stories of events":                     {seqs, ats, []time.Time{oldest}, []int64{0}, one},
@@ -100,6 +111,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"limits":                                {},
 		"controls":                              {},
 		"sources that are held":                 {[]time.Time{now}, []int64{1}, []string{"till"}},
+		"faults of the configuration":           {},
 		"oldest open deliveries":                {[]int32{d3}},
 		"totals":                                {},
 		"sources":                               {},

@@ -43,6 +43,8 @@ const (
 	ForQuota WaitingReason = "QUOTA"
 	// ForSlot: as many requests are in flight as its destination bears.
 	ForSlot WaitingReason = "SLOTS"
+	// ForConfiguration: its destination cannot be used as configured.
+	ForConfiguration WaitingReason = "CONFIGURATION"
 	// ForEarlier: an earlier delivery of its ordering key is not done.
 	ForEarlier WaitingReason = "BLOCKED"
 )
@@ -56,6 +58,8 @@ type Waiting struct {
 	BlockedBy *outbox.DeliveryID
 	// Control: the operator's decision that holds it, where there is one.
 	Control *Control
+	// Fault of the configuration, where that is why.
+	Fault *Fault
 }
 
 // standing is what the state of an open delivery depends on beside its row.
@@ -65,8 +69,12 @@ type standing struct {
 	breaker Breaker            // of its destination
 	paused  *Control           // its destination, source or route
 	limits  limits             // of its destination, as far as they are reached
+	fault   *Fault             // of its destination's configuration
 	now     time.Time          // by the database's clock
 }
+
+// sameHold is how far apart two times may be that stand for one hold.
+const sameHold = time.Second
 
 // decide computes the state of an open delivery.
 func (o *open) decide(s standing) (State, *Waiting) {
@@ -79,6 +87,8 @@ func (o *open) decide(s standing) (State, *Waiting) {
 		return WaitingFor, &Waiting{Reason: ForEarlier, BlockedBy: s.head}
 	case s.paused != nil:
 		return WaitingFor, &Waiting{Reason: ForPause, Control: s.paused}
+	case s.fault != nil && s.fault.Rests:
+		return WaitingFor, &Waiting{Reason: ForConfiguration, Fault: s.fault}
 	case s.breaker.State == BreakerOpen && s.breaker.ProbeAt == nil:
 		return WaitingFor, &Waiting{Reason: ForBreaker, Control: s.breaker.Forced}
 	}
@@ -101,8 +111,14 @@ func (o *open) decide(s standing) (State, *Waiting) {
 	if at := s.limits.QuotaUntil; at != nil && at.After(s.now) {
 		hold(ForQuota, at)
 	}
-	if o.State == outbox.Retry && o.DueAt != nil && o.DueAt.After(s.now) {
-		hold(ForRetry, o.DueAt)
+	// The row's own time often follows from a hold of its destination, and is stored a
+	// moment later: it counts where it is another one.
+	if o.State == outbox.Retry && o.DueAt != nil && o.DueAt.After(s.now) && (waiting == nil || o.DueAt.Sub(*waiting.Until) > sameHold) {
+		reason := ForRetry
+		if raffsyncv1.OutcomeKind(o.Kind) == raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED {
+			reason = ForPace
+		}
+		hold(reason, o.DueAt)
 	}
 	if waiting != nil {
 		return WaitingFor, waiting
@@ -188,12 +204,16 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	faults, err := t.faults(ctx)
+	if err != nil {
+		return nil, err
+	}
 	described := make([]*Delivery, len(rows))
 	for _, r := range found {
 		o := rows[r.Place]
 		s := standing{
 			sending: r.Sending, breaker: held.breaker(o.Name, breakers[o.Destination]),
-			paused: held.over(o.Name, o.Route, sources[r.Place]), limits: reached[o.Destination], now: r.Now,
+			paused: held.over(o.Name, o.Route, sources[r.Place]), limits: reached[o.Destination], fault: faults[o.Destination], now: r.Now,
 		}
 		if r.Event != nil {
 			s.head = &outbox.DeliveryID{

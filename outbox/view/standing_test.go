@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"raffsync/outbox"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 func TestOpen_Decide(t *testing.T) {
@@ -15,7 +16,11 @@ func TestOpen_Decide(t *testing.T) {
 	in := func(d time.Duration) *time.Time { at := now.Add(d); return &at }
 	head := &outbox.DeliveryID{Destination: 3}
 	byAyu := &Control{Kind: outbox.OfBreaker, Name: "books", State: outbox.ForcedOpen, Actor: "ayu", Reason: "stocktaking"}
+	resting := &Fault{Problem: "no secret", Rests: true}
 	retry := func(d time.Duration) open { return open{State: outbox.Retry, DueAt: in(d)} }
+	limited := func(d time.Duration) open {
+		return open{State: outbox.Retry, DueAt: in(d), Kind: int16(raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED)}
+	}
 	for name, c := range map[string]struct {
 		row     open
 		s       standing
@@ -38,6 +43,9 @@ func TestOpen_Decide(t *testing.T) {
 		"SlotsAreTaken":             {s: standing{limits: limits{Busy: true}}, state: WaitingFor, waiting: &Waiting{Reason: ForSlot}},
 		"RetryAhead":                {row: retry(time.Minute), state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Minute)}},
 		"RetryIsDue":                {row: retry(-time.Second), state: Pending},
+		"CannotBeUsed":              {row: retry(time.Hour), s: standing{fault: resting, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForConfiguration, Fault: resting}},
+		"CannotBeUsedBehindItsKey":  {s: standing{fault: resting, head: head}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
+		"GoesOnAsBefore":            {s: standing{fault: &Fault{Problem: "no secret"}}, state: Pending},
 		"BreakerOpen":               {s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Second)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Second)}},
 		"BreakerOpenUntilToldSo":    {row: retry(time.Hour), s: standing{breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker}},
 		"BreakerHalfOpen":           {s: standing{breaker: Breaker{State: BreakerHalfOpen}}, state: Pending},
@@ -45,6 +53,9 @@ func TestOpen_Decide(t *testing.T) {
 		"RetryBeforeTheProbe":       {row: retry(time.Second), s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Minute)}},
 		"AskedToBeLeftAlone":        {s: standing{breaker: Breaker{State: BreakerClosed, PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Minute)}},
 		"WasAskedToBeLeftAlone":     {s: standing{breaker: Breaker{State: BreakerClosed, PacedUntil: in(-time.Minute)}}, state: Pending},
+		"RateLimited":               {row: limited(time.Minute), state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Minute)}},
+		"RateLimitedWithThePause":   {row: limited(time.Minute + time.Millisecond), s: standing{breaker: Breaker{PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Minute)}},
+		"RetryWithTheProbe":         {row: retry(time.Minute + time.Millisecond), s: standing{breaker: Breaker{State: BreakerOpen, ProbeAt: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Until: in(time.Minute)}},
 		"RetryAfterThePause":        {row: retry(time.Hour), s: standing{breaker: Breaker{PacedUntil: in(time.Minute)}}, state: WaitingFor, waiting: &Waiting{Reason: ForRetry, Until: in(time.Hour)}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +92,7 @@ func TestWorstBreakers(t *testing.T) {
 // One event to every kind of standing there is, read back by each of the ways.
 func TestTx_DeliveriesAreDescribed(t *testing.T) {
 	h := openHouse(t, 2)
-	names := []string{"a-delivered", "b-pending", "c-sending", "d-retry", "e-breaker", "f-blocked", "g-held", "h-behind-a-pass", "i-paced"}
+	names := []string{"a-delivered", "b-pending", "c-sending", "d-retry", "e-breaker", "f-blocked", "g-held", "h-behind-a-pass", "i-paced", "j-unusable"}
 	ids := make(map[string]int32)
 	for _, name := range names {
 		ids[name] = h.destination(t, "kopi", name)
@@ -97,7 +108,7 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 	}
 	blocker := h.deliver(t, "kopi", first, ids["f-blocked"])
 	h.deliver(t, "kopi", first, ids["h-behind-a-pass"])
-	exception := h.number(t, `INSERT INTO exceptions (tenant, class, destination) VALUES ('kopi', 'VALIDATION', $1) RETURNING id`, ids["g-held"])
+	exception := h.number(t, `INSERT INTO exceptions (tenant, class, destination, held) VALUES ('kopi', 'VALIDATION', $1, 2) RETURNING id`, ids["g-held"])
 	hold := func(seq int64, name, route string) {
 		h.exec(t, `UPDATE deliveries SET state = 2, exception = $1, route = $2 WHERE seq = $3 AND destination = $4`, exception, route, seq, ids[name])
 		h.exec(t, `INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT $1, lane, destination, seq, tenant FROM deliveries WHERE seq = $2 AND destination = $3`, exception, seq, ids[name])
@@ -109,6 +120,10 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 	h.exec(t, `INSERT INTO breakers (tenant, destination, replica, state, reason, paced_until) VALUES ('kopi', $1, 1, 'CLOSED', '', $2)`, ids["i-paced"], far)
 	h.exec(t, `INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
 		SELECT 1, 1, ARRAY[lane], ARRAY[destination], ARRAY[seq], ARRAY[step], ARRAY[1], ARRAY[0::smallint] FROM deliveries WHERE destination = $1`, ids["c-sending"])
+	h.exec(t, `INSERT INTO processes (id, alive_until) VALUES (1, $1), (2, $1), (3, now() - interval '1 second')`, far)
+	h.exec(t, `INSERT INTO configuration_use (tenant, process, destination, version, problem, rests, since) VALUES
+		('kopi', 1, $1, 2, 'goes on', false, $3), ('kopi', 2, $1, 2, 'no secret', true, $3), ('kopi', 3, $2, 2, 'of one that died', true, $3),
+		('kopi', 2, 0, 2, '', false, $3), ('teh', 2, $2, 2, 'of another tenant', true, $3)`, ids["j-unusable"], ids["b-pending"], h.base)
 	settled := outbox.DeliveryID{Event: second, Destination: ids["a-delivered"]}
 	h.attempt(t, "kopi", settled, h.base.Add(2*time.Second), 1, 2, "WAITING")
 	h.attempt(t, "kopi", settled, h.base.Add(3*time.Second), 2, 1, "DELIVERED")
@@ -127,6 +142,7 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 		"g-held":          {State: NeedsAction},
 		"h-behind-a-pass": {State: Pending},
 		"i-paced":         {WaitingFor, &Waiting{Reason: ForPace, Until: &far}},
+		"j-unusable":      {WaitingFor, &Waiting{Reason: ForConfiguration, Fault: &Fault{Problem: "no secret", Version: 2, Since: h.base, Rests: true}}},
 	}
 	h.as(t, "kopi", func(ctx context.Context, tx *Tx) error {
 		of, err := tx.DeliveriesOf(ctx, []outbox.EventID{first, second})
@@ -153,7 +169,7 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 		if d, ok := byID[outbox.DeliveryID{Event: first, Destination: ids["a-delivered"]}]; ok {
 			t.Errorf("a delivery that never was is %+v", d)
 		}
-		for state, n := range map[State]int{"": 10, NeedsAction: 2, WaitingFor: 4, Pending: 3, Sending: 1, Delivered: 0} {
+		for state, n := range map[State]int{"": 11, NeedsAction: 2, WaitingFor: 5, Pending: 3, Sending: 1} {
 			page, err := tx.OpenDeliveries(ctx, OpenFilter{State: state}, 100, "")
 			if err != nil {
 				return err

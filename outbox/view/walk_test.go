@@ -54,6 +54,8 @@ func TestTx_WalksYieldEachRowOnce(t *testing.T) {
 				h.deliver(t, "kopi", e, d)
 			}
 			h.exec(t, `INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT $1, lane, destination, seq, tenant FROM deliveries WHERE seq = $2`, exception, seq)
+			h.exec(t, `UPDATE deliveries SET state = 2, exception = $1 WHERE seq = $2`, exception, seq)
+			h.exec(t, `UPDATE exceptions SET held = held + 2 WHERE id = $1`, exception)
 			h.exec(t, `INSERT INTO exceptions (tenant, class, code, opened_at) VALUES ('kopi', 'VALIDATION', $1, $2)`, fmt.Sprint(seq), at)
 			added[fmt.Sprintf("e%d", seq)] = true
 		}
@@ -66,7 +68,7 @@ func TestTx_WalksYieldEachRowOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		first := rapid.IntRange(1, 30).Draw(rt, "first")
 		quiet := rapid.Bool().Draw(rt, "nothing is added meanwhile")
-		list := rapid.SampledFrom([]string{"events", "key", "unrouted", "outlet", "open", "open of one", "held", "exceptions", "timeline", "story"}).Draw(rt, "list")
+		list := rapid.SampledFrom([]string{"events", "key", "unrouted", "outlet", "open", "open of one", "needs action", "held", "exceptions", "timeline", "story"}).Draw(rt, "list")
 		between := func() {
 			if !quiet && seq < 1<<40+200 {
 				add(1)
@@ -97,6 +99,11 @@ func TestTx_WalksYieldEachRowOnce(t *testing.T) {
 			}
 			got = walkAllPages(h, t, between, byDelivery, func(ctx context.Context, tx *Tx, after string) (Page[*Delivery], error) {
 				return tx.OpenDeliveries(ctx, f, first, after)
+			})
+		case "needs action":
+			times = len(destinations)
+			got = walkAllPages(h, t, between, byDelivery, func(ctx context.Context, tx *Tx, after string) (Page[*Delivery], error) {
+				return tx.OpenDeliveries(ctx, OpenFilter{State: NeedsAction}, first, after)
 			})
 		case "held":
 			times = len(destinations)

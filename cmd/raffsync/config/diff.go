@@ -14,13 +14,15 @@ import (
 
 // Change is one difference between two configurations, in words without secrets.
 type Change struct {
+	// Action is "added" or "removed" for a whole, "changed" for what differs of one.
+	Action string `json:"action"`
 	// Kind is "tenant", "source", "destination", "route" or "routes"; Name is whose.
 	Kind string `json:"kind"`
 	Name string `json:"name,omitempty"`
 	// Field is what differs: empty where the whole was added or removed.
 	Field string `json:"field,omitempty"`
-	// From and To are the values, as they may be shown: From is empty for what is
-	// added, To for what is removed.
+	// From and To are the values of what was changed, as they may be shown: From is empty
+	// for what is set, To for what is left out.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
 }
@@ -29,8 +31,8 @@ type Change struct {
 func (c Change) String() string {
 	subject := strings.TrimSpace(c.Kind + " " + c.Name)
 	switch {
-	case c.Field == "" && c.Kind != "tenant" && c.Kind != "routes":
-		return subject + ": " + c.To + c.From
+	case c.Action != changed:
+		return subject + ": " + c.Action
 	case c.Field == "":
 		return fmt.Sprintf("%s: %s → %s", subject, c.From, c.To)
 	case c.From == c.To && c.From == "…":
@@ -48,6 +50,7 @@ func (c Change) String() string {
 const (
 	added   = "added"
 	removed = "removed"
+	changed = "changed"
 )
 
 // Diff says what applying after would change of before: nothing where [Digest] is the
@@ -56,7 +59,7 @@ func Diff(before, after outbox.Configuration) []Change {
 	before, after = Canonical(before), Canonical(after)
 	var all []Change
 	if before.Tenant != after.Tenant {
-		all = append(all, Change{Kind: "tenant", From: orNone(before.Tenant), To: orNone(after.Tenant)})
+		all = append(all, Change{Action: changed, Kind: "tenant", From: orNone(before.Tenant), To: orNone(after.Tenant)})
 	}
 	all = append(all, compare("source", before.Sources, after.Sources,
 		func(c outbox.SourceConfig) string { return c.Name },
@@ -66,7 +69,7 @@ func Diff(before, after outbox.Configuration) []Change {
 	all = append(all, compare("route", before.Routes, after.Routes,
 		func(c outbox.RouteConfig) string { return c.Name }, routeProperties)...)
 	if from, to := commonOrder(before.Routes, after.Routes), commonOrder(after.Routes, before.Routes); !slices.Equal(from, to) {
-		all = append(all, Change{Kind: "routes", Field: "order", From: strings.Join(from, ", "), To: strings.Join(to, ", ")})
+		all = append(all, Change{Action: changed, Kind: "routes", Field: "order", From: strings.Join(from, ", "), To: strings.Join(to, ", ")})
 	}
 	return all
 }
@@ -83,17 +86,17 @@ func compare[T any](kind string, before, after []T, nameOf func(T) string, prope
 	}
 	for _, one := range before {
 		if index(after, nameOf(one)) < 0 {
-			all = append(all, Change{Kind: kind, Name: nameOf(one), From: removed})
+			all = append(all, Change{Action: removed, Kind: kind, Name: nameOf(one)})
 		}
 	}
 	for _, one := range after {
 		i := index(before, nameOf(one))
 		if i < 0 {
-			all = append(all, Change{Kind: kind, Name: nameOf(one), To: added})
+			all = append(all, Change{Action: added, Kind: kind, Name: nameOf(one)})
 			continue
 		}
 		for _, c := range differences(properties(before[i]), properties(one)) {
-			c.Kind, c.Name = kind, nameOf(one)
+			c.Action, c.Kind, c.Name = changed, kind, nameOf(one)
 			all = append(all, c)
 		}
 	}

@@ -122,6 +122,20 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// What a program reads: the action stands for itself, and values are values.
+func TestDiff_AsJSON(t *testing.T) {
+	from := parse(t, "tenant: kopi\nsources: {shop: {}, removed: {}}\n")
+	to := parse(t, "tenant: teh\nsources: {shop: {}, added: {}}\n")
+	text, err := json.Marshal(config.Diff(from, to))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `[{"action":"changed","kind":"tenant","from":"kopi","to":"teh"},{"action":"removed","kind":"source","name":"removed"},{"action":"added","kind":"source","name":"added"}]`
+	if diff := cmp.Diff(want, string(text)); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
 func TestDiff_FromNothing(t *testing.T) {
 	var got []string
 	for _, c := range config.Diff(outbox.Configuration{}, parse(t, "tenant: kopi\nsources: {shop: {}}\n")) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -24,10 +25,10 @@ type Welcome struct {
 	// that sources stream to, KeyFile the file with the shop's key.
 	API, Login, GRPC, KeyFile string
 	Platforms                 []Endpoint
-	// Program is how this program is called from where the user is, Again what
-	// starts the demo once more, PID what to kill.
-	Program, Again string
-	PID            int
+	// Story is the command that tells all about the first order, as one types it where
+	// the user is; Again what starts the demo once more, PID what to kill.
+	Story, Again string
+	PID          int
 }
 
 // ScreenConfig is what a screen shows, and where.
@@ -101,13 +102,16 @@ func (s *Screen) Welcome(w Welcome) error {
 	var text strings.Builder
 	line := func(format string, values ...any) { fmt.Fprintf(&text, format+"\n", values...) }
 	line("%s · %s · ready in %.1f s", s.paint(bold, "Raffs Sync"), w.Database, w.Startup.Seconds())
-	line("  API      %-24s %s", w.API, w.Login)
-	line("  gRPC     %-24s key: %s", w.GRPC, w.KeyFile)
+	width := max(24, utf8.RuneCountInString(w.API), utf8.RuneCountInString(w.GRPC))
+	line("  API      %-*s %s", width, w.API, w.Login)
+	line("  gRPC     %-*s key: %s", width, w.GRPC, w.KeyFile)
 	line("  Demo     %d outlets → %s", len(outlets), strings.Join(platforms, " · "))
 	line("")
-	line("  Try  %-28s all about the first order", fmt.Sprintf("%s story %d", w.Program, FirstOrder))
-	line("       %-28s GraphiQL: ask for what you see here", w.API)
-	line("       %-28s still 0 duplicate", fmt.Sprintf("kill -9 %d; %s", w.PID, w.Again))
+	again := fmt.Sprintf("kill -9 %d; %s", w.PID, w.Again)
+	width = max(28, utf8.RuneCountInString(w.Story), utf8.RuneCountInString(again))
+	line("  Try  %-*s all about the first order", width, w.Story)
+	line("       %-*s GraphiQL: ask for what you see here", width, w.API)
+	line("       %-*s still 0 duplicate", width, again)
 	line("")
 	_, err := io.WriteString(s.config.Out, text.String())
 	return err
@@ -164,11 +168,22 @@ func (s *Screen) print(now time.Time, snapshot Snapshot, said []news) error {
 			about = fmt.Sprintf("%-*s  ", width, printable(n.about))
 		}
 		at := s.paint(dim, now.In(s.config.Location).Format(time.TimeOnly))
-		if _, err := fmt.Fprintf(s.config.Out, "  %s  %s%s\n", at, about, s.paint(n.colour, printable(n.text))); err != nil {
+		if _, err := fmt.Fprintf(s.config.Out, "  %s  %s%s\n", at, about, s.paint(n.colour, short(printable(n.text)))); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mostShown is how long a line's text may be, in characters.
+const mostShown = 100
+
+// short is a text that fits into a line.
+func short(text string) string {
+	if runes := []rune(text); len(runes) > mostShown {
+		return string(runes[:mostShown-1]) + "…"
+	}
+	return text
 }
 
 // printable leaves out what could steer a terminal: titles hold words of platforms.

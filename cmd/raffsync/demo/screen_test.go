@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +69,10 @@ func many(s *Snapshot, _ time.Time) {
 	}
 }
 
+func wordy(s *Snapshot, _ time.Time) {
+	s.Exceptions = []Exception{{"x1", "books", strings.Repeat("the platform says much ", 20), 1}}
+}
+
 func failing(time.Time) (Snapshot, error) { return Snapshot{}, errors.New("no database") }
 
 func TestScreen(t *testing.T) {
@@ -90,6 +95,7 @@ func TestScreen(t *testing.T) {
 			snapshot(nil), exception(1), exception(6), exception(9), exception(12), exception(13), exception(24),
 		}},
 		{"many-exceptions", 3, false, counted, []func(time.Time) (Snapshot, error){snapshot(many)}},
+		{"wordy", 3, false, counted, []func(time.Time) (Snapshot, error){snapshot(wordy)}},
 		{"no-figures", 9, false, counted, []func(time.Time) (Snapshot, error){
 			snapshot(nil), failing, failing, snapshot(nil), failing, snapshot(nil),
 		}},
@@ -117,12 +123,23 @@ func TestScreen_Welcome(t *testing.T) {
 	err := NewScreen(ScreenConfig{Out: &out}).Welcome(Welcome{
 		Database: "Postgres 15 embedded, durable, data kept", Startup: 3140 * time.Millisecond,
 		API: "http://127.0.0.1:8080", Login: "demo / 7hq2-kd9x", GRPC: "127.0.0.1:9090", KeyFile: ".raffsync/demo.key",
-		Platforms: theThree, Program: "bin/raffsync", Again: "make run", PID: 4711,
+		Platforms: theThree, Story: "bin/raffsync story 1042", Again: "make run", PID: 4711,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "welcome", out.String())
+
+	out.Reset()
+	err = NewScreen(ScreenConfig{Out: &out}).Welcome(Welcome{
+		Database: "Postgres of yours", Startup: time.Second, API: "http://127.0.0.1:8080", Login: "demo / 7hq2-kd9x",
+		GRPC: "127.0.0.1:9090", KeyFile: "s2/demo.key", Platforms: theThree,
+		Story: "/opt/raffs/bin/raffsync story 1042 --state s2", Again: "/opt/raffs/bin/raffsync demo --state s2", PID: 4711,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "welcome-elsewhere", out.String())
 }
 
 func TestScreen_EndsWhereItCannotWrite(t *testing.T) {

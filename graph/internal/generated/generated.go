@@ -82,6 +82,13 @@ type ComplexityRoot struct {
 		Totals       func(childComplexity int) int
 	}
 
+	ConfigurationFault struct {
+		Problem func(childComplexity int) int
+		Rests   func(childComplexity int) int
+		Since   func(childComplexity int) int
+		Version func(childComplexity int) int
+	}
+
 	Conflict struct {
 		ContentType func(childComplexity int) int
 		EventID     func(childComplexity int) int
@@ -149,6 +156,7 @@ type ComplexityRoot struct {
 		Breaker     func(childComplexity int) int
 		Delivered   func(childComplexity int) int
 		Depth       func(childComplexity int) int
+		Fault       func(childComplexity int) int
 		Name        func(childComplexity int) int
 		NeedsAction func(childComplexity int) int
 		OldestOpen  func(childComplexity int) int
@@ -315,6 +323,7 @@ type ComplexityRoot struct {
 	Waiting struct {
 		BlockedBy func(childComplexity int) int
 		Control   func(childComplexity int) int
+		Fault     func(childComplexity int) int
 		Reason    func(childComplexity int) int
 		Until     func(childComplexity int) int
 	}
@@ -563,6 +572,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Changes.Totals(childComplexity), true
+
+	case "ConfigurationFault.problem":
+		if e.ComplexityRoot.ConfigurationFault.Problem == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ConfigurationFault.Problem(childComplexity), true
+	case "ConfigurationFault.rests":
+		if e.ComplexityRoot.ConfigurationFault.Rests == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ConfigurationFault.Rests(childComplexity), true
+	case "ConfigurationFault.since":
+		if e.ComplexityRoot.ConfigurationFault.Since == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ConfigurationFault.Since(childComplexity), true
+	case "ConfigurationFault.version":
+		if e.ComplexityRoot.ConfigurationFault.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ConfigurationFault.Version(childComplexity), true
 
 	case "Conflict.contentType":
 		if e.ComplexityRoot.Conflict.ContentType == nil {
@@ -846,6 +880,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Depth(childComplexity), true
+	case "Destination.fault":
+		if e.ComplexityRoot.Destination.Fault == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Fault(childComplexity), true
 	case "Destination.name":
 		if e.ComplexityRoot.Destination.Name == nil {
 			break
@@ -1615,6 +1655,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Waiting.Control(childComplexity), true
+	case "Waiting.fault":
+		if e.ComplexityRoot.Waiting.Fault == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Waiting.Fault(childComplexity), true
 	case "Waiting.reason":
 		if e.ComplexityRoot.Waiting.Reason == nil {
 			break
@@ -1745,7 +1791,8 @@ whose data it is.
 Lists are connections: ` + "`" + `first` + "`" + ` asks for at most 100 nodes, ` + "`" + `after` + "`" + ` goes on from the
 ` + "`" + `endCursor` + "`" + ` of the page before. Where ` + "`" + `hasNextPage` + "`" + ` is true there may be more; a page
 may hold fewer nodes than asked for, or none, when a filter without an index of its own
-has examined its share of rows (10,000). Then go on from ` + "`" + `endCursor` + "`" + `.
+has examined its share of rows (10,000). Then go on from ` + "`" + `endCursor` + "`" + `. A filter that names
+a source or destination that there is not is an error.
 
 Limits of one request: 256 KiB, 2,000 tokens, 10 levels of fields, 30 aliases,
 complexity 300 (a connection counts its content once for every ten nodes).
@@ -1786,7 +1833,8 @@ type Query {
 
   """
   Deliveries that have not ended, in the order in which the process that accepted them
-  did so. A filter by state examines at most 10,000 of them a page.
+  did so. The state NEEDS_ACTION follows an index, and is listed by the exceptions that
+  hold them, the oldest first; the other states examine at most 10,000 deliveries a page.
   """
   deliveries(filter: DeliveryFilter, first: Int! = 50, after: String): DeliveryConnection!
 
@@ -1957,6 +2005,8 @@ enum WaitingReason {
   SLOTS
   "An operator paused its destination, its source or its route: see ` + "`" + `control` + "`" + `."
   PAUSED
+  "Its destination cannot be used as configured: see ` + "`" + `fault` + "`" + `."
+  CONFIGURATION
   "An earlier delivery of its ordering key is not done: see ` + "`" + `blockedBy` + "`" + `."
   BLOCKED
 }
@@ -2029,6 +2079,8 @@ type Waiting {
   blockedBy: Delivery
   "What an operator decided, where that is why."
   control: Control
+  "What is wrong with the configuration, where that is why."
+  fault: ConfigurationFault
 }
 
 "What an operator holds until further notice, and why."
@@ -2056,6 +2108,18 @@ enum ControlState {
   OPEN
   "A breaker that lets everything through, whatever comes of it."
   CLOSED
+}
+
+"Why a destination is not used as configured: the worst that any running process says."
+type ConfigurationFault {
+  "For people; without secrets."
+  problem: String!
+  "Of the configuration that cannot be used."
+  version: Int!
+  "Since when at the earliest."
+  since: Time!
+  "Nothing is sent to it. Otherwise it goes on as it was configured before."
+  rests: Boolean!
 }
 
 "One try of one step of a delivery."
@@ -2169,6 +2233,8 @@ type Destination {
   breaker: Breaker!
   "Who paused it, and why; null where it runs."
   paused: Control
+  "Why it is not used as configured; null where it is."
+  fault: ConfigurationFault
   "Deliveries that have not ended."
   depth: Int64!
   "Deliveries made, and what became of them."
@@ -2482,6 +2548,20 @@ func (ec *executionContext) childFields_Changes(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type Changes", field.Name)
 }
 
+func (ec *executionContext) childFields_ConfigurationFault(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "problem":
+		return ec.fieldContext_ConfigurationFault_problem(ctx, field)
+	case "version":
+		return ec.fieldContext_ConfigurationFault_version(ctx, field)
+	case "since":
+		return ec.fieldContext_ConfigurationFault_since(ctx, field)
+	case "rests":
+		return ec.fieldContext_ConfigurationFault_rests(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ConfigurationFault", field.Name)
+}
+
 func (ec *executionContext) childFields_Conflict(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "receivedAt":
@@ -2616,6 +2696,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_breaker(ctx, field)
 	case "paused":
 		return ec.fieldContext_Destination_paused(ctx, field)
+	case "fault":
+		return ec.fieldContext_Destination_fault(ctx, field)
 	case "depth":
 		return ec.fieldContext_Destination_depth(ctx, field)
 	case "accepted":
@@ -2894,6 +2976,8 @@ func (ec *executionContext) childFields_Waiting(ctx context.Context, field graph
 		return ec.fieldContext_Waiting_blockedBy(ctx, field)
 	case "control":
 		return ec.fieldContext_Waiting_control(ctx, field)
+	case "fault":
+		return ec.fieldContext_Waiting_fault(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Waiting", field.Name)
 }
@@ -4011,6 +4095,98 @@ func (ec *executionContext) _Changes_lagged(ctx context.Context, field graphql.C
 }
 func (ec *executionContext) fieldContext_Changes_lagged(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Changes", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _ConfigurationFault_problem(ctx context.Context, field graphql.CollectedField, obj *view.Fault) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ConfigurationFault_problem(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Problem, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ConfigurationFault_problem(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ConfigurationFault", field, false, false, "String")
+}
+
+func (ec *executionContext) _ConfigurationFault_version(ctx context.Context, field graphql.CollectedField, obj *view.Fault) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ConfigurationFault_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ConfigurationFault_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ConfigurationFault", field, false, false, "Int")
+}
+
+func (ec *executionContext) _ConfigurationFault_since(ctx context.Context, field graphql.CollectedField, obj *view.Fault) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ConfigurationFault_since(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Since, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ConfigurationFault_since(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ConfigurationFault", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ConfigurationFault_rests(ctx context.Context, field graphql.CollectedField, obj *view.Fault) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ConfigurationFault_rests(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Rests, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ConfigurationFault_rests(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ConfigurationFault", field, false, false, "Boolean")
 }
 
 func (ec *executionContext) _Conflict_receivedAt(ctx context.Context, field graphql.CollectedField, obj *view.Conflict) (ret graphql.Marshaler) {
@@ -5217,6 +5393,38 @@ func (ec *executionContext) fieldContext_Destination_paused(_ context.Context, f
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Destination_fault(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_fault(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Fault, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Fault) graphql.Marshaler {
+			return ec.marshalOConfigurationFault2ᚖraffsyncᚋoutboxᚋviewᚐFault(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_fault(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Destination",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ConfigurationFault(ctx, field)
 		},
 	}
 	return fc, nil
@@ -8475,6 +8683,38 @@ func (ec *executionContext) fieldContext_Waiting_control(_ context.Context, fiel
 	return fc, nil
 }
 
+func (ec *executionContext) _Waiting_fault(ctx context.Context, field graphql.CollectedField, obj *view.Waiting) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Waiting_fault(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Fault, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Fault) graphql.Marshaler {
+			return ec.marshalOConfigurationFault2ᚖraffsyncᚋoutboxᚋviewᚐFault(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Waiting_fault(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Waiting",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ConfigurationFault(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) ___Directive_name(ctx context.Context, field graphql.CollectedField, obj *introspection.Directive) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10218,6 +10458,54 @@ func (ec *executionContext) _Changes(ctx context.Context, sel ast.SelectionSet, 
 	return out
 }
 
+var configurationFaultImplementors = []string{"ConfigurationFault"}
+
+func (ec *executionContext) _ConfigurationFault(ctx context.Context, sel ast.SelectionSet, obj *view.Fault) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, configurationFaultImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ConfigurationFault")
+		case "problem":
+			out.Values[i] = ec._ConfigurationFault_problem(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "version":
+			out.Values[i] = ec._ConfigurationFault_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "since":
+			out.Values[i] = ec._ConfigurationFault_since(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "rests":
+			out.Values[i] = ec._ConfigurationFault_rests(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var conflictImplementors = []string{"Conflict"}
 
 func (ec *executionContext) _Conflict(ctx context.Context, sel ast.SelectionSet, obj *view.Conflict) graphql.Marshaler {
@@ -10660,6 +10948,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			}
 		case "paused":
 			out.Values[i] = ec._Destination_paused(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "fault":
+			out.Values[i] = ec._Destination_fault(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
@@ -11806,6 +12099,11 @@ func (ec *executionContext) _Waiting(ctx context.Context, sel ast.SelectionSet, 
 				})
 		case "control":
 			out.Values[i] = ec._Waiting_control(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "fault":
+			out.Values[i] = ec._Waiting_fault(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
@@ -12991,6 +13289,13 @@ func (ec *executionContext) marshalOBoolean2ᚖbool(ctx context.Context, sel ast
 	_ = ctx
 	res := graphql.MarshalBoolean(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOConfigurationFault2ᚖraffsyncᚋoutboxᚋviewᚐFault(ctx context.Context, sel ast.SelectionSet, v *view.Fault) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._ConfigurationFault(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx context.Context, sel ast.SelectionSet, v *view.Control) graphql.Marshaler {
