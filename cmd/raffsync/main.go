@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"raffsync/cmd/raffsync/bench"
 	"raffsync/cmd/raffsync/demo"
 	"raffsync/cmd/raffsync/publish"
 )
@@ -31,9 +32,11 @@ type commandLine struct {
 	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
 	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
+	Bench   bench.Command   `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 
-	Platform demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
+	Platform    demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
+	BenchEngine benchEngineCommand   `cmd:"" hidden:"" help:"Serve a round of the bench."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -51,6 +54,7 @@ func run(arguments []string) int {
 		kong.Name("raffsync"),
 		kong.Description("Keeps a business's systems in step when they fail: no silent failures, no duplicates, no \"it probably synced\"."),
 		kong.UsageOnError(),
+		kong.Vars{"bench_names": bench.Names()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
