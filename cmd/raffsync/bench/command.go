@@ -46,11 +46,18 @@ type comparison struct {
 	run   func(*rig, context.Context) ([]Figure, error)
 }
 
-// comparisons in the order of the report.
+// comparisons in the order of the report. A quick run has the first three.
 var comparisons = []comparison{
 	{"ingest", true, false, (*rig).ingest},
 	{"end-to-end", true, true, (*rig).endToEnd},
 	{"webhook", true, false, (*rig).webhook},
+	{"sustained", false, false, (*rig).sustained},
+	{"latency", false, false, (*rig).latency},
+	{"drain", false, false, (*rig).drain},
+	{"hanging", false, false, (*rig).hanging},
+	{"memory", false, false, (*rig).memory},
+	{"streams", false, false, (*rig).streams},
+	{"takeover", false, false, (*rig).takeover},
 }
 
 // Names of the comparisons, as --only takes them.

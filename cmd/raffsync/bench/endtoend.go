@@ -14,7 +14,7 @@ const slots = 500
 func (r *rig) endToEnd(ctx context.Context) ([]Figure, error) {
 	n := r.scale(300_000, 60_000)
 	ours := func(ctx context.Context) (rate float64, err error) {
-		err = r.atWork(ctx, []destination{{name: "noop", kind: kindNoop, concurrency: slots}}, func(s *shop, e *engine) error {
+		err = r.atWork(ctx, noopOnly, func(s *shop, e *engine) error {
 			l, err := connect(ctx, e.grpc, s.key, streams, nil)
 			if err != nil {
 				return err
@@ -41,7 +41,7 @@ func (l *load) deliver(ctx context.Context, s *shop, n int) (rate float64, err e
 	if err := l.sendWithin(ctx, s, n); err != nil {
 		return 0, err
 	}
-	if err := s.untilDelivered(ctx, l.sent); err != nil {
+	if err := s.untilDelivered(ctx, l.sent*l.fan); err != nil {
 		return 0, err
 	}
 	return float64(n) / time.Since(begin).Seconds(), nil

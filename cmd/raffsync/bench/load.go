@@ -42,14 +42,15 @@ type load struct {
 	end     context.CancelFunc
 	failed  atomic.Pointer[error]
 	sent    int
-	keys    int
+	// fan is how many deliveries come of an event.
+	fan int
 }
 
 // connect opens so many streams to an engine, and sends an event over each, so that
 // none of that falls into the time that is measured. onResult may be nil.
 func connect(ctx context.Context, address, key string, n int, onResult func(*raffsyncv1.Event, client.Result)) (*load, error) {
 	running, end := context.WithCancel(ctx)
-	l := &load{end: end, keys: orderingKeys}
+	l := &load{end: end, fan: 1}
 	for range n {
 		c, err := client.New(client.Config{
 			Target: address, Key: key, Name: "raffsync bench", OnResult: onResult,
@@ -78,7 +79,7 @@ func connect(ctx context.Context, address, key string, n int, onResult func(*raf
 
 // send sends the next event. Those of one ordering key go the same way.
 func (l *load) send(ctx context.Context) error {
-	return l.sendAs(ctx, fmt.Sprintf("order/%d", l.sent%l.keys))
+	return l.sendAs(ctx, fmt.Sprintf("order/%d", l.sent%orderingKeys))
 }
 
 func (l *load) sendAs(ctx context.Context, orderingKey string) error {
@@ -124,7 +125,7 @@ func (l *load) sendWithin(ctx context.Context, s *shop, n int) error {
 	defer tick.Stop()
 	delivered := 0
 	for range n {
-		for l.sent-delivered >= backlog {
+		for l.sent-delivered/l.fan >= backlog {
 			select {
 			case <-ctx.Done():
 				return ctx.Err()

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"raffsync/outbox"
 )
@@ -24,7 +24,7 @@ var actor = outbox.Actor{Tenant: tenant, Name: "raffsync bench"}
 // destinations asked for, each of which gets every event.
 type shop struct {
 	*database
-	db  *pgx.Conn // as its superuser
+	db  *pgxpool.Pool // as its superuser
 	key string
 }
 
@@ -53,7 +53,7 @@ func (s *shop) open(ctx context.Context, destinations []destination) (err error)
 	if err := s.configure(ctx, destinations); err != nil {
 		return err
 	}
-	s.db, err = pgx.Connect(ctx, s.dsn)
+	s.db, err = pgxpool.New(ctx, s.dsn)
 	return err
 }
 
@@ -91,7 +91,7 @@ func (s *shop) configure(ctx context.Context, destinations []destination) error 
 
 func (s *shop) close(ctx context.Context) error {
 	if s.db != nil {
-		_ = s.db.Close(ctx)
+		s.db.Close()
 	}
 	return s.drop(ctx)
 }
