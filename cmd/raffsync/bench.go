@@ -9,6 +9,12 @@ import (
 	"raffsync/cmd/raffsync/bench"
 )
 
+type benchCommand struct{ bench.Command }
+
+func (c *benchCommand) Run(ctx context.Context, line *commandLine) error {
+	return c.Measure(ctx, instanceName("bench "+line.State))
+}
+
 // benchEngineCommand is `raffsync bench-engine`, which the bench starts and speaks to:
 // serve as it is, on free ports, with the bench's kinds of destination beside its own.
 type benchEngineCommand struct{ listenFlags }

@@ -32,7 +32,7 @@ type commandLine struct {
 	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
 	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
-	Bench   bench.Command   `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
+	Bench   benchCommand    `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 
 	Platform    demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`

@@ -23,16 +23,15 @@ type cluster struct {
 }
 
 const (
-	clusterName = "bench"
 	// template is a database of ours, migrated and empty; other ones are copies.
 	template    = "raffsync_template"
 	stopTimeout = time.Minute
 )
 
-// startCluster starts a Postgres with nothing in it. What a killed bench left is
-// deleted; one that runs is an error.
-func startCluster(ctx context.Context, log *slog.Logger) (*cluster, error) {
-	dir, err := pglocal.DefaultDir(clusterName)
+// startCluster starts a Postgres with nothing in it. What a killed bench left under
+// the name is deleted; one that runs is an error.
+func startCluster(ctx context.Context, name string, log *slog.Logger) (*cluster, error) {
+	dir, err := pglocal.DefaultDir(name)
 	if err != nil {
 		return nil, err
 	}

@@ -79,8 +79,9 @@ type rig struct {
 	progress io.Writer
 }
 
-// Run measures, prints the report, and fails where a figure misses its must.
-func (c *Command) Run(ctx context.Context) (err error) {
+// Measure runs on a Postgres of that name, prints the report, and fails where a figure
+// misses its must.
+func (c *Command) Measure(ctx context.Context, name string) (err error) {
 	chosen, err := c.chosen()
 	if err != nil {
 		return err
@@ -108,7 +109,7 @@ func (c *Command) Run(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, r.peers.stop()) }()
 	}
 	r.say("starting a Postgres")
-	if r.cluster, err = startCluster(ctx, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+	if r.cluster, err = startCluster(ctx, name, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.cluster.stop(ctx)) }()
