@@ -12,7 +12,7 @@ const slots = 500
 // endToEnd compares events streamed in and delivered to a no-op with jobs inserted and
 // worked by River, with the same bound on what is ahead.
 func (r *rig) endToEnd(ctx context.Context) ([]Figure, error) {
-	n := r.scale(300_000, 60_000)
+	n := r.scale(300_000, 30_000)
 	ours := func(ctx context.Context) (rate float64, err error) {
 		err = r.atWork(ctx, noopOnly, func(s *shop, e *engine) error {
 			l, err := connect(ctx, e.grpc, s.key, streams, nil)
@@ -29,7 +29,7 @@ func (r *rig) endToEnd(ctx context.Context) ([]Figure, error) {
 		})
 		return rate, err
 	}
-	jobs := r.scale(60_000, 20_000)
+	jobs := r.scale(60_000, 15_000)
 	peer := func(ctx context.Context) (float64, error) { return r.riverRate(ctx, jobs) }
 	f, err := r.compare(ctx, "end to end, against River", goal{must: 5, aim: 8}, ours, peer, "River")
 	return []Figure{f}, err

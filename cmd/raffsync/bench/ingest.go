@@ -9,7 +9,7 @@ import (
 // timeline in Postgres) with COPY of the events alone. The destination hangs, so that
 // nothing else runs meanwhile.
 func (r *rig) ingest(ctx context.Context) ([]Figure, error) {
-	n := r.scale(200_000, 60_000)
+	n := r.scale(200_000, 50_000)
 	way, err := r.bestCopy(ctx, n)
 	if err != nil {
 		return nil, err

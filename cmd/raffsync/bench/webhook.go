@@ -31,7 +31,7 @@ func (r *rig) webhook(ctx context.Context) ([]Figure, error) {
 		return nil, err
 	}
 	defer receiver.close()
-	n := r.scale(150_000, 40_000)
+	n := r.scale(150_000, 20_000)
 	settings := fmt.Sprintf(`{"url": %q, "secret": "env:%s"}`, receiver.url, secretVariable)
 	ours := func(ctx context.Context) (rate float64, err error) {
 		err = r.atWork(ctx, []destination{{name: "hook", kind: "webhook", settings: settings, concurrency: onTheWire}}, func(s *shop, e *engine) error {
