@@ -24,7 +24,7 @@ func (c *benchEngineCommand) Run(ctx context.Context, line *commandLine) error {
 	kinds := registry()
 	maps.Copy(kinds, own.Registry())
 	listen := c.listenFlags
-	listen.HTTP, listen.GRPC = "127.0.0.1:0", "127.0.0.1:0"
+	listen.HTTP, listen.GRPC, listen.Metrics = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	return serve(ctx, line, serveOptions{
 		listenFlags: listen, development: true, kinds: kinds, log: newLogger(os.Stderr, slog.LevelWarn),
 		ready: func(r running) error {
