@@ -137,19 +137,21 @@ func TestWriter_AppendDoesNotTakeAnUnclearCommitForDone(t *testing.T) {
 	t.Parallel()
 	server := newPrivateShop(t, "books")
 	s := server.shop
-	w := s.writer()
-	s.append(w, s.entry("before", "order/1", "books"))
+	// A small batch is one statement, a large one goes by COPY. Each has a writer that is
+	// open before the standby is wanted: opening one waits for it too.
+	batches := map[string][]outbox.Entry{"small": {s.entry("unclear", "order/1", "books")}, "large": manyEntries(s, "unclear")}
+	writers := make(map[string]*outbox.Writer)
+	for name := range batches {
+		writers[name] = s.writer()
+		s.append(writers[name], s.entry("before "+name, "order/1", "books"))
+	}
+	server.wantStandby()
 
-	// A small batch is one statement, a large one goes by COPY.
-	for name, batch := range map[string][]outbox.Entry{
-		"small": {s.entry("unclear", "order/1", "books")},
-		"large": manyEntries(s, "unclear"),
-	} {
-		server.set("synchronous_standby_names", "nobody")
+	for name, batch := range batches {
 		// Somebody gives up waiting on our behalf: Postgres warns, and reports success.
 		done := make(chan error, 1)
 		send := func() {
-			_, err := w.Append(t.Context(), batch)
+			_, err := writers[name].Append(t.Context(), batch)
 			done <- err
 		}
 		go send()
@@ -162,12 +164,14 @@ func TestWriter_AppendDoesNotTakeAnUnclearCommitForDone(t *testing.T) {
 		if err := server.giveUpWaitingForStandby(done); err == nil {
 			t.Fatalf("%s: the resend was acknowledged, and the event has not reached the standby", name)
 		}
+	}
 
-		server.set("synchronous_standby_names", "")
-		if got := s.append(w, batch...); got[0] != outbox.Duplicate && got[0] != outbox.Appended {
+	server.set("synchronous_standby_names", "")
+	for name, batch := range batches {
+		if got := s.append(writers[name], batch...); got[0] != outbox.Duplicate && got[0] != outbox.Appended {
 			t.Errorf("%s: verdict of the resend %v", name, got[0])
 		}
-		if n := one[int](s, `SELECT count(*)::int FROM events WHERE id = '`+batch[0].Event.ID+`'`); n != 1 {
+		if n := one[int](s, `SELECT count(*) FROM events WHERE id = $1`, batch[0].Event.ID); n != 1 {
 			t.Errorf("%s: %d events after the resend, want 1", name, n)
 		}
 	}

@@ -46,21 +46,52 @@ func (p *privateShop) set(name, value string) {
 	p.until(`SELECT current_setting($1) = $2`, name, value)
 }
 
+// wantStandby lets every COMMIT wait for a standby that does not exist. The setting
+// counts once the checkpointer has read it, which no session can see: so a transaction
+// is committed until one waits.
+func (p *privateShop) wantStandby() {
+	p.t.Helper()
+	p.set("synchronous_standby_names", "nobody")
+	conn := p.session("raffsync_engine", map[string]string{"application_name": "probe"})
+	for {
+		ended := make(chan error, 1)
+		go func() {
+			_, err := conn.Exec(p.t.Context(), `SELECT pg_current_xact_id()`)
+			ended <- err
+		}()
+		if waited, err := p.giveUpWaiting("probe", ended); err != nil {
+			p.t.Fatal(err)
+		} else if waited {
+			return
+		}
+	}
+}
+
 // giveUpWaitingForStandby cancels every ingest statement that waits for a standby,
 // until the append has ended.
 func (p *privateShop) giveUpWaitingForStandby(ended <-chan error) error {
+	p.t.Helper()
+	_, err := p.giveUpWaiting("raffsync ingest", ended)
+	return err
+}
+
+// giveUpWaiting cancels the statements of an application that wait for a standby, until
+// what ends has ended, and tells whether one waited.
+func (p *privateShop) giveUpWaiting(application string, ended <-chan error) (waited bool, err error) {
 	p.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case err := <-ended:
-			return err
+			return waited, err
 		case <-tick.C:
 		}
-		if _, err := p.admin.Exec(p.t.Context(), `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'raffsync ingest' AND wait_event = 'SyncRep'`); err != nil {
+		cancelled, err := p.admin.Exec(p.t.Context(), `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'`, application)
+		if err != nil {
 			p.t.Fatal(err)
 		}
+		waited = waited || cancelled.RowsAffected() > 0
 	}
 }
 
