@@ -2,6 +2,11 @@
 
 GO       ?= go
 BIN      := bin/raffsync
+# What `raffsync bench` compares with: a module of its own, so that the product does
+# not depend on it.
+PEERS    := cmd/raffsync/bench/peers
+# Flags of `make bench`, such as BENCH=--quick.
+BENCH    ?=
 DEMO     ?= 1
 # What `make run DEMO=0` serves; none: an empty installation.
 CONFIG   ?=
@@ -16,7 +21,7 @@ STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
 GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench reset clean
+.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench microbench reset clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,17 +43,19 @@ test-race: ## Run every test under the race detector, in random order.
 	@$(GOTEST) -race -shuffle=on -timeout 30m $(PACKAGES)
 
 verify: generate lint breaking ## Regenerate everything, lint, and want a clean diff.
-	@test -z "$$(git status --porcelain -- proto graph go.mod go.sum | tee /dev/stderr)" || { echo "generated files or go.mod differ from what is committed: commit what make verify made" >&2; exit 1; }
+	@test -z "$$(git status --porcelain -- proto graph go.mod go.sum $(PEERS) | tee /dev/stderr)" || { echo "generated files or go.mod differ from what is committed: commit what make verify made" >&2; exit 1; }
 
 lint: ## Format, vet, staticcheck, buf lint.
 	@bad=$$($(GOFUMPT) -l $$(git ls-files '*.go' | grep -vE '\.pb\.go$$|generated\.go$$|models_gen\.go$$')); \
 		test -z "$$bad" || { echo "not formatted (gofumpt -w):" $$bad >&2; exit 1; }
 	$(GO) vet ./... && $(GO) vet .tools/gotest/main.go
 	$(STATICCHECK) ./...
+	cd $(PEERS) && $(GO) vet ./... && $(GO) tool -modfile=../../../../.tools/lint.mod staticcheck ./...
 	cd proto && $(BUF) lint
 
-generate: proto graphql ## Regenerate what is generated, and tidy go.mod.
+generate: proto graphql ## Regenerate what is generated, and tidy the modules.
 	$(GO) mod tidy
+	cd $(PEERS) && $(GO) mod tidy
 
 proto: ## Regenerate the Go code of the contract.
 	cd proto && $(BUF) generate
@@ -65,7 +72,11 @@ breaking: ## Refuse a contract that breaks clients of the committed baseline.
 baseline: ## Make today's contract the baseline; for a release only.
 	cd proto && $(BUF) build --path raffsync --exclude-source-info -o baseline.binpb
 
-bench: ## Run the benchmarks.
+bench: build ## Measure against COPY, River and net/http (BENCH=--quick: within a minute).
+	cd $(PEERS) && $(GO) build -o $(CURDIR)/$(BIN)-peers .
+	@exec $(BIN) bench $(BENCH)
+
+microbench: ## Run the Go benchmarks of single packages.
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES)
 
 reset: build ## Delete the data that make run keeps, after asking.

@@ -97,11 +97,11 @@ func (w *Writer) insert(ctx context.Context, items []*item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	err := w.insertOnce(ctx, items)
+	err := w.insertBest(ctx, items)
 	if stateClass(err) == "40" {
 		// A deadlock or a failed serialisation: rolled back as a whole, so it may be
 		// repeated on the same session.
-		err = w.insertOnce(ctx, items)
+		err = w.insertBest(ctx, items)
 	}
 	refused, ok := refusal(err)
 	if err == nil || !ok {
@@ -116,6 +116,21 @@ func (w *Writer) insert(ctx context.Context, items []*item) error {
 		return err
 	}
 	return w.insert(ctx, items[half:])
+}
+
+// insertBest takes COPY for a large batch of ids that are likely to be new, and the
+// statement otherwise, and after COPY has failed by a value.
+func (w *Writer) insertBest(ctx context.Context, items []*item) error {
+	switch {
+	case w.wary > 0:
+		w.wary--
+	case len(items) >= copyFrom:
+		if err := w.copyOnce(ctx, items); !errors.Is(err, errNotCopied) {
+			return err
+		}
+		w.wary = wary
+	}
+	return w.insertOnce(ctx, items)
 }
 
 func stateClass(err error) string {
@@ -178,15 +193,22 @@ WITH fresh AS (
 )
 SELECT seq FROM fresh`
 
-// insertOnce runs one autocommit statement: the acknowledgement may go out when it
-// has returned without an error and without a warning.
-func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
-	bySeq := make(map[Seq]*item, len(items))
-	var c appendColumns
-	// Counters follow the order of arrival, which is the order within a key.
+// count gives the items their positions. Counters follow the order of arrival, which
+// is the order within a key.
+func (w *Writer) count(items []*item) {
 	for _, it := range items {
 		w.counter++
 		it.seq = newSeq(w.number, w.counter)
+	}
+}
+
+// insertOnce runs one autocommit statement: the acknowledgement may go out when it
+// has returned without an error and without a warning.
+func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
+	w.count(items)
+	bySeq := make(map[Seq]*item, len(items))
+	var c appendColumns
+	for _, it := range items {
 		bySeq[it.seq] = it
 	}
 	// Two batches that share ids wait for each other row by row; one order for all

@@ -136,32 +136,42 @@ func TestWriter_AppendDoesNotTakeAnUnclearCommitForDone(t *testing.T) {
 	t.Parallel()
 	server := newPrivateShop(t, "books")
 	s := server.shop
-	w := s.writer()
-	s.append(w, s.entry("before", "order/1", "books"))
+	// A small batch is one statement, a large one goes by COPY. Each has a writer that is
+	// open before the standby is wanted: opening one waits for it too.
+	batches := map[string][]outbox.Entry{"small": {s.entry("unclear", "order/1", "books")}, "large": manyEntries(s, "unclear")}
+	writers := make(map[string]*outbox.Writer)
+	for name := range batches {
+		writers[name] = s.writer()
+		s.append(writers[name], s.entry("before "+name, "order/1", "books"))
+	}
 	release := server.server.HoldCommits()
 
-	// Somebody gives up waiting on our behalf: Postgres warns, and reports success.
-	done := make(chan error, 1)
-	send := func() {
-		_, err := w.Append(t.Context(), []outbox.Entry{s.entry("unclear", "order/1", "books")})
-		done <- err
-	}
-	go send()
-	if err := server.giveUpWaitingForStandby(done); err == nil {
-		t.Fatal("an append whose COMMIT did not reach the standby was acknowledged")
-	}
-	// It can be seen now, and has still not reached the standby: sent again, it is no
-	// duplicate that could be acknowledged.
-	go send()
-	if err := server.giveUpWaitingForStandby(done); err == nil {
-		t.Fatal("the resend was acknowledged, and the event has not reached the standby")
+	for name, batch := range batches {
+		// Somebody gives up waiting on our behalf: Postgres warns, and reports success.
+		done := make(chan error, 1)
+		send := func() {
+			_, err := writers[name].Append(t.Context(), batch)
+			done <- err
+		}
+		go send()
+		if err := server.giveUpWaitingForStandby(done); err == nil {
+			t.Fatalf("%s: an append whose COMMIT did not reach the standby was acknowledged", name)
+		}
+		// It can be seen now, and has still not reached the standby: sent again, it is no
+		// duplicate that could be acknowledged.
+		go send()
+		if err := server.giveUpWaitingForStandby(done); err == nil {
+			t.Fatalf("%s: the resend was acknowledged, and the event has not reached the standby", name)
+		}
 	}
 
 	release()
-	if got := s.append(w, s.entry("unclear", "order/1", "books")); got[0] != outbox.Duplicate && got[0] != outbox.Appended {
-		t.Errorf("verdict of the resend %v", got[0])
-	}
-	if n := one[int](s, `SELECT count(*) FROM events WHERE id = 'unclear'`); n != 1 {
-		t.Errorf("%d events after the resend, want 1", n)
+	for name, batch := range batches {
+		if got := s.append(writers[name], batch...); got[0] != outbox.Duplicate && got[0] != outbox.Appended {
+			t.Errorf("%s: verdict of the resend %v", name, got[0])
+		}
+		if n := one[int](s, `SELECT count(*) FROM events WHERE id = $1`, batch[0].Event.ID); n != 1 {
+			t.Errorf("%s: %d events after the resend, want 1", name, n)
+		}
 	}
 }

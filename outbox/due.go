@@ -58,7 +58,7 @@ WITH taken AS (
 SELECT t.lane, t.destination, t.seq, t.key_hash, d.event, d.event_at, d.accepted_at, d.tenant, d.route,
        d.replay, d.step, d.revision, d.requests, d.attempts, d.version, d.unknown_at
   FROM taken t
-  LEFT JOIN deliveries d ON d.lane = t.lane AND d.destination = t.destination AND d.seq = t.seq
+  LEFT JOIN deliveries d ON d.lane = t.lane AND d.destination = t.destination AND d.seq = t.seq AND d.key_hash = t.key_hash
  WHERE d.seq IS NULL OR d.state = 0 OR d.due_at = t.at`
 
 // TakeDue takes what has become due out of the line of waiting, at most limit for

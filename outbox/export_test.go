@@ -12,4 +12,8 @@ var WriterSettings = writerSettings
 func (w *Writer) SetTimeout(d time.Duration) { w.timeout = d }
 
 // AppendTimeout is how long they take at most where nobody says otherwise.
-const AppendTimeout = appendTimeout
+const (
+	AppendTimeout = appendTimeout
+	// CopyFrom is the number of entries from which a batch goes by COPY.
+	CopyFrom = copyFrom
+)

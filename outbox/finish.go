@@ -62,12 +62,15 @@ type Detail struct {
 	SupersededBy string `json:"supersededBy,omitempty"`
 }
 
+// A delivery is named by every column of either of its indexes: of a table that is
+// empty when a plan is made, the planner cannot tell them apart, and the plan stays.
 const deliveredSQL = `
 WITH gone AS (
   DELETE FROM deliveries d
-   USING unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail)
-   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
+   USING unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
+                $12::bigint[], $13::timestamptz[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, key_hash, accepted_at)
+   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, delivered)
@@ -85,9 +88,9 @@ WITH changed AS (
      SET state = 1, due_at = clock_timestamp() + f.delay, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
          unknown_at = f.unknown_at
     FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $11::integer[], $12::timestamptz[], $13::interval[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, delay)
-   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
+                $11::integer[], $12::timestamptz[], $13::interval[], $14::bigint[], $15::timestamptz[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, delay, key_hash, accepted_at)
+   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.key_hash, d.replay, d.step, d.due_at, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), queued AS (
   INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, due_at, seq, key_hash FROM changed
@@ -150,13 +153,13 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting, superseded *finishColumns, stored map[Position]bool) {
 	note := func(rows pgx.Rows) error { return notePositions(rows, stored) }
 	if c := delivered; len(c.seq) > 0 {
-		batch.Queue(deliveredSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard).Query(note)
+		batch.Queue(deliveredSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard, c.keyHash, c.acceptedAt).Query(note)
 	}
 	if c := waiting; len(c.seq) > 0 {
-		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay).Query(note)
+		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay, c.keyHash, c.acceptedAt).Query(note)
 	}
 	if c := superseded; len(c.seq) > 0 {
-		batch.Queue(supersededSQL, c.lane, c.destination, c.seq, c.version, c.reason, c.detail, r.shard).Query(note)
+		batch.Queue(supersededSQL, c.lane, c.destination, c.seq, c.version, c.reason, c.detail, r.shard, c.keyHash, c.acceptedAt).Query(note)
 	}
 }
 
@@ -174,6 +177,8 @@ type finishColumns struct {
 	lane        []int16
 	destination []int32
 	seq         []Seq
+	keyHash     []int64
+	acceptedAt  []time.Time
 	version     []int32
 	attempt     []int32
 	startedAt   []*time.Time
@@ -190,6 +195,8 @@ func (c *finishColumns) add(t *Transition) {
 	c.lane = append(c.lane, t.Lane)
 	c.destination = append(c.destination, t.Destination)
 	c.seq = append(c.seq, t.Seq)
+	c.keyHash = append(c.keyHash, t.KeyHash)
+	c.acceptedAt = append(c.acceptedAt, t.AcceptedAt)
 	c.version = append(c.version, t.Version)
 	attempt := t.Requests
 	if t.Sent {

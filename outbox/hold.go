@@ -15,9 +15,9 @@ const holdSQL = `
 WITH matching AS (
   SELECT f.*
     FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $11::integer[], $12::timestamptz[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at)
-    JOIN deliveries d ON d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
+                $11::integer[], $12::timestamptz[], $21::bigint[], $22::timestamptz[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, key_hash, accepted_at)
+    JOIN deliveries d ON d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
 ), raised AS (
   INSERT INTO exceptions (tenant, destination, class, rule, code, field, sample, held)
   SELECT $13, $14, $15, $16, $17, $18, $19, count(*) FROM matching HAVING count(*) > 0
@@ -31,7 +31,7 @@ WITH matching AS (
      SET state = 2, due_at = NULL, exception = raised.id, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
          unknown_at = f.unknown_at
     FROM matching f, raised
-   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
+   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, d.exception, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), held AS (
   INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, lane, destination, seq, tenant FROM changed
@@ -81,7 +81,7 @@ func (r *Replica) hold(ctx context.Context, tx pgx.Tx, held []Transition, stored
 			held = held[1:]
 		}
 		rows, err := tx.Query(ctx, holdSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt,
-			g.tenant, g.destination, g.Class, g.Rule, g.Code, g.Field, sample, r.shard)
+			g.tenant, g.destination, g.Class, g.Rule, g.Code, g.Field, sample, r.shard, c.keyHash, c.acceptedAt)
 		if err != nil {
 			return err
 		}

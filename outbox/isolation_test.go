@@ -59,13 +59,13 @@ func fill(s *shop) {
 			s.t.Fatal(err)
 		}
 	}
-	rows, err := s.db.Query(s.t.Context(), `SELECT d.lane, d.destination, d.seq, d.event, d.event_at, d.key_hash, d.tenant, d.version, e.id LIKE 'held%' AS held FROM deliveries d JOIN events e ON e.seq = d.event`)
+	rows, err := s.db.Query(s.t.Context(), `SELECT d.lane, d.destination, d.seq, d.event, d.event_at, d.accepted_at, d.key_hash, d.tenant, d.version, e.id LIKE 'held%' AS held FROM deliveries d JOIN events e ON e.seq = d.event`)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	var all []outbox.Transition
 	o, held := outbox.Delivery{}, false
-	_, err = pgx.ForEachRow(rows, []any{&o.Lane, &o.Destination, &o.Seq, &o.Event, &o.EventAt, &o.KeyHash, &o.Tenant, &o.Version, &held}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&o.Lane, &o.Destination, &o.Seq, &o.Event, &o.EventAt, &o.AcceptedAt, &o.KeyHash, &o.Tenant, &o.Version, &held}, func() error {
 		if one := o; held {
 			all = append(all, attempt(&one, outbox.StateNeedsAction))
 		}

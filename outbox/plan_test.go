@@ -150,6 +150,20 @@ func TestPlans(t *testing.T) {
 		}
 	})
 
+	// Plans are made when a replica starts, which may be before there is anything. An
+	// index that is searched without its leading columns is read from end to end, for
+	// each of the rows.
+	t.Run("OfTheDispatcherWhereAllIsEmpty", func(t *testing.T) {
+		conn := newShop(t, "books").session("raffsync_engine", outbox.DispatchSettings)
+		for _, name := range []string{"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "deliveredSQL", "waitingSQL", "holdSQL"} {
+			planOf(t, conn, name, sql[name]).walk(func(n *node) {
+				if n.isLarge() && strings.Contains(n.Index, "_key") && !strings.HasSuffix(n.Index, "_pkey") && !strings.Contains(n.IndexCond, "key_hash = ") {
+					t.Errorf("%s: %s is searched without the key: %s", name, n.Index, n.IndexCond)
+				}
+			})
+		}
+	})
+
 	t.Run("OfIngest", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.WriterSettings)
 		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "conflictCauseSQL", "keepConflictsSQL"} {

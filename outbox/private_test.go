@@ -51,17 +51,27 @@ func (p *privateShop) set(name, value string) {
 // until the append has ended.
 func (p *privateShop) giveUpWaitingForStandby(ended <-chan error) error {
 	p.t.Helper()
+	_, err := p.giveUpWaiting("raffsync ingest", ended)
+	return err
+}
+
+// giveUpWaiting cancels the statements of an application that wait for a standby, until
+// what ends has ended, and tells whether one waited.
+func (p *privateShop) giveUpWaiting(application string, ended <-chan error) (waited bool, err error) {
+	p.t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case err := <-ended:
-			return err
+			return waited, err
 		case <-tick.C:
 		}
-		if _, err := p.admin.Exec(p.t.Context(), `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'raffsync ingest' AND wait_event = 'SyncRep'`); err != nil {
+		cancelled, err := p.admin.Exec(p.t.Context(), `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'`, application)
+		if err != nil {
 			p.t.Fatal(err)
 		}
+		waited = waited || cancelled.RowsAffected() > 0
 	}
 }
 

@@ -140,8 +140,9 @@ func (c *snapshotColumns) queue(batch *pgx.Batch) {
 const supersededSQL = `
 WITH gone AS (
   DELETE FROM deliveries d
-   USING unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::text[], $6::text[]) AS f(lane, destination, seq, version, reason, detail)
-   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.version = f.version
+   USING unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::text[], $6::text[], $8::bigint[], $9::timestamptz[])
+         AS f(lane, destination, seq, version, reason, detail, key_hash, accepted_at)
+   WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.reason, f.detail
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, superseded)

@@ -25,6 +25,9 @@ type Writer struct {
 	warned  atomic.Bool // a notice of severity WARNING arrived since it was cleared
 	number  int64
 	counter int64
+
+	rows binaryRows // what is copied, kept for the next batch
+	wary int        // batches for which COPY is not tried
 }
 
 // appendTimeout is long enough for a slow disk, and short enough that a client

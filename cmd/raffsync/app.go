@@ -39,6 +39,8 @@ type appConfig struct {
 	lease      time.Duration
 	// development allows destinations on this machine, and shows the API's schema.
 	development bool
+	// kinds of destination; nil: those of [registry].
+	kinds connectors.Registry
 }
 
 // app is broker, dispatcher and API on one store.
@@ -56,6 +58,9 @@ type app struct {
 // newApp takes its ports, and reads the configuration in force. Nothing is served
 // before [app.run].
 func newApp(ctx context.Context, c appConfig) (*app, error) {
+	if c.kinds == nil {
+		c.kinds = registry()
+	}
 	a := &app{config: c}
 	var err error
 	if a.httpAt, err = listen(ctx, c.http, "--http"); err != nil {
@@ -117,7 +122,7 @@ func (a *app) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.plans = newPlans(c.store, c.development, c.log, func(p *dispatch.Plan, rules map[string]*broker.Rules) {
+	a.plans = newPlans(c.store, c.kinds, c.development, c.log, func(p *dispatch.Plan, rules map[string]*broker.Rules) {
 		a.seen.metrics.Plan(p)
 		a.dispatcher.SetPlan(p)
 		for tenant, r := range rules {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"raffsync/cmd/raffsync/bench"
 	"raffsync/cmd/raffsync/demo"
 	"raffsync/cmd/raffsync/publish"
 )
@@ -37,9 +38,11 @@ type commandLine struct {
 	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
 	Reset   resetCommand    `cmd:"" help:"Delete what this folder's installation keeps, after asking."`
+	Bench   benchCommand    `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
 	Version versionCommand  `cmd:"" help:"Print the version."`
 
-	Platform demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
+	Platform    demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
+	BenchEngine benchEngineCommand   `cmd:"" hidden:"" help:"Serve a round of the bench."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -56,7 +59,7 @@ func run(arguments []string) int {
 	parser, err := kong.New(&line,
 		kong.Name("raffsync"),
 		kong.Description("Keeps a business's systems in step when they fail: no silent failures, no duplicates, no \"it probably synced\"."),
-		kong.Vars{"state": defaultState},
+		kong.Vars{"state": defaultState, "bench_names": bench.Names()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {

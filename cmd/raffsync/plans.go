@@ -32,8 +32,8 @@ type plans struct {
 	poked  chan struct{}
 }
 
-func newPlans(store *outbox.Store, loopback bool, log *slog.Logger, apply func(*dispatch.Plan, map[string]*broker.Rules)) *plans {
-	return &plans{store: store, registry: registry(), loopback: loopback, log: log, apply: apply, poked: make(chan struct{}, 1)}
+func newPlans(store *outbox.Store, kinds connectors.Registry, loopback bool, log *slog.Logger, apply func(*dispatch.Plan, map[string]*broker.Rules)) *plans {
+	return &plans{store: store, registry: kinds, loopback: loopback, log: log, apply: apply, poked: make(chan struct{}, 1)}
 }
 
 // load puts the configurations in force, as far as they are others than before or

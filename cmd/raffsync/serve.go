@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"raffsync/cmd/raffsync/config"
+	"raffsync/connectors"
 	"raffsync/outbox"
 )
 
@@ -102,6 +103,7 @@ type serveOptions struct {
 	file        *config.File // nil: the database's configuration as it is
 	development bool
 	log         *slog.Logger
+	kinds       connectors.Registry // of destinations; nil: those of this program
 	// prepare runs once the store is open, before the configuration is read.
 	prepare func(ctx context.Context, store *outbox.Store) error
 	// ready is called when all is served; the process ends when it returns.
@@ -152,7 +154,7 @@ func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
 		}
 	}
 	a, err := newApp(ctx, appConfig{
-		store: store, log: o.log, lease: o.Lease, development: o.development,
+		store: store, log: o.log, lease: o.Lease, development: o.development, kinds: o.kinds,
 		http: firstOf(o.HTTP, at.HTTP, config.DefaultHTTP), grpc: firstOf(o.GRPC, at.GRPC, config.DefaultGRPC),
 		metrics: firstOf(o.Metrics, at.Metrics),
 	})
