@@ -137,7 +137,7 @@ func TestObserver(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]any{
 		"level": "INFO", "msg": "attempt", "tenant": "kopi", "source": "till", "event": "e1", "replay": 0.0, "destination": "books", "route": "sales",
-		"attempt": 1.0, "sent": true, "kind": "TRANSIENT", "status": 503.0, "rule": "status 503", "state": "WAITING", "trace_id": "trace of e1",
+		"attempt": 1.0, "sent": true, "asked": false, "kind": "TRANSIENT", "status": 503.0, "rule": "status 503", "state": "WAITING", "trace_id": "trace of e1",
 	}, written[0]); diff != "" {
 		t.Errorf("the first line (-want +got):\n%s", diff)
 	}
@@ -159,10 +159,17 @@ func TestObserver_Orphans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := value[int64](b, `SELECT seq FROM deliveries`)
-	lane := value[int16](b, `SELECT lane FROM deliveries`)
-	at := slices.IndexFunc(leases, func(l outbox.Lease) bool { return l.Lane == lane })
-	delivery := &outbox.Delivery{Lane: lane, Destination: b.applied.Names.Destinations["books"], Seq: outbox.Seq(d), Event: outbox.Seq(d), Version: 1, Tenant: "kopi"}
+	type row struct {
+		Lane         int16
+		Seq, KeyHash int64
+		AcceptedAt   time.Time
+	}
+	d := values[row](b, `SELECT lane, seq, key_hash, accepted_at FROM deliveries`)[0]
+	at := slices.IndexFunc(leases, func(l outbox.Lease) bool { return l.Lane == d.Lane })
+	delivery := &outbox.Delivery{
+		Lane: d.Lane, Destination: b.applied.Names.Destinations["books"], Seq: outbox.Seq(d.Seq), Event: outbox.Seq(d.Seq),
+		KeyHash: d.KeyHash, AcceptedAt: d.AcceptedAt, Version: 1, Tenant: "kopi",
+	}
 	if batch, err := dead.Intend(t.Context(), dead.NextBatch(), leases[at:at+1], []*outbox.Delivery{delivery}); err != nil || len(batch.Members) != 1 {
 		t.Fatalf("intent: %v, %v", batch.Members, err)
 	}
