@@ -110,7 +110,7 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		}
 	}
 	batch := &pgx.Batch{}
-	lanes, epochs := fenceArguments(leases)
+	lanes, epochs := fenceArguments(heeded(leases))
 	batch.Queue(fenceSQL, r.id, lanes, epochs)
 	r.queueFinish(batch, &delivered, &waiting, stored)
 	var err error

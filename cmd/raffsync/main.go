@@ -14,6 +14,7 @@ import (
 
 	"raffsync/cmd/raffsync/demo"
 	"raffsync/cmd/raffsync/publish"
+	"raffsync/cmd/raffsync/torture"
 )
 
 // commandLine is every command and the flags that all of them share.
@@ -37,6 +38,7 @@ type commandLine struct {
 	Version versionCommand  `cmd:"" help:"Print the version."`
 
 	Platform demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
+	Torture  torture.Command      `cmd:"" hidden:"" help:"Have everything go wrong, and check that every promise was kept."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
