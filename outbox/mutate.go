@@ -17,7 +17,7 @@ func deduplicatedWrongly(sql string) string {
 		"SELECT tenant, source, "+key+", hash, seq FROM unnest($1::text[], $2::integer[], $3::text[], $4::bytea[], $5::bigint[], $7::smallint[]) AS u(tenant, source, id, hash, seq, lane)", 1)
 }
 
-// heeded is the leases that intents and finishes are fenced by: all, but for a mutant.
+// heeded is the leases that a replica's work is fenced by: all, but for a mutant.
 func heeded(leases []Lease) []Lease {
 	if mutant.On(mutant.NoFence) {
 		return nil

@@ -18,7 +18,7 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	defer n.land(f)
 	begin := time.Now()
 	most, cut := n.left(f.destination.Timeout)
-	if most <= 0 && !mutant.On(mutant.NoFence) {
+	if most <= 0 {
 		f.attempt.Outcome = connectors.Outcome{
 			Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: "lease",
 			Reason: "not sent: the lease of its lane was about to end",

@@ -15,7 +15,9 @@ const (
 	LaneInKey Flaw = "lane-in-key"
 	// ConflictDropped acknowledges a second content of an id, and throws it away.
 	ConflictDropped Flaw = "conflict-dropped"
-	// NoFence stores and sends without looking at lease and epoch.
+	// NoFence goes on when its lease is lost, and nothing refuses what it stores: no look
+	// at the lease, no epoch. (The epoch alone does not show here: the other checks stand
+	// in its way, as they should.)
 	NoFence Flaw = "no-fence"
 	// NoIntent sends without an intent.
 	NoIntent Flaw = "no-intent"

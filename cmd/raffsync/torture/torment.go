@@ -15,6 +15,7 @@ const (
 	lastWords    = 3  // rounds
 	lastWordsOf  = 25 // events, of each client
 	drainEvery   = 100 * time.Millisecond
+	drainLimit   = 5 * time.Minute // however much still moves
 	stillOpenSQL = `
 SELECT d.name, count(*) FILTER (WHERE o.state <> 2), count(*) FILTER (WHERE o.state = 2), coalesce(sum(o.version), 0)
   FROM destinations d LEFT JOIN deliveries o ON o.destination = d.id GROUP BY d.name ORDER BY d.name`
@@ -103,7 +104,8 @@ func (r *rig) drain(ctx context.Context, report *Report) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var before []standing
-	changed := time.Now()
+	begin := time.Now()
+	changed := begin
 	for {
 		rows, err := conn.Query(ctx, stillOpenSQL)
 		if err != nil {
@@ -127,7 +129,7 @@ func (r *rig) drain(ctx context.Context, report *Report) error {
 		if !same {
 			before, changed = now, time.Now()
 		}
-		if time.Since(changed) > stallLimit {
+		if time.Since(changed) > stallLimit || time.Since(begin) > drainLimit {
 			r.say("torture: nothing moves any more: %+v", now)
 			return nil
 		}
