@@ -23,14 +23,14 @@ func TestTorture(t *testing.T) {
 	t.Log(out)
 }
 
-// The rig proves itself: `make torture-mutants` runs all flaws, this three of them.
+// The rig proves itself: `make torture-mutants` runs all flaws, this is three of them.
 func TestTorture_CatchesMutants(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "raffsync-mutants")
 	if out, err := exec.Command("go", "build", "-tags", "mutants", "-o", path, "raffsync/cmd/raffsync").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	flaws := []string{"no-intent", "no-deduplication", "order-guard-off"}
+	flaws := []string{"no-intent", "no-deduplication", "hidden-replay"}
 	out, err := tortured(path, "--duration", "8s", "--mutants", "--only", strings.Join(flaws, ","))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
