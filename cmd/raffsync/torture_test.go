@@ -16,7 +16,7 @@ func TestTorture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := tortured(path, "--duration", "12s")
+	out, err := tortured(path, "--duration", "15s", "--full-disk")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

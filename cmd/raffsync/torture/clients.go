@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,7 +26,8 @@ const (
 	keysOfClient = 24 // ordering keys that one client alone uses
 	keysShared   = 8  // and those that all of them use
 	sendEvery    = 6 * time.Millisecond
-	largeEvery   = 97 // events; one in so many has data of this size
+	mostOpen     = 6000 // deliveries
+	largeEvery   = 97   // events; one in so many has data of this size
 	largeData    = 64 << 10
 	eventType    = "order.created"
 )
@@ -35,7 +37,10 @@ type clients struct {
 	ledger *ledger
 	key    string
 	grpc   []string // addresses of the replicas
-	seed   uint64
+	// open is how many deliveries are. Clients hold back while there are many, so that a
+	// run is about faults, and not about a backlog.
+	open *atomic.Int64
+	seed uint64
 }
 
 // dial reaches any replica that is there.
@@ -82,6 +87,10 @@ func (c *clients) stream(ctx, limit context.Context, name string, last <-chan in
 	tick := time.NewTicker(sendEvery)
 	defer tick.Stop()
 	for ctx.Err() == nil {
+		if c.open.Load() > mostOpen {
+			pause(ctx, 20*sendEvery)
+			continue
+		}
 		key := fmt.Sprintf("order/%s-%d", name, random.IntN(keysOfClient))
 		if random.IntN(8) == 0 {
 			key = fmt.Sprintf("shared/%d", random.IntN(keysShared))

@@ -17,6 +17,7 @@ type Command struct {
 	Seed     uint64        `help:"Fixes what goes wrong; a new one where it is 0."`
 	Replicas int           `help:"Processes of raffsync serve." default:"3"`
 	NoFsync  bool          `name:"no-fsync" help:"Let Postgres not sync: quicker, and right as long as the machine does not crash."`
+	FullDisk bool          `name:"full-disk" help:"Keep Postgres on a disk of 600 MB in memory, and fill that too; where this user may mount one."`
 	Folder   string        `help:"Where logs and ledgers go; a temporary one where left out. It is kept after a violation." type:"path"`
 	Keep     bool          `help:"Keep the folder in any case."`
 	Verbose  bool          `help:"Say what goes wrong as it does." short:"v"`
@@ -62,7 +63,7 @@ func (c *Command) once(ctx context.Context, flaw mutant.Flaw) (*Report, error) {
 		return nil, err
 	}
 	report, err := run(ctx, setup{
-		program: program, folder: folder, seed: seed, duration: c.Duration, replicas: c.Replicas, noFsync: c.NoFsync, flaw: flaw,
+		program: program, folder: folder, seed: seed, duration: c.Duration, replicas: c.Replicas, noFsync: c.NoFsync, fullDisk: c.FullDisk, flaw: flaw,
 		say: func(format string, arguments ...any) {
 			if c.Verbose {
 				fmt.Fprintf(os.Stderr, "%s "+format+"\n", append([]any{time.Now().Format("15:04:05.000")}, arguments...)...)

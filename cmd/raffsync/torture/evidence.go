@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -136,11 +136,11 @@ func collect[T any](ctx context.Context, conn *pgx.Conn, sql string, arguments .
 	return found, nil
 }
 
-// watch remembers timeline entries while the run goes on, to see afterwards whether
-// they are still what they were.
+// watch looks into the database while the run goes on: it remembers timeline entries, to
+// see afterwards whether they are still what they were, and how much is open.
 type watch struct {
 	postgres *postgres
-	random   *rand.Rand
+	open     atomic.Int64 // deliveries that could go on, when it last looked
 	seen     map[int64]string
 }
 
@@ -151,6 +151,7 @@ type sealed struct {
 
 const (
 	watchEvery  = 500 * time.Millisecond
+	workSQL     = `SELECT count(*) FROM deliveries WHERE state <> 2`
 	recentSQL   = `SELECT entry, md5(t::text) FROM timeline t WHERE at > now() - interval '2 seconds' ORDER BY at DESC LIMIT 200`
 	stillSQL    = `SELECT entry, md5(t::text) FROM timeline t WHERE entry = ANY ($1)`
 	sessionZone = `SET timezone = 'UTC'`
@@ -172,6 +173,11 @@ func (w *watch) look(ctx context.Context) {
 	if _, err := conn.Exec(ctx, sessionZone); err != nil {
 		return
 	}
+	var open int64
+	if err := conn.QueryRow(ctx, workSQL).Scan(&open); err != nil {
+		return
+	}
+	w.open.Store(open)
 	recent, err := collect[sealed](ctx, conn, recentSQL)
 	if err != nil {
 		return

@@ -27,6 +27,11 @@ func (r *rig) judge(ctx context.Context, report *Report, begin time.Time) error 
 		return err
 	}
 	e.check(report)
+	if r.noDisk != nil {
+		report.Skipped = "full disk: " + r.noDisk.Error()
+	} else if !r.fullDisk {
+		report.Skipped = "full disk: not asked for (--full-disk)"
+	}
 	report.Nemesis, report.Released, report.Lasted = r.nemesis.counts, int(r.operator.released.Load()), time.Since(begin)
 	return nil
 }

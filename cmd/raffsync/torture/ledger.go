@@ -102,12 +102,6 @@ func (l *ledger) some(n, at int) []sent {
 	return found
 }
 
-func (l *ledger) count() (sent, acked int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.all), len(l.acked)
-}
-
 // write syncs what gathers in groups, and counts it then.
 func (l *ledger) write() error {
 	for first := range l.lines {

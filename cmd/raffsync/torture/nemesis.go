@@ -76,6 +76,7 @@ var deck = []action{
 	}},
 	{"sessions ended", 1, func(n *nemesis, ctx context.Context) { n.terminate(ctx, everySession, 0.5) }},
 	{"all connections taken", 1, (*nemesis).exhaust},
+	{"full disk", 1, (*nemesis).fillDisk},
 	{"storm of 503", 1, func(n *nemesis, ctx context.Context) { n.storm(ctx, n.books, http.StatusServiceUnavailable) }},
 	{"storm of 429", 1, func(n *nemesis, ctx context.Context) {
 		n.storm(ctx, n.all[n.random.IntN(len(n.all))], http.StatusTooManyRequests)
@@ -207,4 +208,26 @@ func (n *nemesis) storm(ctx context.Context, p *platform, status int) {
 		end()
 		n.count(fmt.Sprintf("storm of %d", status), true)
 	})
+}
+
+// fillDisk leaves Postgres no room for a while. It may well end by itself over that, and
+// is started again once there is room.
+func (n *nemesis) fillDisk(ctx context.Context) {
+	disk := n.postgres.disk
+	if disk == nil {
+		return // the report says so
+	}
+	if err := disk.fill(); err != nil {
+		n.trouble(err)
+	}
+	pause(ctx, 1200*time.Millisecond)
+	if err := disk.free(); err != nil {
+		n.trouble(err)
+	}
+	n.count("full disk", true)
+	if !n.postgres.answers(context.WithoutCancel(ctx)) {
+		if err := n.postgres.crash(ctx); err != nil {
+			n.trouble(err)
+		}
+	}
 }

@@ -154,12 +154,6 @@ func (p *platform) rage(status int) (end func()) {
 	}
 }
 
-func (p *platform) received() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.requests)
-}
-
 // close ends the server; its ledger is complete then.
 func (p *platform) close() error {
 	err := p.server.Close()

@@ -28,6 +28,7 @@ const (
 // postgres is the rig's own server, which may be killed.
 type postgres struct {
 	config pglocal.Config
+	disk   *smallDisk // nil where it is on the machine's
 
 	mu     sync.Mutex // held while it is down
 	server *pglocal.Server
@@ -35,20 +36,27 @@ type postgres struct {
 	socket string
 }
 
-func startPostgres(ctx context.Context, noFsync bool) (*postgres, error) {
+// startPostgres starts it, on a disk of its own where small says so. noDisk is why that
+// cannot be.
+func startPostgres(ctx context.Context, noFsync, small bool) (p *postgres, noDisk, err error) {
 	dir, err := pglocal.DefaultDir("torture-" + strings.ToLower(rand.Text()[:10]))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// The account that root drops to has to pass the folder above.
 	if err := errors.Join(os.MkdirAll(filepath.Dir(dir), 0o755), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p := &postgres{config: pglocal.Config{Dir: dir, NoFsync: noFsync, Settings: map[string]string{
-		"max_connections": fmt.Sprint(maxConnections), "log_min_duration_statement": "-1",
+	p = &postgres{config: pglocal.Config{Dir: dir, NoFsync: noFsync, Settings: map[string]string{
+		"max_connections": fmt.Sprint(maxConnections), "max_wal_size": "128MB",
 	}}}
+	if small {
+		if p.disk, noDisk = mountSmallDisk(dir); noDisk == nil {
+			p.config.Dir = filepath.Join(dir, "cluster")
+		}
+	}
 	if err := p.start(ctx); err != nil {
-		return nil, err
+		return nil, noDisk, errors.Join(err, p.remove())
 	}
 	conn, err := pgx.Connect(ctx, p.server.DSN("postgres"))
 	if err == nil {
@@ -56,9 +64,9 @@ func startPostgres(ctx context.Context, noFsync bool) (*postgres, error) {
 		_ = conn.Close(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, p.remove())
+		return nil, noDisk, errors.Join(err, p.remove())
 	}
-	return p, nil
+	return p, noDisk, nil
 }
 
 func (p *postgres) start(ctx context.Context) (err error) {
@@ -80,7 +88,7 @@ func (p *postgres) start(ctx context.Context) (err error) {
 func (p *postgres) crash(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := syscall.Kill(p.server.PID(), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(p.server.PID(), syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("kill Postgres: %w", err)
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), postgresLimit)
@@ -99,6 +107,20 @@ func (p *postgres) connect(ctx context.Context) (*pgx.Conn, error) {
 	return pgx.Connect(ctx, dsn)
 }
 
+// answers tells whether it serves within a few seconds.
+func (p *postgres) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		if conn, err := p.connect(ctx); err == nil {
+			_ = conn.Close(ctx)
+			return true
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+	return false
+}
+
 func (p *postgres) dial() (net.Conn, error) { return net.Dial("unix", p.socket) }
 
 // through is the DSN by way of a proxy.
@@ -114,5 +136,13 @@ func (p *postgres) through(address string) (string, error) {
 func (p *postgres) remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), postgresLimit)
 	defer cancel()
-	return errors.Join(p.server.Stop(ctx), pglocal.Remove(ctx, p.config.Dir))
+	var err error
+	if p.server != nil {
+		err = p.server.Stop(ctx)
+	}
+	err = errors.Join(err, pglocal.Remove(ctx, p.config.Dir))
+	if p.disk != nil {
+		err = errors.Join(err, p.disk.unmount())
+	}
+	return err
 }

@@ -52,6 +52,7 @@ type Report struct {
 	Attempts, Unknown          int
 	StaleWrites                int // requests that arrived after their attempt was settled by a successor
 	Nemesis                    map[string]int
+	Skipped                    string // what did not go wrong, and why
 	Violations                 []Violation
 }
 
@@ -98,6 +99,9 @@ func (r *Report) print(out io.Writer) {
 	var done []string
 	for _, what := range slices.Sorted(maps.Keys(r.Nemesis)) {
 		done = append(done, fmt.Sprintf("%s %d", what, r.Nemesis[what]))
+	}
+	if r.Skipped != "" {
+		done = append(done, "skipped: "+r.Skipped)
 	}
 	kills := r.Nemesis["SIGKILL"] + r.Nemesis["Postgres killed"]
 	fmt.Fprintf(out, `torture: seed %d, %s

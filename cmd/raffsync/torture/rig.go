@@ -26,6 +26,7 @@ type setup struct {
 	duration time.Duration
 	replicas int
 	noFsync  bool
+	fullDisk bool
 	flaw     mutant.Flaw
 	say      func(format string, arguments ...any)
 }
@@ -60,6 +61,7 @@ type rig struct {
 	nemesis  *nemesis
 	watch    *watch
 	config   string
+	noDisk   error // why there is no small disk to fill
 }
 
 // run tortures, and checks. The error is the rig's own.
@@ -99,7 +101,7 @@ func run(ctx context.Context, s setup) (report *Report, err error) {
 func (r *rig) prepare(ctx context.Context) (err error) {
 	r.say("torture: seed %d, folder %s", r.seed, r.folder)
 	in := func(name string) string { return filepath.Join(r.folder, name) }
-	if r.postgres, err = startPostgres(ctx, r.noFsync); err != nil {
+	if r.postgres, r.noDisk, err = startPostgres(ctx, r.noFsync, r.fullDisk); err != nil {
 		return err
 	}
 	if r.ledger, err = newLedger(in("clients.ledger")); err != nil {
@@ -172,7 +174,8 @@ func (r *rig) serve(ctx context.Context, processes *errgroup.Group) error {
 	if err != nil {
 		return fmt.Errorf("make a key: %w", err)
 	}
-	r.clients = &clients{ledger: r.ledger, key: strings.TrimSpace(string(key)), seed: r.seed}
+	r.watch = &watch{postgres: r.postgres, seen: make(map[int64]string)}
+	r.clients = &clients{ledger: r.ledger, key: strings.TrimSpace(string(key)), seed: r.seed, open: &r.watch.open}
 	for _, one := range r.replicas {
 		r.clients.grpc = append(r.clients.grpc, one.grpc)
 	}
@@ -181,7 +184,6 @@ func (r *rig) serve(ctx context.Context, processes *errgroup.Group) error {
 		random: mrand.New(mrand.NewPCG(r.seed, 1)), replicas: r.replicas, postgres: r.postgres, books: r.books,
 		all: []*platform{r.books, r.stock}, ledger: r.ledger, say: r.say, counts: make(map[string]int),
 	}
-	r.watch = &watch{postgres: r.postgres, random: mrand.New(mrand.NewPCG(r.seed, 2)), seen: make(map[int64]string)}
 	return nil
 }
 
