@@ -12,6 +12,9 @@ DEMO     ?= 1
 CONFIG   ?=
 # How long the tests of one package may take.
 TIMEOUT  ?= 10m
+# How long `make torture` lasts, and what fixes its course; none: a new one.
+SECONDS  ?= 60
+SEED     ?=
 PACKAGES ?= ./...
 
 # go test, with every skipped test and its reason at the end.
@@ -21,10 +24,10 @@ STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
 GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench microbench reset clean
+.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench microbench torture torture-mutants reset clean
 
 help: ## Say what each target does.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Make bin/raffsync.
 	$(GO) build -o $(BIN) ./cmd/raffsync
@@ -78,6 +81,13 @@ bench: build ## Measure against COPY, River and net/http (BENCH=--quick: within 
 
 microbench: ## Run the Go benchmarks of single packages.
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES)
+
+torture: build ## Have everything go wrong for SECONDS (60), by SEED, and check that every promise was kept.
+	@exec $(BIN) torture --duration $(SECONDS)s $(if $(SEED),--seed $(SEED))
+
+torture-mutants: ## Show that the torture catches each flaw that was put there on purpose.
+	$(GO) build -tags mutants -o $(BIN)-mutants ./cmd/raffsync
+	@exec $(BIN)-mutants torture --mutants --no-fsync --duration 12s $(if $(SEED),--seed $(SEED))
 
 reset: build ## Delete the data that make run keeps, after asking.
 	@exec $(BIN) reset

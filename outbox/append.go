@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"raffsync/outbox/mutant"
 )
 
 // Append makes a batch durable: events, deliveries and timeline entries in one
@@ -24,6 +26,10 @@ func (w *Writer) Append(ctx context.Context, batch []Entry) ([]Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, w.timeout)
 	defer cancel()
 	results, err := w.append(ctx, batch)
+	if mutant.On(mutant.UnclearIsDone) && err != nil && w.conn != nil && sqlState(err) == "" {
+		results, err = make([]Result, len(batch)), nil
+		w.abandon()
+	}
 	if err != nil {
 		w.abandon()
 	}
@@ -219,7 +225,11 @@ func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
 		}
 	}
 	w.warned.Store(false)
-	rows, err := w.conn.Query(ctx, appendSQL, c.tenant, c.source, c.id, c.hash, c.seq, c.keyHash, c.lane, c.unrouted, c.occurredAt,
+	statement := appendSQL
+	if mutant.On(mutant.NoDeduplication) || mutant.On(mutant.LaneInKey) {
+		statement = deduplicatedWrongly(statement)
+	}
+	rows, err := w.conn.Query(ctx, statement, c.tenant, c.source, c.id, c.hash, c.seq, c.keyHash, c.lane, c.unrouted, c.occurredAt,
 		c.typ, c.orderingKey, c.outlet, c.contentType, c.refs, c.payload,
 		c.refTenant, c.refValue, c.refSeq, c.refName,
 		c.toTenant, c.toLane, c.toDestination, c.toSeq, c.toKeyHash, c.toRoute, w.shard)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"raffsync/outbox/mutant"
 )
 
 const classifySQL = `
@@ -65,6 +67,12 @@ func (w *Writer) classify(ctx context.Context, byID []*item) error {
 		}
 		duplicates[it.entry.Event.Tenant] += 0
 		conflicts = append(conflicts, conflict{item: it, firstSeq: f.Seq, firstAt: f.AcceptedAt})
+	}
+	if mutant.On(mutant.ConflictDropped) {
+		for _, c := range conflicts {
+			c.result = Result{Verdict: Conflicting}
+		}
+		conflicts = nil
 	}
 	if err := w.keepConflicts(ctx, conflicts); err != nil {
 		return err

@@ -81,7 +81,7 @@ func (r *Replica) TakeDue(ctx context.Context, leases map[int16]Lease, from []La
 	for _, p := range places {
 		held[p.Lane] = leases[p.Lane]
 	}
-	fencedLanes, epochs := fenceArguments(slices.Collect(maps.Values(held)))
+	fencedLanes, epochs := fenceArguments(heeded(slices.Collect(maps.Values(held))))
 	lanes, destinations = columnsOf(places)
 	var found []Due
 	batch := &pgx.Batch{}

@@ -128,7 +128,7 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		}
 	}
 	batch := &pgx.Batch{}
-	lanes, epochs := fenceArguments(leases)
+	lanes, epochs := fenceArguments(heeded(leases))
 	batch.Queue(fenceSQL, r.id, lanes, epochs)
 	applied.queue(batch)
 	r.queueFinish(batch, &delivered, &waiting, &superseded, stored)

@@ -70,7 +70,7 @@ func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deli
 		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, d.Seq
 		versions[i], steps[i], attempts[i], revisions[i] = d.Version, d.Step, d.attempt(), d.Revision
 	}
-	fencedLanes, epochs := fenceArguments(leases)
+	fencedLanes, epochs := fenceArguments(heeded(leases))
 	b := Batch{Members: make(map[Position]bool, n)}
 	var stored struct {
 		lanes        []int16

@@ -16,6 +16,7 @@ import (
 	"raffsync/cmd/raffsync/bench"
 	"raffsync/cmd/raffsync/demo"
 	"raffsync/cmd/raffsync/publish"
+	"raffsync/cmd/raffsync/torture"
 )
 
 // commandLine is every command and the flags that all of them share.
@@ -43,6 +44,7 @@ type commandLine struct {
 
 	Platform    demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
 	BenchEngine benchEngineCommand   `cmd:"" hidden:"" help:"Serve a round of the bench."`
+	Torture     torture.Command      `cmd:"" hidden:"" help:"Have everything go wrong, and check that every promise was kept."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

@@ -7,6 +7,7 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
@@ -123,7 +124,7 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 			t.To, t.Delay = outbox.StateWaiting, max(backoff(p.Retry, int(tries), dice), a.RetryAfter, a.StartedAt.Add(p.Over).Sub(now))
 			return t
 		}
-		if !p.Traits.Idempotent {
+		if !p.Traits.Idempotent && !mutant.On(mutant.ResendUnknown) {
 			return needsAction(t, outbox.Class(a.Kind))
 		}
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED, raffsyncv1.OutcomeKind_OUTCOME_KIND_QUOTA:

@@ -11,6 +11,7 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
@@ -79,6 +80,10 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 	var stored outbox.Batch
 	number, began := n.replica.NextBatch(), time.Now()
 	err = n.persist(ctx, "storing intents", func(ctx context.Context) (err error) {
+		if mutant.On(mutant.NoIntent) {
+			stored = n.pretend(intended)
+			return nil
+		}
 		stored, err = n.replica.Intend(ctx, number, leases, intended)
 		return err
 	})
@@ -173,6 +178,9 @@ func idempotencyKey(e *outbox.LoadedEvent, destination string, d *outbox.Deliver
 		h.Write(n[:])
 		h.Write([]byte(text))
 	}
+	if mutant.On(mutant.KeyPerAttempt) {
+		h.Write([]byte{byte(d.Requests), byte(d.Requests >> 8)})
+	}
 	for _, number := range []int32{int32(d.Step), int32(d.Revision), d.Replay} {
 		binary.BigEndian.PutUint64(n[:], uint64(number))
 		h.Write(n[:])
@@ -183,5 +191,8 @@ func idempotencyKey(e *outbox.LoadedEvent, destination string, d *outbox.Deliver
 // left is how much of the lease is there for a request, up to most.
 func (n *incarnation) left(most time.Duration) (left time.Duration, cut bool) {
 	left = time.Until(n.replica.Deadline().Add(-n.config.Margin))
+	if mutant.On(mutant.NoFence) {
+		left = most
+	}
 	return min(left, most), left < most
 }

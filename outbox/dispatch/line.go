@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 )
 
 // line is the deliveries of one ordering key, in order. Its head is in one of these
@@ -187,7 +188,7 @@ func (l *line) settled(to string) {
 	q.flying--
 	l.again = nil
 	switch {
-	case to == outbox.StateWaiting:
+	case to == outbox.StateWaiting && !mutant.On(mutant.OrderGuardOff):
 		l.rest(waiting)
 	case to == outbox.StateNeedsAction && !q.target.passes(d):
 		l.rest(held)

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 )
 
 // Bounds of one reading statement.
@@ -50,6 +51,9 @@ func (s *scheduler) lookAround(ctx context.Context) error {
 		return err
 	}
 	for _, row := range rows {
+		if mutant.On(mutant.ReleaseLost) && row.Delivery != nil && row.Delivery.Attempts == 0 && row.Delivery.Requests > 0 {
+			continue
+		}
 		s.queues[outbox.LaneDestination{Lane: row.Lane, Destination: row.Destination}].due(row)
 	}
 	return nil
@@ -115,12 +119,18 @@ func (s *scheduler) read(ctx context.Context) error {
 				if c.over {
 					continue
 				}
+				after := c.after
+				if mutant.On(mutant.OneCursor) {
+					for _, other := range q.cursors {
+						after = max(after, other.after)
+					}
+				}
 				most := limit
 				if c.early {
 					most = 1
 				}
 				r.of = append(r.of, stretch{cursor: c, closed: w.Closed})
-				ranges = append(ranges, outbox.Range{Lane: place.Lane, Destination: place.Destination, Writer: w.Writer, After: c.after, Limit: most})
+				ranges = append(ranges, outbox.Range{Lane: place.Lane, Destination: place.Destination, Writer: w.Writer, After: after, Limit: most})
 			}
 			if q.unread = len(r.of) > 0; q.unread {
 				readings = append(readings, r)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 )
 
 // scheduler decides what goes next. It owns every queue, line and target of the
@@ -75,7 +76,7 @@ func (s *scheduler) run(ctx context.Context, drain <-chan struct{}) error {
 			swept = time.Now()
 		}
 		for place, q := range s.queues {
-			q.unread = q.unread || sweep || woken[place.Lane]
+			q.unread = q.unread || sweep && !mutant.On(mutant.WakeupsAreTruth) || woken[place.Lane]
 		}
 		err := s.persist(ctx, "looking for deliveries", func(ctx context.Context) error { return s.step(ctx, looked) })
 		if err != nil {

@@ -1,0 +1,103 @@
+package torture
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"testing"
+)
+
+// innocent is the evidence of one event that went well at one platform.
+func innocent() *evidence {
+	hash := sha256.Sum256([]byte("data"))
+	started := at(20)
+	p := &platform{name: "books", recognises: true}
+	p.requests = []request{{At: at(21), Key: "k", Event: "e", Ordering: "order/1", Hash: hex.EncodeToString(hash[:]), Effect: true}}
+	d := delivery{1, "books"}
+	return &evidence{
+		sent:     map[string]*sent{"e": {ID: "e", Key: "order/1", Hash: hash, Client: "a", SentAt: at(0), AckedAt: at(10)}},
+		events:   []storedEvent{{ID: "e", Key: "order/1", Seq: 1, Hash: hash[:]}},
+		accepted: map[int64]int{1: 1},
+		entries: map[delivery][]entry{d: {
+			{Event: 1, Destination: "books", What: "attempt", State: "DELIVERED", Attempt: 1, StartedAt: &started, At: at(30), Reason: "200 OK"},
+		}},
+		open: map[delivery]openDelivery{}, platforms: []*platform{p}, replicas: 1,
+	}
+}
+
+// The checker accuses nobody without cause, and whoever gives it one.
+func TestEvidence_Check(t *testing.T) {
+	d := delivery{1, "books"}
+	sample := "why"
+	for name, c := range map[string]struct {
+		tamper func(*evidence)
+		want   promise
+	}{
+		"nothing":                     {func(*evidence) {}, ""},
+		"an event is gone":            {func(e *evidence) { e.events = nil; e.entries = nil; e.platforms[0].requests = nil }, durable},
+		"its content is another":      {func(e *evidence) { e.events[0].Hash = []byte("other") }, durable},
+		"its ordering key is another": {func(e *evidence) { e.events[0].Key = "order/2" }, durable},
+		"nobody sent it":              {func(e *evidence) { e.sent = nil; e.platforms[0].requests = nil; e.entries[d][0].State = "WAITING" }, durable},
+		"two events of an id": {func(e *evidence) {
+			e.events = append(e.events, storedEvent{ID: "e", Key: "order/1", Seq: 2, Hash: e.events[0].Hash})
+		}, idempotent},
+		"a conflict is not kept":   {func(e *evidence) { e.seconds = map[[sha256.Size]byte]string{{1}: "e"} }, conflicts},
+		"no accepted entry":        {func(e *evidence) { e.accepted = nil }, atomic1},
+		"no delivery":              {func(e *evidence) { e.entries = nil; e.platforms[0].requests = nil }, atomic1},
+		"open and ended":           {func(e *evidence) { e.open[d] = openDelivery{Event: 1, Destination: "books", Requests: 1} }, atomic1},
+		"ended twice":              {func(e *evidence) { e.entries[d] = append(e.entries[d], e.entries[d][0]) }, atomic1},
+		"an attempt is missing":    {func(e *evidence) { e.entries[d][0].Attempt = 2 }, timeline},
+		"an attempt has no reason": {func(e *evidence) { e.entries[d][0].Reason = "" }, timeline},
+		"an entry was changed":     {func(e *evidence) { e.changed = map[int64]string{7: "was changed"} }, timeline},
+		"forgotten": {func(e *evidence) {
+			e.entries[d][0].State = "WAITING"
+			e.open[d] = openDelivery{Event: 1, Destination: "books", State: 1, Requests: 1}
+		}, progress},
+		"held without a reason": {func(e *evidence) {
+			e.entries[d][0].State = "NEEDS_ACTION"
+			e.open[d] = openDelivery{Event: 1, Destination: "books", State: openStateHeld, Requests: 1}
+		}, progress},
+		"held where all was released": {func(e *evidence) {
+			e.entries[d][0].State = "NEEDS_ACTION"
+			e.open[d] = openDelivery{Event: 1, Destination: "books", State: openStateHeld, Requests: 1, Sample: &sample}
+		}, progress},
+		"held, where that is allowed": {func(e *evidence) {
+			e.passes = map[string]bool{"books": true}
+			e.entries[d][0].State = "NEEDS_ACTION"
+			e.open[d] = openDelivery{Event: 1, Destination: "books", State: openStateHeld, Requests: 1, Sample: &sample}
+		}, ""},
+		"two effects": {func(e *evidence) {
+			e.platforms[0].requests = append(e.platforms[0].requests, e.platforms[0].requests[0])
+		}, oneEffect},
+		"delivered without effect": {func(e *evidence) { e.platforms[0].requests = nil }, oneEffect},
+		"an effect of other data":  {func(e *evidence) { e.platforms[0].requests[0].Hash = "" }, oneEffect},
+		"a request too many": {func(e *evidence) {
+			again := e.platforms[0].requests[0]
+			again.Effect = false
+			e.platforms[0].requests = append(e.platforms[0].requests, again)
+		}, intent},
+		"a request for nothing":  {func(e *evidence) { e.platforms[0].requests = append(e.platforms[0].requests, request{Event: "x"}) }, intent},
+		"a redirect is followed": {func(e *evidence) { e.platforms[0].canary.Add(1) }, egress},
+		"a wrong answer":         {func(e *evidence) { e.protests = []string{"odd"} }, answers},
+		"a breaker that holds nothing back": {func(e *evidence) {
+			p := e.platforms[0]
+			p.storms = []storm{{status: 503, from: at(1000), to: at(5000)}}
+			e.passes = map[string]bool{"books": true}
+			for range 500 {
+				p.requests = append(p.requests, request{At: at(4000), Event: "e"})
+			}
+		}, breaker},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := innocent()
+			c.tamper(e)
+			var r Report
+			e.check(&r)
+			if c.want == "" && len(r.Violations) > 0 {
+				t.Errorf("accused: %+v", r.Violations)
+			}
+			if c.want != "" && r.of(c.want) == 0 {
+				t.Errorf("not caught: %s; violations %+v", c.want, r.Violations)
+			}
+		})
+	}
+}

@@ -1,0 +1,46 @@
+package torture
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// notSent are the rules by which an attempt says that no byte of it left.
+var notSent = []string{
+	"lease", "no address", "no connection", "no TLS", "time-out before sending", "cancelled before sending",
+	"deduplication window", "prepare", "address not allowed",
+}
+
+// clockGrain is how much Postgres' idea of a moment and this process' may differ: they
+// read one clock, and Postgres keeps microseconds.
+const clockGrain = time.Millisecond
+
+// matchRequests holds the requests for a delivery, as its platform saw them, against
+// its attempts: each request needs an attempt of its own whose intent came before it.
+// stale counts those that arrived when every attempt was settled already.
+func matchRequests(requests []request, attempts []entry) (stale int, without string) {
+	var intended []time.Time
+	for _, a := range attempts {
+		if a.StartedAt != nil && !slices.Contains(notSent, a.Rule) {
+			intended = append(intended, *a.StartedAt)
+		}
+	}
+	if len(requests) > len(intended) {
+		return 0, fmt.Sprintf("%d requests, and %d attempts that may have sent one", len(requests), len(intended))
+	}
+	slices.SortFunc(intended, time.Time.Compare)
+	requests = slices.SortedFunc(slices.Values(requests), func(a, b request) int { return a.At.Compare(b.At) })
+	for i, q := range requests {
+		if q.At.Add(clockGrain).Before(intended[i]) {
+			return stale, fmt.Sprintf("request %d arrived %s before its intent", i+1, intended[i].Sub(q.At))
+		}
+		within := func(a entry) bool {
+			return a.StartedAt != nil && !q.At.Add(clockGrain).Before(*a.StartedAt) && !q.At.Add(-clockGrain).After(a.At)
+		}
+		if !slices.ContainsFunc(attempts, within) {
+			stale++
+		}
+	}
+	return stale, ""
+}

@@ -1,0 +1,183 @@
+package torture
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// link is one connection through a proxy. It understands enough of the protocol
+// (version 3, https://www.postgresql.org/docs/current/protocol-message-formats.html) to
+// know where messages end, whose session it is, and where a transaction commits.
+type link struct {
+	proxy          *proxy
+	client, server net.Conn
+	application    string
+
+	swallow atomic.Bool // the answer to the last Sync reaches nobody
+	once    sync.Once
+	gone    chan struct{}
+}
+
+// Messages of the frontend and of the backend that matter here.
+const (
+	messageExecute = 'E'
+	messageQuery   = 'Q'
+	messageSync    = 'S'
+	messageReady   = 'Z' // ReadyForQuery, by the backend
+
+	startupVersion = 3 << 16
+	maxMessage     = 1 << 28
+)
+
+var errMessage = errors.New("not a message of the protocol")
+
+// cut ends both sides at once.
+func (l *link) cut() {
+	l.once.Do(func() {
+		close(l.gone)
+		reset(l.client)
+		_ = l.server.Close()
+	})
+}
+
+func (l *link) run() {
+	var both sync.WaitGroup
+	for _, half := range []func() error{l.forward, l.backward} {
+		both.Go(func() {
+			_ = half() // either side's end is the other's
+			l.cut()
+		})
+	}
+	both.Wait()
+}
+
+// forward passes on what the replica says.
+func (l *link) forward() error {
+	in := bufio.NewReaderSize(l.client, 64<<10)
+	protocol, err := l.startup(in)
+	if err != nil {
+		return err
+	}
+	if !protocol { // a request to cancel: nothing follows
+		<-l.gone
+		return nil
+	}
+	executed := false // since the last Sync
+	for {
+		message, err := readMessage(in)
+		if err != nil {
+			return err
+		}
+		l.proxy.pass(l)
+		kind := message[0]
+		commits := kind == messageSync && executed ||
+			kind == messageQuery && bytes.HasPrefix(bytes.ToLower(message[5:]), []byte("commit"))
+		if commits {
+			executed = false
+			if t := l.proxy.spring(l.application, loseRequest, loseAnswer); t != nil {
+				if t.fault == loseRequest {
+					return nil
+				}
+				l.swallow.Store(true)
+			}
+		} else if kind == messageExecute {
+			executed = true
+		}
+		if len(message) > 256 {
+			if t := l.proxy.spring(l.application, stallMessage); t != nil {
+				if err := l.stall(&message, t.stall); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := l.server.Write(message); err != nil {
+			return err
+		}
+	}
+}
+
+// stall sends half of the message, and leaves the other half for later.
+func (l *link) stall(message *[]byte, d time.Duration) error {
+	half := len(*message) / 2
+	if _, err := l.server.Write((*message)[:half]); err != nil {
+		return err
+	}
+	*message = (*message)[half:]
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.gone:
+	}
+	return nil
+}
+
+// startup passes on the first message, which has no type, and learns the name of the
+// application. It is false for a request to cancel.
+func (l *link) startup(in *bufio.Reader) (protocol bool, err error) {
+	head, err := in.Peek(8)
+	if err != nil {
+		return false, err
+	}
+	length := binary.BigEndian.Uint32(head)
+	if length < 8 || length > 1<<16 {
+		return false, errMessage
+	}
+	message := make([]byte, length)
+	if _, err := io.ReadFull(in, message); err != nil {
+		return false, err
+	}
+	protocol = binary.BigEndian.Uint32(message[4:]) == startupVersion
+	if protocol {
+		parameters := bytes.Split(message[8:], []byte{0})
+		for i := 0; i+1 < len(parameters); i += 2 {
+			if string(parameters[i]) == "application_name" {
+				l.application = string(parameters[i+1])
+			}
+		}
+	}
+	_, err = l.server.Write(message)
+	return protocol, err
+}
+
+// backward passes on what Postgres says, until an answer is to be lost.
+func (l *link) backward() error {
+	in := bufio.NewReaderSize(l.server, 64<<10)
+	for {
+		message, err := readMessage(in)
+		if err != nil {
+			return err
+		}
+		l.proxy.pass(l)
+		if l.swallow.Load() {
+			if message[0] == messageReady {
+				return nil // it is committed
+			}
+			continue
+		}
+		if _, err := l.client.Write(message); err != nil {
+			return err
+		}
+	}
+}
+
+func readMessage(in *bufio.Reader) ([]byte, error) {
+	head, err := in.Peek(5)
+	if err != nil {
+		return nil, err
+	}
+	length := binary.BigEndian.Uint32(head[1:])
+	if length < 4 || length > maxMessage {
+		return nil, errMessage
+	}
+	message := make([]byte, 1+length)
+	_, err = io.ReadFull(in, message)
+	return message, err
+}
