@@ -50,7 +50,7 @@ func New(c Config) (*Broker, error) {
 		config:       c,
 		log:          c.Log,
 		keys:         keyring{authenticate: c.Store.Authenticate, ttl: c.RecheckEvery, log: c.Log},
-		intake:       intake{validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents, observe: c.Observe},
+		intake:       intake{validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents, observe: c.Observe, heard: c.OnHeard, full: c.Full},
 		flushTimeout: flushTimeout,
 		stopping:     make(chan struct{}),
 	}

@@ -83,6 +83,7 @@ func fill(s *shop) {
 			s.t.Fatal(err)
 		}
 	}
+	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
 }
 

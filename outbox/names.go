@@ -20,7 +20,7 @@ INSERT INTO sources (tenant, name) VALUES ($1, $2) ON CONFLICT (tenant, name) DO
 	destinationIDSQL = `
 INSERT INTO destinations (tenant, name) VALUES ($1, $2) ON CONFLICT (tenant, name) DO UPDATE SET removed_at = NULL RETURNING id`
 
-	retireSourcesSQL      = `UPDATE sources SET removed_at = now() WHERE tenant = $1 AND NOT name = ANY($2) AND removed_at IS NULL`
+	retireSourcesSQL      = `UPDATE sources SET removed_at = now(), silent_after = NULL, watched_since = NULL WHERE tenant = $1 AND NOT name = ANY($2) AND removed_at IS NULL`
 	retireDestinationsSQL = `UPDATE destinations SET removed_at = now() WHERE tenant = $1 AND NOT name = ANY($2) AND removed_at IS NULL`
 
 	sourceNamesSQL      = `SELECT name, id FROM sources WHERE tenant = $1 AND removed_at IS NULL`
@@ -73,7 +73,7 @@ func syncNames(ctx context.Context, tx pgx.Tx, c *Configuration) error {
 			return err
 		}
 	}
-	return nil
+	return watchSources(ctx, tx, c)
 }
 
 // namesOf are the names in force.

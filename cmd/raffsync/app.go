@@ -50,6 +50,7 @@ type app struct {
 	api        *graph.API
 	plans      *plans
 	seen       observation
+	heard      outbox.Heard
 }
 
 // newApp takes its ports, and reads the configuration in force. Nothing is served
@@ -103,6 +104,7 @@ func (a *app) build(ctx context.Context) error {
 			a.dispatcher.Wake(lanes)
 			c.store.Hint(outbox.Hint{Lanes: lanes}) // some of them may be another replica's
 		},
+		OnHeard: a.heard.Note,
 	})
 	if err != nil {
 		return err
@@ -167,6 +169,7 @@ func (a *app) run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })
 	group.Go(func() error { return a.tidy(background) })
+	group.Go(func() error { return a.sweep(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
 			stopDispatching()

@@ -39,7 +39,9 @@ type Destination struct {
 	RemovedAt *time.Time
 	// Accepted deliveries, and what became of them.
 	Accepted, Delivered, Skipped, NeedsAction int64
-	Breaker                                   Breaker `db:"-"`
+	// Late is how many have not ended by the time that their routes give them.
+	Late    int64
+	Breaker Breaker `db:"-"`
 }
 
 // Depth is how many deliveries have not ended.
@@ -49,8 +51,9 @@ func (d *Destination) Depth() int64 { return max(0, d.Accepted-d.Delivered-d.Ski
 var destinationsWithCounts = register("destinations", `
 SELECT d.id, d.name, d.removed_at,
        coalesce(c.accepted, 0) AS accepted, coalesce(c.delivered, 0) AS delivered,
-       coalesce(c.skipped, 0) AS skipped, coalesce(c.needs_action, 0) AS needs_action
+       coalesce(c.skipped, 0) AS skipped, coalesce(c.needs_action, 0) AS needs_action, coalesce(x.held, 0) AS late
   FROM destinations d
+  LEFT JOIN exceptions x ON x.class = 'LATE' AND x.destination = d.id AND x.closed_at IS NULL
   LEFT JOIN (SELECT destination, sum(accepted)::bigint AS accepted, sum(delivered)::bigint AS delivered,
                     sum(skipped)::bigint AS skipped, sum(needs_action)::bigint AS needs_action
                FROM tallies GROUP BY destination) AS c ON c.destination = d.id

@@ -73,6 +73,8 @@ routes: {all: {to: books}}
 	full := f.Configuration
 	i := slices.IndexFunc(full.Destinations, func(d outbox.DestinationConfig) bool { return d.Name == "stock" })
 	differ(t, "destination", reflect.ValueOf(full.Destinations[i]), reflect.ValueOf(silent.Destinations[0]))
+	k := slices.IndexFunc(full.Sources, func(s outbox.SourceConfig) bool { return s.Name == "till" })
+	differ(t, "source", reflect.ValueOf(full.Sources[k]), reflect.ValueOf(silent.Sources[0]))
 	j := slices.IndexFunc(full.Routes, func(r outbox.RouteConfig) bool { return r.Name == "aa-second" })
 	differ(t, "route", reflect.ValueOf(full.Routes[1-j]), reflect.ValueOf(silent.Routes[0]), "To")
 	differ(t, "listen", reflect.ValueOf(f.Listen), reflect.ValueOf(config.Listen{HTTP: config.DefaultHTTP, GRPC: config.DefaultGRPC}))

@@ -133,6 +133,7 @@ type ComplexityRoot struct {
 		Breaker     func(childComplexity int) int
 		Delivered   func(childComplexity int) int
 		Depth       func(childComplexity int) int
+		Late        func(childComplexity int) int
 		Name        func(childComplexity int) int
 		NeedsAction func(childComplexity int) int
 		OldestOpen  func(childComplexity int) int
@@ -235,6 +236,7 @@ type ComplexityRoot struct {
 	}
 
 	Source struct {
+		HeardAt   func(childComplexity int) int
 		Name      func(childComplexity int) int
 		RemovedAt func(childComplexity int) int
 	}
@@ -271,6 +273,7 @@ type ComplexityRoot struct {
 		Delivered   func(childComplexity int) int
 		Deliveries  func(childComplexity int) int
 		Duplicates  func(childComplexity int) int
+		Late        func(childComplexity int) int
 		NeedsAction func(childComplexity int) int
 		Open        func(childComplexity int) int
 		Skipped     func(childComplexity int) int
@@ -761,6 +764,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Depth(childComplexity), true
+	case "Destination.late":
+		if e.ComplexityRoot.Destination.Late == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Late(childComplexity), true
 	case "Destination.name":
 		if e.ComplexityRoot.Destination.Name == nil {
 			break
@@ -1245,6 +1254,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SearchConnection.PageInfo(childComplexity), true
 
+	case "Source.heardAt":
+		if e.ComplexityRoot.Source.HeardAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Source.HeardAt(childComplexity), true
 	case "Source.name":
 		if e.ComplexityRoot.Source.Name == nil {
 			break
@@ -1398,6 +1413,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Totals.Duplicates(childComplexity), true
+	case "Totals.late":
+		if e.ComplexityRoot.Totals.Late == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Totals.Late(childComplexity), true
 	case "Totals.needsAction":
 		if e.ComplexityRoot.Totals.NeedsAction == nil {
 			break
@@ -1883,7 +1904,11 @@ enum ExceptionStatus {
 type Exception {
   "Opaque."
   id: ID!
-  "The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT."
+  """
+  The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT. LATE and
+  SOURCE_SILENT resolve by themselves, when nothing that was late is open any more, and
+  when the source sends again.
+  """
   class: String!
   "The destination that it is about, if any."
   destination: Destination
@@ -1962,6 +1987,8 @@ type Destination {
   skipped: Int64!
   "Deliveries held by exceptions now."
   needsAction: Int64!
+  "Deliveries that are not done by the time that their routes give them (deliver_within)."
+  late: Int64!
   "The delivery that has been open for longest; null where none is."
   oldestOpen: OldestOpen
 }
@@ -1977,6 +2004,8 @@ type Source {
   name: String!
   "Since when the configuration does not name it any more."
   removedAt: Time
+  "When it last sent something, a few seconds late; null where it never did."
+  heardAt: Time
 }
 
 "Counts since the tenant's first event."
@@ -1997,6 +2026,8 @@ type Totals {
   open: Int64!
   "Deliveries held by exceptions now."
   needsAction: Int64!
+  "Deliveries that are not done by the time that their routes give them (deliver_within)."
+  late: Int64!
 }
 
 "What a timeline entry records."
@@ -2327,6 +2358,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_skipped(ctx, field)
 	case "needsAction":
 		return ec.fieldContext_Destination_needsAction(ctx, field)
+	case "late":
+		return ec.fieldContext_Destination_late(ctx, field)
 	case "oldestOpen":
 		return ec.fieldContext_Destination_oldestOpen(ctx, field)
 	}
@@ -2485,6 +2518,8 @@ func (ec *executionContext) childFields_Source(ctx context.Context, field graphq
 		return ec.fieldContext_Source_name(ctx, field)
 	case "removedAt":
 		return ec.fieldContext_Source_removedAt(ctx, field)
+	case "heardAt":
+		return ec.fieldContext_Source_heardAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Source", field.Name)
 }
@@ -2553,6 +2588,8 @@ func (ec *executionContext) childFields_Totals(ctx context.Context, field graphq
 		return ec.fieldContext_Totals_open(ctx, field)
 	case "needsAction":
 		return ec.fieldContext_Totals_needsAction(ctx, field)
+	case "late":
+		return ec.fieldContext_Totals_late(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Totals", field.Name)
 }
@@ -4722,6 +4759,29 @@ func (ec *executionContext) fieldContext_Destination_needsAction(_ context.Conte
 	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
 }
 
+func (ec *executionContext) _Destination_late(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_late(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Late, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_late(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
+}
+
 func (ec *executionContext) _Destination_oldestOpen(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6720,6 +6780,29 @@ func (ec *executionContext) fieldContext_Source_removedAt(_ context.Context, fie
 	return graphql.NewScalarFieldContext("Source", field, false, false, "Time")
 }
 
+func (ec *executionContext) _Source_heardAt(ctx context.Context, field graphql.CollectedField, obj *view.Source) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Source_heardAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.HeardAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Source_heardAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Source", field, false, false, "Time")
+}
+
 func (ec *executionContext) _Subscription_changes(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
 	return graphql.ResolveFieldStream(
 		ctx,
@@ -7390,6 +7473,29 @@ func (ec *executionContext) _Totals_needsAction(ctx context.Context, field graph
 	)
 }
 func (ec *executionContext) fieldContext_Totals_needsAction(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Totals_late(ctx context.Context, field graphql.CollectedField, obj *view.Totals) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Totals_late(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Late, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Totals_late(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
 }
 
@@ -9567,6 +9673,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "late":
+			out.Values[i] = ec._Destination_late(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "oldestOpen":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
@@ -10281,6 +10392,11 @@ func (ec *executionContext) _Source(ctx context.Context, sel ast.SelectionSet, o
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
+		case "heardAt":
+			out.Values[i] = ec._Source_heardAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -10513,6 +10629,11 @@ func (ec *executionContext) _Totals(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "needsAction":
 			out.Values[i] = ec._Totals_needsAction(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "late":
+			out.Values[i] = ec._Totals_late(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
