@@ -13,6 +13,9 @@ type Configuration struct {
 	Destinations []DestinationConfig `json:"destinations"`
 	// Routes in order: for each destination the first one that matches wins.
 	Routes []RouteConfig `json:"routes"`
+	// Draining are destinations that are named no more, and stay until what is open for
+	// them has ended. No file holds them: they come from [Store.Remove].
+	Draining []DrainingConfig `json:"draining,omitempty"`
 }
 
 // SourceConfig is a system that sends.

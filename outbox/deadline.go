@@ -20,7 +20,8 @@ type Deadline struct {
 func Deadlines(inForce []Applied) []Deadline {
 	var all []Deadline
 	for _, a := range inForce {
-		for _, r := range a.Routes {
+		_, routes := a.Delivering()
+		for _, r := range routes {
 			id, known := a.Names.Destinations[r.To]
 			if r.DeliverWithin <= 0 || !known {
 				continue

@@ -192,7 +192,7 @@ func TestPlans(t *testing.T) {
 
 	t.Run("OfHousekeeping", func(t *testing.T) {
 		conn := s.session("raffsync_engine", map[string]string{"plan_cache_mode": "force_generic_plan"})
-		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL"} {
+		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL", "skipPageSQL", "openOfRouteSQL", "anyOpenSQL", "forgetDueSQL"} {
 			bySearch(t, name, planOf(t, conn, name, sql[name]))
 		}
 	})

@@ -62,7 +62,8 @@ func (p *plans) load(ctx context.Context) error {
 }
 
 func (p *plans) add(plan *dispatch.Plan, a outbox.Applied) error {
-	for _, d := range a.Destinations {
+	destinations, routes := a.Delivering()
+	for _, d := range destinations {
 		connector, err := p.registry.New(d.Kind, connectors.Options{
 			Name: d.Name, Settings: d.Settings, Rules: d.Rules, Concurrency: d.Concurrency,
 			Secret: config.ResolveSecret, AllowLoopback: p.loopback,
@@ -76,7 +77,7 @@ func (p *plans) add(plan *dispatch.Plan, a outbox.Applied) error {
 			Concurrency: d.Concurrency, Timeout: d.Timeout, Breaker: d.Breaker,
 		}
 	}
-	for _, r := range a.Routes {
+	for _, r := range routes {
 		plan.Routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 // sweepEvery is how often what happens by itself is looked for.
 const sweepEvery = 5 * time.Second
 
-// sweep looks for what is late and who is silent, until the context ends. What fails is
+// sweep looks for what is late, who is silent and what has drained, until the context ends. What fails is
 // tried again with the next sweep.
 func (a *app) sweep(ctx context.Context) error {
 	sweeper, err := a.config.store.OpenSweeper(ctx)
@@ -38,6 +38,9 @@ func (a *app) sweepOnce(ctx context.Context, sweeper *outbox.Sweeper) error {
 	}
 	inForce, err := a.config.store.Configurations(ctx)
 	if err != nil {
+		return err
+	}
+	if err := sweeper.Drain(ctx, inForce, outbox.DrainGrace); err != nil {
 		return err
 	}
 	return sweeper.Late(ctx, a.dispatcher.HeldLanes(), outbox.Deadlines(inForce))
