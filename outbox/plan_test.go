@@ -153,7 +153,7 @@ func TestPlans(t *testing.T) {
 
 	t.Run("OfIngest", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.WriterSettings)
-		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "openConflictSQL", "keepConflictSQL"} {
+		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "openConflictSQL", "keepConflictSQL", "replayEventsSQL", "makeReplaySQL"} {
 			bySearch(t, name, planOf(t, conn, name, sql[name]))
 		}
 		// Arrays of thousands are joined to each other.
@@ -192,7 +192,7 @@ func TestPlans(t *testing.T) {
 
 	t.Run("OfHousekeeping", func(t *testing.T) {
 		conn := s.session("raffsync_engine", map[string]string{"plan_cache_mode": "force_generic_plan"})
-		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL", "skipPageSQL", "openOfRouteSQL", "anyOpenSQL", "forgetDueSQL"} {
+		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL", "skipPageSQL", "openOfRouteSQL", "anyOpenSQL"} {
 			bySearch(t, name, planOf(t, conn, name, sql[name]))
 		}
 	})

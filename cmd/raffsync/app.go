@@ -111,6 +111,7 @@ func (a *app) build(ctx context.Context) error {
 	}
 	a.api, err = graph.New(graph.Config{
 		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
+		Replays: replays{c.store, a.broker.RouteTo},
 	})
 	if err != nil {
 		return err
@@ -170,6 +171,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })
 	group.Go(func() error { return a.tidy(background) })
 	group.Go(func() error { return a.sweep(background) })
+	group.Go(func() error { return a.replay(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
 			stopDispatching()

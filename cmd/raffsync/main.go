@@ -28,6 +28,7 @@ type commandLine struct {
 	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
 	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
 	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
+	Replay  replayCommand   `cmd:"" help:"Make new deliveries from old events."`
 	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
 	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`

@@ -1,0 +1,23 @@
+package broker
+
+import "raffsync/outbox"
+
+// RouteTo tells by which route an event goes to one destination, if any wants it. It is
+// pure. An event whose conditions cannot be evaluated is not wanted: see [Route].
+func RouteTo(e *outbox.Event, rules *Rules, destination int32) (route string, wanted bool) {
+	targets, err := Route(e, rules)
+	if err != nil {
+		return "", false
+	}
+	for _, t := range targets {
+		if t.Destination == destination {
+			return t.Route, true
+		}
+	}
+	return "", false
+}
+
+// RouteTo is [RouteTo] by the rules in force: an [outbox.Router].
+func (b *Broker) RouteTo(tenant string, destination int32, e *outbox.Event) (route string, wanted bool) {
+	return RouteTo(e, b.intake.rules.of(tenant), destination)
+}
