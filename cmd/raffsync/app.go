@@ -38,6 +38,7 @@ type appConfig struct {
 	lease      time.Duration
 	// development allows destinations on this machine, and shows the API's schema.
 	development bool
+	watermark   *watermark
 }
 
 // app is broker, dispatcher and API on one store.
@@ -104,7 +105,7 @@ func (a *app) build(ctx context.Context) error {
 			a.dispatcher.Wake(lanes)
 			c.store.Hint(outbox.Hint{Lanes: lanes}) // some of them may be another replica's
 		},
-		OnHeard: a.heard.Note,
+		OnHeard: a.heard.Note, Full: c.watermark.full,
 	})
 	if err != nil {
 		return err
@@ -139,6 +140,7 @@ const (
 // watched.
 func (a *app) run(ctx context.Context) error {
 	defer a.grpcAt.Close()
+	a.config.watermark.look(ctx) // before anything is taken in
 	if err := a.config.store.Tidy(ctx); err != nil {
 		return fmt.Errorf("the database is not ready: %w", err)
 	}
@@ -170,6 +172,7 @@ func (a *app) run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })
 	group.Go(func() error { return a.tidy(background) })
+	group.Go(func() error { return a.config.watermark.run(background) })
 	group.Go(func() error { return a.sweep(background) })
 	group.Go(func() error { return a.replay(background) })
 	group.Go(func() error {

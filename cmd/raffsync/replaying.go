@@ -24,6 +24,9 @@ func (a *app) replay(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
+		if a.config.watermark.full() != "" {
+			continue // what it makes needs room too
+		}
 		for more := true; more && ctx.Err() == nil; {
 			lanes, again, err := replayer.Step(ctx)
 			if err != nil && ctx.Err() == nil {
