@@ -16,8 +16,3 @@ func RouteTo(e *outbox.Event, rules *Rules, destination int32) (route string, wa
 	}
 	return "", false
 }
-
-// RouteTo is [RouteTo] by the rules in force: an [outbox.Router].
-func (b *Broker) RouteTo(tenant string, destination int32, e *outbox.Event) (route string, wanted bool) {
-	return RouteTo(e, b.intake.rules.of(tenant), destination)
-}

@@ -88,7 +88,7 @@ func TestMutation_Replays(t *testing.T) {
 		t.Errorf("by another tenant: %+v", p)
 	}
 	change("kopi", number, "RUNNING")
-	replayer := h.store.OpenReplayer(3, wantsAll)
+	replayer := h.store.OpenReplayer(3, func(context.Context) (outbox.Router, error) { return wantsAll, nil })
 	defer replayer.Close(context.Background())
 	for made, deadline := 0, time.Now().Add(time.Minute); made == 0 && time.Now().Before(deadline); {
 		if _, _, err := replayer.Step(t.Context()); err != nil {

@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,7 +18,7 @@ func everything(string, int32, *outbox.Event) (string, bool) { return "again", t
 
 func (s *shop) replayer(route outbox.Router) *outbox.Replayer {
 	s.t.Helper()
-	p := s.OpenReplayer(5, route)
+	p := s.OpenReplayer(5, func(context.Context) (outbox.Router, error) { return route, nil })
 	s.t.Cleanup(func() { p.Close(s.t.Context()) })
 	return p
 }
@@ -135,6 +136,23 @@ func TestReplayer(t *testing.T) {
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
 			}
+		}
+	})
+
+	// What an apply before the request brought counts for the first page already.
+	t.Run("AsksForTheRoutesOnceItHoldsAReplay", func(t *testing.T) {
+		s := fresh.emptied(t)
+		s.append(s.writer(), s.entry("e1", "order/1", "books"))
+		s.startReplay(again("r1"))
+		held := false
+		p := s.OpenReplayer(5, func(ctx context.Context) (outbox.Router, error) {
+			n := one[int](s, `SELECT count(*) FROM (SELECT FROM replays FOR UPDATE SKIP LOCKED) AS free`)
+			held = n == 0
+			return everything, nil
+		})
+		defer p.Close(t.Context())
+		if s.finishReplays(p); !held || len(s.replayedTo("stock")) != 1 {
+			t.Errorf("held %t, replayed %v", held, s.replayedTo("stock"))
 		}
 	})
 

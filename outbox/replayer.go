@@ -13,6 +13,10 @@ import (
 // Router tells by which route an event goes to a destination today, if any wants it.
 type Router func(tenant string, destination int32, e *Event) (route string, wanted bool)
 
+// Routes gives the router by what is in force when it is called: read from the database,
+// since what a process works by may be a moment old.
+type Routes func(context.Context) (Router, error)
+
 // Bounds of one page of a replay.
 const (
 	replayEvents   = 128   // that match: their payloads are read
@@ -25,14 +29,14 @@ const (
 // page of a replay is made by one of them. One goroutine uses it.
 type Replayer struct {
 	store  *Store
-	route  Router
+	routes Routes
 	shard  int64
 	writer *Writer // opened for the first page: its deliveries have positions as ingest's
 }
 
 // OpenReplayer makes a replayer; it opens nothing before there is a replay.
-func (s *Store) OpenReplayer(shard int64, route Router) *Replayer {
-	return &Replayer{store: s, route: route, shard: shard}
+func (s *Store) OpenReplayer(shard int64, routes Routes) *Replayer {
+	return &Replayer{store: s, routes: routes, shard: shard}
 }
 
 // Close ends its session.
@@ -184,20 +188,25 @@ func (p *Replayer) page(ctx context.Context, tx pgx.Tx, j *claimed) error {
 	if err != nil {
 		return err
 	}
+	// Only now: whoever asked for this replay had applied before what it is to go by.
+	route, err := p.routes(ctx)
+	if err != nil {
+		return err
+	}
 	var c appendColumns
 	var events []Seq
 	var at []time.Time
 	seen := make(map[int16]bool)
 	for i := range found {
 		e := &found[i]
-		route, wanted := p.route(j.tenant, j.destination, &e.Event)
+		by, wanted := route(j.tenant, j.destination, &e.Event)
 		if !wanted {
 			j.unwanted++
 			continue
 		}
 		p.writer.counter++
 		c.toSeq = append(c.toSeq, newSeq(p.writer.number, p.writer.counter))
-		c.toLane, c.toKeyHash, c.toRoute = append(c.toLane, e.lane), append(c.toKeyHash, e.keyHash), append(c.toRoute, route)
+		c.toLane, c.toKeyHash, c.toRoute = append(c.toLane, e.lane), append(c.toKeyHash, e.keyHash), append(c.toRoute, by)
 		events, at = append(events, e.seq), append(at, e.acceptedAt)
 		if !seen[e.lane] {
 			seen[e.lane] = true

@@ -52,12 +52,13 @@ type app struct {
 	plans      *plans
 	seen       observation
 	heard      outbox.Heard
+	routing    routing
 }
 
 // newApp takes its ports, and reads the configuration in force. Nothing is served
 // before [app.run].
 func newApp(ctx context.Context, c appConfig) (*app, error) {
-	a := &app{config: c}
+	a := &app{config: c, routing: routing{store: c.store}}
 	var err error
 	if a.httpAt, err = listen(ctx, c.http, "--http"); err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func (a *app) build(ctx context.Context) error {
 	}
 	a.api, err = graph.New(graph.Config{
 		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
-		Replays: replays{c.store, a.broker.RouteTo},
+		Replays: replays{c.store, a.routing.router},
 	})
 	if err != nil {
 		return err

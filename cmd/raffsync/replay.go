@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"raffsync/broker"
 	"raffsync/outbox"
 )
 
@@ -105,17 +104,8 @@ func (c *replayStart) Run(ctx context.Context, line *commandLine) error {
 		if err != nil {
 			return err
 		}
-		applied, err := store.ConfigurationOf(ctx, tenant)
-		if err != nil {
-			return err
-		}
-		rules, _, err := broker.CompileRules(applied.Configuration, applied.Names)
-		if err != nil {
-			return err
-		}
-		preview, err := store.PreviewReplay(ctx, tenant, c.To, q.Filter, previewed, func(_ string, destination int32, e *outbox.Event) (string, bool) {
-			return broker.RouteTo(e, rules, destination)
-		})
+		routes := &routing{store: store}
+		preview, err := replays{store, routes.router}.PreviewReplay(ctx, tenant, c.To, q.Filter, previewed)
 		if err != nil {
 			return err
 		}

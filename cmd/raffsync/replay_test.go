@@ -57,7 +57,10 @@ routes:
 		sql := `SELECT count(*) FROM replays WHERE state = 'DONE' AND made = 60 AND unwanted = 1`
 		waitUntil(t, func() bool {
 			return query[int](t, db, sql) == n && query[int](t, db, `SELECT count(*) FROM deliveries`) == 0
-		}, p.log.String)
+		}, func() string {
+			return query[string](t, db, `SELECT coalesce(jsonb_agg(r), '[]')::text FROM replays r`) + "\n" +
+				query[string](t, db, `SELECT coalesce(jsonb_agg(d), '[]')::text FROM deliveries d`) + "\n" + p.log.String()
+		})
 	}
 	done(1)
 	r.mu.Lock()
