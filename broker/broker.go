@@ -52,7 +52,7 @@ func New(c Config) (*Broker, error) {
 		keys:   keyring{authenticate: c.Store.Authenticate, ttl: c.RecheckEvery, log: c.Log},
 		intake: intake{
 			validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents,
-			observe: c.Observe, log: c.Log,
+			observe: c.Observe, log: c.Log, heard: c.OnHeard, full: c.Full,
 		},
 		flushTimeout: flushTimeout,
 		stopping:     make(chan struct{}),

@@ -28,6 +28,12 @@ type Config struct {
 	// several goroutines. It must not block, and is only a hint: a crash between the
 	// commit and the call loses it.
 	OnCommitted func(lanes []int16)
+	// OnHeard is called with the source of each batch, before it is looked at, from many
+	// goroutines. It must not block.
+	OnHeard func(source int32)
+	// Full says why nothing may be taken in now, in words for whoever sends; empty where
+	// it may. It is called for each batch, and must not block.
+	Full func() string
 	// Observe is told what happens.
 	Observe Observer
 	Log     *slog.Logger

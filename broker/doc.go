@@ -23,7 +23,8 @@
 //   - Bounded memory. Batches are held to [Config.MemoryBudget] in all, until their
 //     acknowledgement is handed to gRPC; streams of a tenant, connections, messages,
 //     and the window of each stream have limits. Past one of them the answer is
-//     RESOURCE_EXHAUSTED with RetryInfo. Exception: a message of more than 4 MiB
+//     RESOURCE_EXHAUSTED with RetryInfo, and so it is while [Config.Full] says that
+//     there is no room on disk. Exception: a message of more than 4 MiB
 //     (the contract allows 1) is refused by grpc-go itself, without RetryInfo.
 //   - No caller learns what went wrong inside: see statusOf, the one table from
 //     errors to codes. Neither keys nor payloads are logged.

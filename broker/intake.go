@@ -31,12 +31,22 @@ type intake struct {
 	maxEvents  int
 	observe    Observer
 	log        *slog.Logger
+	heard      func(source int32) // may be nil
+	full       func() string      // may be nil
 }
 
 // admit makes a batch of what a caller sent and takes its cost from the budget. The
 // batch is not on its way yet: [intake.submit] sends it, and whoever is told that it
 // is done gives its cost back.
 func (in *intake) admit(c outbox.Credential, raw rawBatch, from caller) (*batch, []part, error) {
+	if in.heard != nil {
+		in.heard(c.Source)
+	}
+	if in.full != nil {
+		if why := in.full(); why != "" {
+			return nil, nil, diskFull(why)
+		}
+	}
 	cost := int64(raw.size + eventOverhead*len(raw.events))
 	if !in.budget.take(cost) {
 		return nil, nil, errFull

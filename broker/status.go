@@ -34,6 +34,7 @@ const (
 	retryWindow = 100 * time.Millisecond // acknowledgements are on their way
 	retryFull   = time.Second
 	retryBroken = time.Second
+	retryDisk   = 10 * time.Second
 )
 
 var (
@@ -91,6 +92,13 @@ func windowExceeded(window int) *refusal {
 	return &refusal{
 		code: codes.ResourceExhausted, reason: "WINDOW_EXCEEDED", retry: retryWindow,
 		message: fmt.Sprintf("%d batches are unacknowledged already (Welcome.window_batches); read acknowledgements before sending more", window),
+	}
+}
+
+func diskFull(why string) *refusal {
+	return &refusal{
+		code: codes.ResourceExhausted, reason: "DISK_FULL", retry: retryDisk,
+		message: why + "; nothing of this batch was kept, send it again later",
 	}
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	View        *view.View
 	Operators   Operators
 	Transitions Transitions
+	Replays     Replays
 	Log         *slog.Logger
 	// Development serves GraphiQL at / and lets clients read the schema, with
 	// suggestions in errors.
@@ -42,12 +43,12 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Log == nil {
-		return nil, errors.New("graph: View, Operators, Transitions and Log are needed")
+	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Log == nil {
+		return nil, errors.New("graph: View, Operators, Transitions, Replays and Log are needed")
 	}
 	a := &API{hub: newHub(c.View, c.Log)}
 	a.base, a.stop = context.WithCancel(context.Background())
-	r := &resolver{view: c.View, transitions: c.Transitions, hub: a.hub}
+	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, hub: a.hub}
 	server := newGraphQL(c, r, gatherFor)
 	var err error
 	a.Handler, err = newFront(c, server, a.base)
@@ -67,6 +68,7 @@ func (a *API) Poke() { a.hub.Poke() }
 type resolver struct {
 	view        *view.View
 	transitions Transitions
+	replays     Replays
 	hub         *hub
 }
 

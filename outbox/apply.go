@@ -33,39 +33,52 @@ INSERT INTO timeline (tenant, what, reason, actor, detail) VALUES ($1, 'configur
 
 // Apply makes c the tenant's configuration, as a new version with actor and reason,
 // and returns it; the version stays where nothing differs. It refuses to remove a
-// destination that still has open deliveries.
+// destination that still has open deliveries: see [Store.Remove]. What is draining goes
+// on draining.
 func (s *Store) Apply(ctx context.Context, actor Actor, c Configuration, reason string) (Applied, error) {
-	document, err := json.Marshal(c)
-	if err != nil {
-		return Applied{}, fmt.Errorf("apply: %w", err)
-	}
-	digest := sha256.Sum256(document)
-	applied := Applied{Configuration: c}
-	err = pgx.BeginFunc(ctx, s.engine, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, applyLockSQL, c.Tenant); err != nil {
+	return s.Remove(ctx, actor, c, reason, Removal{})
+}
+
+// change makes what f makes of a tenant's configuration the next version. A dry run
+// takes all of it back.
+func (s *Store) change(ctx context.Context, actor Actor, reason string, dryRun bool, f func(ctx context.Context, tx pgx.Tx, current Configuration) (Configuration, error)) (Applied, error) {
+	var applied Applied
+	err := pgx.BeginFunc(ctx, s.engine, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, applyLockSQL, actor.Tenant); err != nil {
 			return err
 		}
-		var before []byte
-		var current []byte
-		err := tx.QueryRow(ctx, currentSQL, c.Tenant).Scan(&applied.Version, &current, &before)
+		var before, document []byte
+		var current Configuration
+		err := tx.QueryRow(ctx, currentSQL, actor.Tenant).Scan(&applied.Version, &current, &before)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
+		c, err := f(ctx, tx, current)
+		if err != nil {
+			return err
+		}
+		if document, err = json.Marshal(c); err != nil {
+			return err
+		}
+		digest := sha256.Sum256(document)
+		applied.Configuration = c
 		if err := syncNames(ctx, tx, &c); err != nil {
 			return err
 		}
 		if applied.Names, err = namesOf(ctx, tx, c.Tenant); err != nil {
 			return err
 		}
-		if string(before) == string(digest[:]) {
-			return nil
+		if string(before) != string(digest[:]) {
+			applied.Version++
+			if _, err := tx.Exec(ctx, applySQL, c.Tenant, applied.Version, document, digest[:], actor.Name, reason); err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, appliedSQL, c.Tenant, reason, actor.Name, applied.Version); err != nil {
+				return err
+			}
 		}
-		applied.Version++
-		if _, err := tx.Exec(ctx, applySQL, c.Tenant, applied.Version, document, digest[:], actor.Name, reason); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, appliedSQL, c.Tenant, reason, actor.Name, applied.Version); err != nil {
-			return err
+		if dryRun {
+			return errDryRun
 		}
 		// Told with the commit: whoever applies may be no process that serves.
 		hint, err := json.Marshal(Hint{Configuration: true})
@@ -75,6 +88,9 @@ func (s *Store) Apply(ctx context.Context, actor Actor, c Configuration, reason 
 		_, err = tx.Exec(ctx, notifySQL, string(hint))
 		return err
 	})
+	if dryRun && errors.Is(err, errDryRun) {
+		return applied, nil
+	}
 	if err != nil {
 		return Applied{}, fmt.Errorf("apply: %w", err)
 	}

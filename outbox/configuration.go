@@ -13,11 +13,17 @@ type Configuration struct {
 	Destinations []DestinationConfig `json:"destinations"`
 	// Routes in order: for each destination the first one that matches wins.
 	Routes []RouteConfig `json:"routes"`
+	// Draining are destinations that are named no more, and stay until what is open for
+	// them has ended. No file holds them: they come from [Store.Remove].
+	Draining []DrainingConfig `json:"draining,omitempty"`
 }
 
 // SourceConfig is a system that sends.
 type SourceConfig struct {
 	Name string `json:"name"`
+	// SilentAfter is how long it may send nothing before that is an exception; 0: as
+	// long as it likes.
+	SilentAfter time.Duration `json:"silent_after"`
 }
 
 // DestinationConfig is a system that receives.
@@ -71,6 +77,9 @@ type RouteConfig struct {
 	// OnException says what later events of a key do while one needs action.
 	OnException OnException `json:"on_exception"`
 	Retry       RetryConfig `json:"retry"`
+	// DeliverWithin is how soon a delivery is to be done, counted from acceptance, lest
+	// it joins the LATE exception of its destination; 0: whenever it can be.
+	DeliverWithin time.Duration `json:"deliver_within"`
 }
 
 // OnException is "block" or "pass".

@@ -90,6 +90,8 @@ func fill(s *shop) {
 	if err := p.Report(s.t.Context(), []outbox.Use{{Tenant: "kopi", Version: 1}, {Tenant: "teh", Version: 1}}, true); err != nil {
 		s.t.Fatal(err)
 	}
+	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
+	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
 	s.exec(`INSERT INTO throttles (destination, tenant) SELECT id, tenant FROM destinations`)
 	s.exec(`INSERT INTO shares (destination, replica, tenant, slots, wanted, busy) SELECT id, 1, tenant, 1, 1, false FROM destinations`)

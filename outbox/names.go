@@ -2,8 +2,6 @@ package outbox
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -20,14 +18,16 @@ INSERT INTO sources (tenant, name) VALUES ($1, $2) ON CONFLICT (tenant, name) DO
 	destinationIDSQL = `
 INSERT INTO destinations (tenant, name) VALUES ($1, $2) ON CONFLICT (tenant, name) DO UPDATE SET removed_at = NULL RETURNING id`
 
-	retireSourcesSQL      = `UPDATE sources SET removed_at = now() WHERE tenant = $1 AND NOT name = ANY($2) AND removed_at IS NULL`
+	retireSourcesSQL      = `UPDATE sources SET removed_at = now(), silent_after = NULL, watched_since = NULL WHERE tenant = $1 AND NOT name = ANY($2) AND removed_at IS NULL`
 	retireDestinationsSQL = `UPDATE destinations SET removed_at = now() WHERE tenant = $1 AND NOT name = ANY($2) AND removed_at IS NULL`
 
 	sourceNamesSQL      = `SELECT name, id FROM sources WHERE tenant = $1 AND removed_at IS NULL`
 	destinationNamesSQL = `SELECT name, id FROM destinations WHERE tenant = $1 AND removed_at IS NULL`
 
+	// busyDestinationsSQL tells how much is open by the tallies, which are a few rows.
 	busyDestinationsSQL = `
-SELECT d.name FROM destinations d
+SELECT d.name, (SELECT coalesce(sum(t.accepted - t.delivered - t.skipped), 0)::bigint FROM tallies t WHERE t.tenant = d.tenant AND t.destination = d.id)
+  FROM destinations d
  WHERE d.tenant = $1 AND NOT d.name = ANY($2) AND d.removed_at IS NULL AND EXISTS (
    SELECT FROM lanes l CROSS JOIN LATERAL (SELECT FROM deliveries o WHERE o.lane = l.lane AND o.destination = d.id LIMIT 1) AS any_open)
  ORDER BY d.name`
@@ -49,16 +49,11 @@ func syncNames(ctx context.Context, tx pgx.Tx, c *Configuration) error {
 	for _, v := range c.Destinations {
 		destinations = append(destinations, v.Name)
 	}
-	rows, err := tx.Query(ctx, busyDestinationsSQL, c.Tenant, destinations)
-	if err != nil {
-		return err
+	for _, v := range c.Draining {
+		destinations = append(destinations, v.Destination.Name)
 	}
-	busy, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
+	if err := refuseBusy(ctx, tx, c.Tenant, destinations); err != nil {
 		return err
-	}
-	if len(busy) > 0 {
-		return &Refusal{Field: "destinations", Message: fmt.Sprintf("destination %s still has open deliveries; keep it until they are delivered, or skip them first", strings.Join(busy, ", "))}
 	}
 	for _, kind := range []struct {
 		names         []string
@@ -73,7 +68,7 @@ func syncNames(ctx context.Context, tx pgx.Tx, c *Configuration) error {
 			return err
 		}
 	}
-	return nil
+	return watchSources(ctx, tx, c)
 }
 
 // namesOf are the names in force.

@@ -72,7 +72,8 @@ SELECT d.seq, d.version, d.state, d.exception,
        EXISTS (SELECT FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS p(lane, destination, seq, attempt)
                 WHERE d.lane = ANY (i.lanes) AND p.lane = d.lane AND p.destination = d.destination AND p.seq = d.seq AND p.attempt > d.requests) AS sending
   FROM deliveries d
- WHERE d.lane = $1 AND d.destination = $2 AND d.seq = $3 AND d.replay = $4`
+ WHERE d.lane = $1 AND d.destination = $2 AND d.replay = $4
+   AND d.seq = CASE WHEN $4 = 0 THEN $3 ELSE (SELECT r.seq FROM deliveries r WHERE r.event = $3 AND r.replay > 0 AND r.replay = $4 AND r.destination = $2) END`
 
 	// endedSQL: the clock of an entry is that of its transaction's start, which may be a
 	// little before its event's; the time bounds which partitions are looked into.

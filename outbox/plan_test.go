@@ -16,7 +16,7 @@ import (
 
 // large are the tables that grow with history or with a backlog; their partitions
 // begin with the name.
-var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "conflicts", "operator_requests"}
+var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "late", "conflicts", "operator_requests"}
 
 const seedLargeSQL = `
 INSERT INTO destinations (tenant, name) VALUES ('kopi', 'stock');
@@ -34,6 +34,7 @@ INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination,
 INSERT INTO exceptions (tenant, class, destination, code, status, closed_at)
 SELECT 'kopi', 'VALIDATION', 1, g::text, CASE WHEN g % 2 = 0 THEN 'NEEDS_ACTION' ELSE 'RESOLVED' END, CASE WHEN g % 2 = 1 THEN now() END FROM generate_series(1, 20000) g;
 INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, lane, destination, seq, tenant FROM deliveries WHERE exception IS NOT NULL;
+INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries WHERE seq % 2 = 0;
 INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, payload)
 SELECT tenant, source, id, '\x01', seq, accepted_at, 1, now(), type, ordering_key, outlet, content_type, payload FROM events WHERE seq % 10 = 0;
 INSERT INTO operator_requests (tenant, request_id, digest, answer) SELECT 'kopi', 'r' || g, '', '{}' FROM generate_series(1, 20000) g;
@@ -166,7 +167,7 @@ func TestPlans(t *testing.T) {
 
 	t.Run("OfIngest", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.WriterSettings)
-		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "conflictCauseSQL", "keepConflictsSQL"} {
+		for _, name := range []string{"appendSQL", "classifySQL", "countDuplicatesSQL", "conflictCauseSQL", "keepConflictsSQL", "replayEventsSQL", "makeReplaySQL"} {
 			bySearch(t, name, planOf(t, conn, name, sql[name]))
 		}
 		// Arrays of thousands are joined to each other.
@@ -189,9 +190,23 @@ func TestPlans(t *testing.T) {
 		bySearch(t, "gaugesSQL", planOf(t, conn, "gaugesSQL", sql["gaugesSQL"]))
 	})
 
+	t.Run("OfSweeps", func(t *testing.T) {
+		conn := s.session("raffsync_engine", outbox.DispatchSettings)
+		ends := map[string]string{"lateSQL": "seq > p.after", "lateMembersSQL": "seq > p.after", "joinLateSQL": "seq = p.seq", "leaveLateSQL": "seq = p.seq"}
+		for _, name := range []string{"lateSQL", "lateMembersSQL", "raiseLateSQL", "joinLateSQL", "leaveLateSQL", "openLateSQL", "lockExceptionSQL", "silentSQL", "raiseSilentSQL", "resolveSilentSQL"} {
+			plan := planOf(t, conn, name, sql[name])
+			bySearch(t, name, plan)
+			found := ends[name] == ""
+			plan.walk(func(n *node) { found = found || n.isLarge() && strings.Contains(n.IndexCond, ends[name]) })
+			if !found {
+				t.Errorf("%s: no search in an index ends by %q", name, ends[name])
+			}
+		}
+	})
+
 	t.Run("OfHousekeeping", func(t *testing.T) {
 		conn := s.session("raffsync_engine", map[string]string{"plan_cache_mode": "force_generic_plan"})
-		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL"} {
+		for _, name := range []string{"forgetWritersSQL", "pruneDeadSQL", "busyDestinationsSQL", "skipPageSQL", "openOfRouteSQL", "anyOpenSQL"} {
 			bySearch(t, name, planOf(t, conn, name, sql[name]))
 		}
 	})

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -11,6 +12,18 @@ const longestText = 1024
 // storable makes a text of foreign origin fit for Postgres: valid UTF-8, no NUL, and
 // not long enough to matter.
 func storable(s string) string { return truncated(s, longestText) }
+
+// brief is a duration without zeros at its end: "15m", not "15m0s".
+func brief(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
 
 func truncated(s string, most int) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")

@@ -41,6 +41,7 @@ type appConfig struct {
 	development bool
 	// kinds of destination; nil: those of [registry].
 	kinds connectors.Registry
+	watermark   *watermark
 }
 
 // app is broker, dispatcher and API on one store.
@@ -53,6 +54,8 @@ type app struct {
 	api        *graph.API
 	plans      *plans
 	seen       observation
+	heard      outbox.Heard
+	routing    routing
 }
 
 // newApp takes its ports, and reads the configuration in force. Nothing is served
@@ -61,7 +64,7 @@ func newApp(ctx context.Context, c appConfig) (*app, error) {
 	if c.kinds == nil {
 		c.kinds = registry()
 	}
-	a := &app{config: c}
+	a := &app{config: c, routing: routing{store: c.store}}
 	var err error
 	if a.httpAt, err = listen(ctx, c.http, "--http"); err != nil {
 		return nil, err
@@ -112,12 +115,14 @@ func (a *app) build(ctx context.Context) error {
 			a.dispatcher.Wake(lanes)
 			c.store.Hint(outbox.Hint{Lanes: lanes}) // some of them may be another replica's
 		},
+		OnHeard: a.heard.Note, Full: c.watermark.full,
 	})
 	if err != nil {
 		return err
 	}
 	a.api, err = graph.New(graph.Config{
 		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
+		Replays: replays{c.store, a.routing.router},
 	})
 	if err != nil {
 		return err
@@ -145,6 +150,7 @@ const (
 // watched.
 func (a *app) run(ctx context.Context) error {
 	defer a.grpcAt.Close()
+	a.config.watermark.look(ctx) // before anything is taken in
 	if err := a.config.store.Tidy(ctx); err != nil {
 		return fmt.Errorf("the database is not ready: %w", err)
 	}
@@ -179,6 +185,9 @@ func (a *app) run(ctx context.Context) error {
 	})
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })
 	group.Go(func() error { return a.tidy(background) })
+	group.Go(func() error { return a.config.watermark.run(background) })
+	group.Go(func() error { return a.sweep(background) })
+	group.Go(func() error { return a.replay(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
 			stopDispatching()

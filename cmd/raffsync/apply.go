@@ -17,6 +17,7 @@ type applyCommand struct {
 	Reason      string `help:"Why, for the timeline." default:"applied from the command line"`
 	Development bool   `help:"Allow destinations on this machine."`
 	JSON        bool   `name:"json" help:"Print the changes as JSON."`
+	removalFlags
 }
 
 func (applyCommand) Help() string {
@@ -24,11 +25,17 @@ func (applyCommand) Help() string {
 reason in the timeline, and waits up to five seconds for the running processes to take
 it up. Where one cannot use it, because a secret is missing there for instance, that is
 said, and the exit status is 1: the version is stored, and the destination goes on as it
-was configured before, or rests. A destination that still has open deliveries is not
-removed.
+was configured before, or rests.
+
+A destination that still has open deliveries is not removed without a word: --drain has
+them delivered first, --skip ends them; either way it gets nothing new, and goes by
+itself once nothing is open.
 
 Examples:
-  raffsync apply shop.yaml --reason "accounting has moved"`
+  raffsync apply shop.yaml --reason "accounting has moved"
+  raffsync apply shop.yaml --dry-run
+  raffsync apply shop.yaml --drain webstore
+  raffsync apply shop.yaml --skip webstore --reason "closed for good"`
 }
 
 func (c *applyCommand) Run(ctx context.Context, line *commandLine) error {
@@ -47,7 +54,10 @@ func (c *applyCommand) Run(ctx context.Context, line *commandLine) error {
 			return err
 		}
 		changes := config.Diff(current.Configuration, file.Configuration)
-		applied, err := store.Apply(ctx, actor(file.Configuration.Tenant), file.Configuration, c.Reason)
+		if c.DryRun {
+			return c.rehearse(ctx, store, file.Configuration, changes, c.Reason, c.JSON)
+		}
+		applied, err := c.remove(ctx, store, file.Configuration, c.Reason)
 		if err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ type commandLine struct {
 	Breaker breakerCommand  `cmd:"" help:"Hold a destination's breaker open or closed, or let go of it."`
 	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
 	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
+	Replay  replayCommand   `cmd:"" help:"Make new deliveries from old events."`
 	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
 	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`

@@ -80,8 +80,9 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 		tenant: a.Tenant, version: a.Version, problems: make(map[int32]trouble),
 		destinations: make(map[int32]*dispatch.Destination), routes: make(map[dispatch.RouteKey]dispatch.Route),
 	}
+	destinations, routes := a.Delivering()
 	compiled, _, err := broker.CompileRules(a.Configuration, a.Names)
-	for _, r := range a.Routes {
+	for _, r := range routes {
 		version, invalid := broker.CompileVersion(r.Version)
 		err = cmp.Or(err, invalid)
 		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version}
@@ -96,7 +97,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 		s.rules = broker.HeldRules
 		s.problems[wholeTenant] = trouble{problem: oneLine(err), rests: true}
 	}
-	for _, d := range a.Destinations {
+	for _, d := range destinations {
 		id := a.Names.Destinations[d.Name]
 		kept := before.destination(id)
 		if kept != nil && before.version == a.Version && before.problems[id] == (trouble{}) {

@@ -60,6 +60,16 @@ func ready(stopping bool, c outbox.Condition, err error, lanes int) readiness {
 	return r
 }
 
+// room adds whether events are taken in, or why not.
+func (r *readiness) room(full string) {
+	if full != "" {
+		r.Ready = false
+		r.Checks = append(r.Checks, check{"disk", false, "events are refused: " + full})
+		return
+	}
+	r.Checks = append(r.Checks, check{"disk", true, "there is room for events"})
+}
+
 // readyz answers 200 where the process is ready and 503 where not: in a few words, or,
 // asked as /readyz?verbose, with every check as JSON.
 func (a *app) readyz(stopping <-chan struct{}) http.Handler {
@@ -76,6 +86,7 @@ func (a *app) readyz(stopping <-chan struct{}) http.Handler {
 				a.config.log.WarnContext(ctx, "not ready", "error", err)
 			}
 			judged = ready(false, condition, err, a.dispatcher.Lanes())
+			judged.room(a.config.watermark.full())
 		}
 		status := http.StatusOK
 		if !judged.Ready {

@@ -29,6 +29,7 @@ type listenFlags struct {
 
 type serveCommand struct {
 	listenFlags
+	spaceFlags
 	Config      string `help:"Configuration file: applied where its tenant has none yet; a differing one is refused until it is applied." type:"existingfile" placeholder:"FILE" short:"c"`
 	Development bool   `help:"Allow destinations on this machine, serve GraphiQL at /, and print a login."`
 }
@@ -41,7 +42,8 @@ Several of them may share one Postgres: each takes its part of the work.
 
 Examples:
   raffsync serve --config shop.yaml
-  DATABASE_URL=postgres://sync@db/sync raffsync serve --http 127.0.0.1:8081 --grpc 127.0.0.1:9091`
+  DATABASE_URL=postgres://sync@db/sync raffsync serve --http 127.0.0.1:8081 --grpc 127.0.0.1:9091
+  DATABASE_URL=postgres://sync@db/sync raffsync serve --max-database-size 200GiB`
 }
 
 func (c *serveCommand) Run(ctx context.Context, line *commandLine) error {
@@ -51,7 +53,7 @@ func (c *serveCommand) Run(ctx context.Context, line *commandLine) error {
 		return err
 	}
 	return serve(ctx, line, serveOptions{
-		listenFlags: c.listenFlags, file: file, development: c.Development, log: log,
+		listenFlags: c.listenFlags, spaceFlags: c.spaceFlags, file: file, development: c.Development, log: log,
 		ready: func(r running) error {
 			if c.Development {
 				if err := printDevelopmentLogin(ctx, r, line.State); err != nil {
@@ -100,6 +102,7 @@ type running struct {
 
 type serveOptions struct {
 	listenFlags
+	spaceFlags
 	file        *config.File // nil: the database's configuration as it is
 	development bool
 	log         *slog.Logger
@@ -154,7 +157,7 @@ func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
 		}
 	}
 	a, err := newApp(ctx, appConfig{
-		store: store, log: o.log, lease: o.Lease, development: o.development, kinds: o.kinds,
+		store: store, watermark: newWatermark(o.spaceFlags, d, store.Size, o.log), log: o.log, lease: o.Lease, development: o.development, kinds: o.kinds,
 		http: firstOf(o.HTTP, at.HTTP, config.DefaultHTTP), grpc: firstOf(o.GRPC, at.GRPC, config.DefaultGRPC),
 		metrics: firstOf(o.Metrics, at.Metrics),
 	})

@@ -87,6 +87,16 @@ func (d *Dispatcher) Wake(lanes []int16) {
 	d.wakeUp()
 }
 
+// HeldLanes are those that it holds at present, as far as it knows: for work that is to be
+// shared among replicas, and that another may be doing too.
+func (d *Dispatcher) HeldLanes() []int16 {
+	n := d.current.Load()
+	if n == nil {
+		return nil
+	}
+	return n.held.lanes()
+}
+
 func (d *Dispatcher) wakeUp() {
 	select {
 	case d.woken <- struct{}{}:

@@ -72,12 +72,18 @@ const openColumns = `d.lane, d.destination, d.seq, d.event, d.event_at, d.accept
   d.version, d.requests, d.attempts, d.step, d.state, d.kind, d.route, n.name`
 
 // A delivery of an event has the event's position in its lane, so that the primary
-// key finds it.
+// key finds it. That of a replay has its own, and an index.
 var openOfEvents = register("open deliveries of events", `
 SELECT `+openColumns+`
   FROM unnest($1::timestamptz[], $2::bigint[]) AS k(accepted_at, seq)
   JOIN events e ON e.accepted_at = k.accepted_at AND e.seq = k.seq
   JOIN deliveries d ON d.lane = e.lane AND d.destination = ANY (ARRAY(SELECT id FROM destinations)) AND d.seq = e.seq
+  JOIN destinations n ON n.id = d.destination
+ WHERE d.replay = 0
+UNION ALL
+SELECT `+openColumns+`
+  FROM unnest($2::bigint[]) AS k(seq)
+  JOIN deliveries d ON d.event = k.seq AND d.replay > 0
   JOIN destinations n ON n.id = d.destination`)
 
 // settled is the entry that ended a delivery.

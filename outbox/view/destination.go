@@ -41,7 +41,9 @@ type Destination struct {
 	RemovedAt *time.Time
 	// Accepted deliveries, and what became of them.
 	Accepted, Delivered, Skipped, Superseded, NeedsAction int64
-	Breaker                                               Breaker `db:"-"`
+	// Late is how many have not ended by the time that their routes give them.
+	Late    int64
+	Breaker Breaker `db:"-"`
 	// Paused by an operator; nil where it runs.
 	Paused *Control `db:"-"`
 	// Fault: it is not used as configured; nil where it is.
@@ -55,8 +57,9 @@ func (d *Destination) Depth() int64 { return max(0, d.Accepted-d.Delivered-d.Ski
 var destinationsWithCounts = register("destinations", `
 SELECT d.id, d.name, d.removed_at,
        coalesce(c.accepted, 0) AS accepted, coalesce(c.delivered, 0) AS delivered,
-       coalesce(c.skipped, 0) AS skipped, coalesce(c.superseded, 0) AS superseded, coalesce(c.needs_action, 0) AS needs_action
+       coalesce(c.skipped, 0) AS skipped, coalesce(c.superseded, 0) AS superseded, coalesce(c.needs_action, 0) AS needs_action, coalesce(x.held, 0) AS late
   FROM destinations d
+  LEFT JOIN exceptions x ON x.class = 'LATE' AND x.destination = d.id AND x.closed_at IS NULL
   LEFT JOIN (SELECT destination, sum(accepted)::bigint AS accepted, sum(delivered)::bigint AS delivered,
                     sum(skipped)::bigint AS skipped, sum(superseded)::bigint AS superseded, sum(needs_action)::bigint AS needs_action
                FROM tallies GROUP BY destination) AS c ON c.destination = d.id

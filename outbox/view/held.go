@@ -14,14 +14,21 @@ type HeldBy struct {
 	After     string
 }
 
+// An exception of class LATE has its members in a table of their own. Those that have
+// ended stay there until the next sweep, and are not shown.
 var heldDeliveries = register("held deliveries", `
 SELECT (k.ord - 1)::integer AS place, `+openColumns+`
   FROM unnest($1::bigint[], $2::smallint[], $3::integer[], $4::bigint[], $5::bigint[]) WITH ORDINALITY
        AS k(exception, lane, destination, seq, most, ord)
  CROSS JOIN LATERAL (
-   SELECT holds.lane, holds.destination, holds.seq FROM holds
-    WHERE holds.exception = k.exception AND (holds.lane, holds.destination, holds.seq) > (k.lane, k.destination, k.seq)
-    ORDER BY holds.lane, holds.destination, holds.seq LIMIT k.most) AS h
+   (SELECT holds.lane, holds.destination, holds.seq FROM holds
+     WHERE holds.exception = k.exception AND (holds.lane, holds.destination, holds.seq) > (k.lane, k.destination, k.seq)
+     ORDER BY holds.lane, holds.destination, holds.seq LIMIT k.most)
+   UNION ALL
+   (SELECT late.lane, late.destination, late.seq FROM late
+     WHERE late.exception = k.exception AND (late.lane, late.destination, late.seq) > (k.lane, k.destination, k.seq)
+       AND EXISTS (SELECT FROM deliveries o WHERE o.lane = late.lane AND o.destination = late.destination AND o.seq = late.seq)
+     ORDER BY late.lane, late.destination, late.seq LIMIT k.most)) AS h
   JOIN deliveries d ON d.lane = h.lane AND d.destination = h.destination AND d.seq = h.seq
   JOIN destinations n ON n.id = d.destination
  ORDER BY k.ord, h.lane, h.destination, h.seq`)

@@ -10,9 +10,10 @@ import (
 // causesAtOnce is how many exceptions are read at once in search of what they hold.
 const causesAtOnce = 200
 
+// What is late may be held by an exception as well, or by none: it is listed by that.
 var openCauses = register("open exceptions in order", `
 SELECT id, opened_at, destination, held FROM exceptions
- WHERE closed_at IS NULL AND opened_at >= $1 AND (opened_at, id) >= ($1, $2)
+ WHERE closed_at IS NULL AND class <> '`+outbox.ClassLate+`' AND opened_at >= $1 AND (opened_at, id) >= ($1, $2)
  ORDER BY opened_at, id LIMIT $3`)
 
 type openCause struct {

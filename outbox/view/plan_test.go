@@ -13,7 +13,7 @@ import (
 
 // large are the tables that grow with history, or with a backlog; their partitions
 // begin with the name.
-var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "conflicts"}
+var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts"}
 
 const seedLarge = `
 SELECT raffsync_ensure_partitions(now() - interval '40 days', now() + interval '1 month');
@@ -40,6 +40,7 @@ SELECT 'kopi', 'VALIDATION', 3, g::text, now() - g * interval '20 seconds', CASE
   FROM generate_series(1, 25000) g;
 INSERT INTO timeline (tenant, at, exception, what) SELECT tenant, opened_at, id, 'exception' FROM exceptions;
 INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, lane, destination, seq, tenant FROM deliveries WHERE exception IS NOT NULL;
+INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1 + seq % 50, lane, destination, seq, tenant FROM deliveries;
 INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, payload)
 SELECT tenant, source, id, '\x01', seq, accepted_at, 1 + seq % 1000, now(), type, ordering_key, outlet, content_type, payload FROM events WHERE seq % 10 = 0;
 INSERT INTO tallies (tenant, destination, shard, accepted) SELECT tenant, d.id, g, 10 FROM destinations d, generate_series(0, 7) g;

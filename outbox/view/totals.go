@@ -15,6 +15,8 @@ type Totals struct {
 	Accepted, Duplicates, Conflicts, Unrouted int64
 	// Deliveries made of them, and what became of those.
 	Deliveries, Delivered, Skipped, Superseded, NeedsAction int64
+	// Late is how many of them have not ended by the time that their routes give them.
+	Late int64
 }
 
 // Open is how many deliveries have not ended.
@@ -29,7 +31,8 @@ SELECT coalesce(sum(accepted) FILTER (WHERE destination = 0), 0)::bigint AS acce
        coalesce(sum(delivered), 0)::bigint AS delivered,
        coalesce(sum(skipped), 0)::bigint AS skipped,
        coalesce(sum(superseded), 0)::bigint AS superseded,
-       coalesce(sum(needs_action), 0)::bigint AS needs_action
+       coalesce(sum(needs_action), 0)::bigint AS needs_action,
+       (SELECT coalesce(sum(held), 0)::bigint FROM exceptions WHERE class = 'LATE' AND closed_at IS NULL) AS late
   FROM tallies`)
 
 // Totals sums up the tenant's tallies, which are a bounded number of rows.
@@ -47,9 +50,11 @@ type Source struct {
 	RemovedAt *time.Time
 	// Paused by an operator; nil where it runs.
 	Paused *Control `db:"-"`
+	// HeardAt is when it last sent something, some seconds late; nil where it never did.
+	HeardAt *time.Time
 }
 
-var sources = register("sources", `SELECT name, removed_at FROM sources ORDER BY name`)
+var sources = register("sources", `SELECT name, removed_at, heard_at FROM sources ORDER BY name`)
 
 // Sources returns all of the tenant's sources by name, those that were removed too.
 func (t *Tx) Sources(ctx context.Context) ([]*Source, error) {

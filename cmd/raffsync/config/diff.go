@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"raffsync/outbox"
 )
@@ -63,7 +64,7 @@ func Diff(before, after outbox.Configuration) []Change {
 	}
 	all = append(all, compare("source", before.Sources, after.Sources,
 		func(c outbox.SourceConfig) string { return c.Name },
-		func(outbox.SourceConfig) []property { return nil })...)
+		func(c outbox.SourceConfig) []property { return optionalDuration(nil, "silent_after", c.SilentAfter) })...)
 	all = append(all, compare("destination", before.Destinations, after.Destinations,
 		func(c outbox.DestinationConfig) string { return c.Name }, destinationProperties)...)
 	all = append(all, compare("route", before.Routes, after.Routes,
@@ -186,8 +187,16 @@ func flatten(path string, v any) []property {
 	return []property{{path, fmt.Sprint(v), visible(fmt.Sprint(v))}}
 }
 
+// optionalDuration adds a duration where there is one.
+func optionalDuration(all []property, name string, d time.Duration) []property {
+	if d == 0 {
+		return all
+	}
+	return append(all, plain(name, formatDuration(d)))
+}
+
 func routeProperties(c outbox.RouteConfig) []property {
-	return []property{
+	return optionalDuration([]property{
 		plain("from", orWord(strings.Join(c.From, ", "), "every source")),
 		plain("to", c.To),
 		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
@@ -199,7 +208,7 @@ func routeProperties(c outbox.RouteConfig) []property {
 		plain("retry.cap", formatDuration(c.Retry.Cap)),
 		plain("retry.attempts", strconv.Itoa(c.Retry.Attempts)),
 		plain("retry.age", formatDuration(c.Retry.Age)),
-	}
+	}, "deliver_within", c.DeliverWithin)
 }
 
 func orWord(text, otherwise string) string {

@@ -34,13 +34,14 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 		section("database", "Where Postgres is. Without it, the command line and the environment decide.", []field{
 			databaseURL("url", &f.Database.URL, "The address of the database."),
 		}),
-		named("sources", "The systems that send. `{}` after the name: a source has no settings.",
-			func(name string) []field { return nil },
+		named("sources", "The systems that send. `{}` after the name is enough.",
+			func(name string) []field { return sourceFields(&outbox.SourceConfig{}) },
 			func(d *decoder, v value) {
+				source := outbox.SourceConfig{Name: v.name}
 				if v.kind() != "nothing" {
-					d.object(v, nil)
+					d.object(v, sourceFields(&source))
 				}
-				c.Sources = append(c.Sources, outbox.SourceConfig{Name: v.name})
+				c.Sources = append(c.Sources, source)
 			}),
 		named("destinations", "The systems that receive.",
 			func(name string) []field { return destinationFields(newDestination(name), kinds, new(json.RawMessage)) },
@@ -75,6 +76,13 @@ func newDestination(name string) *outbox.DestinationConfig {
 
 func newRoute(name string) *outbox.RouteConfig {
 	return &outbox.RouteConfig{Name: name, OnException: outbox.Block, Retry: outbox.DefaultRetry}
+}
+
+func sourceFields(c *outbox.SourceConfig) []field {
+	return []field{
+		optional(duration("silent_after", &c.SilentAfter, 10*time.Second, maxAge,
+			"How long it may send nothing. Then there is an exception of class SOURCE_SILENT, which resolves by itself when it sends again. What is sent again counts, a heartbeat does not."), "as long as it likes"),
+	}
 }
 
 // destinationFields are the fields of a destination; answers are not part of what is
@@ -129,6 +137,8 @@ func routeFields(c *outbox.RouteConfig) []field {
 			integer("attempts", &r.Attempts, 1, 1000, "Attempts that may be spent, the first one included."),
 			duration("age", &r.Age, time.Second, maxAge, "Time since acceptance after which none is started."),
 		}),
+		optional(duration("deliver_within", &c.DeliverWithin, time.Second, maxAge,
+			"How soon a delivery is to be done, counted from acceptance. One that is not, whatever it waits for, joins the exception of class LATE of its destination, which resolves by itself when no member is open any more."), "whenever it can be"),
 	}
 }
 

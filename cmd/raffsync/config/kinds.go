@@ -20,6 +20,12 @@ func (f field) demanded() field {
 	return f
 }
 
+// optional is a field whose absence means something that no value does.
+func optional(f field, absent string) field {
+	f.fallback = absent
+	return f
+}
+
 func section(name, doc string, inside []field) field {
 	return field{
 		name: name, doc: doc, inside: inside, takes: "a mapping with " + choices(namesOf(inside)),

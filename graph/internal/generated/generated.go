@@ -157,6 +157,7 @@ type ComplexityRoot struct {
 		Delivered   func(childComplexity int) int
 		Depth       func(childComplexity int) int
 		Fault       func(childComplexity int) int
+		Late        func(childComplexity int) int
 		Name        func(childComplexity int) int
 		NeedsAction func(childComplexity int) int
 		OldestOpen  func(childComplexity int) int
@@ -215,11 +216,13 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
+		ChangeReplay  func(childComplexity int, input model.ChangeReplayInput) int
 		ForceBreaker  func(childComplexity int, input model.ForceBreakerInput) int
 		Pause         func(childComplexity int, input model.PauseInput) int
 		Resume        func(childComplexity int, input model.PauseInput) int
 		RetryDelivery func(childComplexity int, input model.DeliveryTransitionInput) int
 		SkipDelivery  func(childComplexity int, input model.DeliveryTransitionInput) int
+		StartReplay   func(childComplexity int, input model.StartReplayInput) int
 	}
 
 	OldestOpen struct {
@@ -238,25 +241,62 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
-		Controls     func(childComplexity int) int
-		Deliveries   func(childComplexity int, filter *model.DeliveryFilter, first int, after *string) int
-		Delivery     func(childComplexity int, id string) int
-		Destination  func(childComplexity int, name string) int
-		Destinations func(childComplexity int) int
-		Event        func(childComplexity int, id string) int
-		Events       func(childComplexity int, filter *model.EventFilter, first int, after *string) int
-		Exception    func(childComplexity int, id string) int
-		Exceptions   func(childComplexity int, filter *model.ExceptionFilter, first int, after *string) int
-		Search       func(childComplexity int, text string, first int, after *string) int
-		Sources      func(childComplexity int) int
-		Timeline     func(childComplexity int, filter *model.TimelineFilter, first int, after *string) int
-		Totals       func(childComplexity int) int
-		Viewer       func(childComplexity int) int
+		Controls      func(childComplexity int) int
+		Deliveries    func(childComplexity int, filter *model.DeliveryFilter, first int, after *string) int
+		Delivery      func(childComplexity int, id string) int
+		Destination   func(childComplexity int, name string) int
+		Destinations  func(childComplexity int) int
+		Event         func(childComplexity int, id string) int
+		Events        func(childComplexity int, filter *model.EventFilter, first int, after *string) int
+		Exception     func(childComplexity int, id string) int
+		Exceptions    func(childComplexity int, filter *model.ExceptionFilter, first int, after *string) int
+		ReplayPreview func(childComplexity int, destination string, filter model.ReplayFilter, rate int) int
+		Replays       func(childComplexity int, first int, before *int) int
+		Search        func(childComplexity int, text string, first int, after *string) int
+		Sources       func(childComplexity int) int
+		Timeline      func(childComplexity int, filter *model.TimelineFilter, first int, after *string) int
+		Totals        func(childComplexity int) int
+		Viewer        func(childComplexity int) int
 	}
 
 	Reference struct {
 		Name  func(childComplexity int) int
 		Value func(childComplexity int) int
+	}
+
+	Replay struct {
+		Actor       func(childComplexity int) int
+		Destination func(childComplexity int) int
+		EndedAt     func(childComplexity int) int
+		From        func(childComplexity int) int
+		Made        func(childComplexity int) int
+		Number      func(childComplexity int) int
+		Rate        func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		RequestedAt func(childComplexity int) int
+		State       func(childComplexity int) int
+		Through     func(childComplexity int) int
+		Until       func(childComplexity int) int
+		Unwanted    func(childComplexity int) int
+	}
+
+	ReplayPayload struct {
+		Replay     func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	ReplayPreview struct {
+		Complete   func(childComplexity int) int
+		Deliveries func(childComplexity int) int
+		First      func(childComplexity int) int
+		Last       func(childComplexity int) int
+		Seconds    func(childComplexity int) int
+		Unwanted   func(childComplexity int) int
+	}
+
+	ReplayPreviewPayload struct {
+		Preview    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	SearchConnection struct {
@@ -265,6 +305,7 @@ type ComplexityRoot struct {
 	}
 
 	Source struct {
+		HeardAt   func(childComplexity int) int
 		Name      func(childComplexity int) int
 		Paused    func(childComplexity int) int
 		RemovedAt func(childComplexity int) int
@@ -302,6 +343,7 @@ type ComplexityRoot struct {
 		Delivered   func(childComplexity int) int
 		Deliveries  func(childComplexity int) int
 		Duplicates  func(childComplexity int) int
+		Late        func(childComplexity int) int
 		NeedsAction func(childComplexity int) int
 		Open        func(childComplexity int) int
 		Skipped     func(childComplexity int) int
@@ -391,6 +433,8 @@ type MutationResolver interface {
 	Pause(ctx context.Context, input model.PauseInput) (*model.ControlPayload, error)
 	Resume(ctx context.Context, input model.PauseInput) (*model.ControlPayload, error)
 	ForceBreaker(ctx context.Context, input model.ForceBreakerInput) (*model.ControlPayload, error)
+	StartReplay(ctx context.Context, input model.StartReplayInput) (*model.ReplayPayload, error)
+	ChangeReplay(ctx context.Context, input model.ChangeReplayInput) (*model.ReplayPayload, error)
 }
 type OldestOpenResolver interface {
 	Delivery(ctx context.Context, obj *view.Oldest) (*view.Delivery, error)
@@ -409,6 +453,8 @@ type QueryResolver interface {
 	Destination(ctx context.Context, name string) (*view.Destination, error)
 	Sources(ctx context.Context) ([]*view.Source, error)
 	Controls(ctx context.Context) ([]*view.Control, error)
+	Replays(ctx context.Context, first int, before *int) ([]*model.Replay, error)
+	ReplayPreview(ctx context.Context, destination string, filter model.ReplayFilter, rate int) (*model.ReplayPreviewPayload, error)
 	Search(ctx context.Context, text string, first int, after *string) (*model.SearchConnection, error)
 }
 type SubscriptionResolver interface {
@@ -886,6 +932,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Fault(childComplexity), true
+	case "Destination.late":
+		if e.ComplexityRoot.Destination.Late == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Late(childComplexity), true
 	case "Destination.name":
 		if e.ComplexityRoot.Destination.Name == nil {
 			break
@@ -1169,6 +1221,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ExceptionConnection.PageInfo(childComplexity), true
 
+	case "Mutation.changeReplay":
+		if e.ComplexityRoot.Mutation.ChangeReplay == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_changeReplay_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ChangeReplay(childComplexity, args["input"].(model.ChangeReplayInput)), true
 	case "Mutation.forceBreaker":
 		if e.ComplexityRoot.Mutation.ForceBreaker == nil {
 			break
@@ -1224,6 +1287,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SkipDelivery(childComplexity, args["input"].(model.DeliveryTransitionInput)), true
+	case "Mutation.startReplay":
+		if e.ComplexityRoot.Mutation.StartReplay == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_startReplay_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StartReplay(childComplexity, args["input"].(model.StartReplayInput)), true
 
 	case "OldestOpen.acceptedAt":
 		if e.ComplexityRoot.OldestOpen.AcceptedAt == nil {
@@ -1354,6 +1428,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.Exceptions(childComplexity, args["filter"].(*model.ExceptionFilter), args["first"].(int), args["after"].(*string)), true
 
+	case "Query.replayPreview":
+		if e.ComplexityRoot.Query.ReplayPreview == nil {
+			break
+		}
+
+		args, err := ec.field_Query_replayPreview_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ReplayPreview(childComplexity, args["destination"].(string), args["filter"].(model.ReplayFilter), args["rate"].(int)), true
+	case "Query.replays":
+		if e.ComplexityRoot.Query.Replays == nil {
+			break
+		}
+
+		args, err := ec.field_Query_replays_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Replays(childComplexity, args["first"].(int), args["before"].(*int)), true
 	case "Query.search":
 		if e.ComplexityRoot.Query.Search == nil {
 			break
@@ -1408,6 +1504,148 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Reference.Value(childComplexity), true
 
+	case "Replay.actor":
+		if e.ComplexityRoot.Replay.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Actor(childComplexity), true
+	case "Replay.destination":
+		if e.ComplexityRoot.Replay.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Destination(childComplexity), true
+	case "Replay.endedAt":
+		if e.ComplexityRoot.Replay.EndedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.EndedAt(childComplexity), true
+	case "Replay.from":
+		if e.ComplexityRoot.Replay.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.From(childComplexity), true
+	case "Replay.made":
+		if e.ComplexityRoot.Replay.Made == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Made(childComplexity), true
+	case "Replay.number":
+		if e.ComplexityRoot.Replay.Number == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Number(childComplexity), true
+	case "Replay.rate":
+		if e.ComplexityRoot.Replay.Rate == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Rate(childComplexity), true
+	case "Replay.reason":
+		if e.ComplexityRoot.Replay.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Reason(childComplexity), true
+	case "Replay.requestedAt":
+		if e.ComplexityRoot.Replay.RequestedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.RequestedAt(childComplexity), true
+	case "Replay.state":
+		if e.ComplexityRoot.Replay.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.State(childComplexity), true
+	case "Replay.through":
+		if e.ComplexityRoot.Replay.Through == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Through(childComplexity), true
+	case "Replay.until":
+		if e.ComplexityRoot.Replay.Until == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Until(childComplexity), true
+	case "Replay.unwanted":
+		if e.ComplexityRoot.Replay.Unwanted == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Replay.Unwanted(childComplexity), true
+
+	case "ReplayPayload.replay":
+		if e.ComplexityRoot.ReplayPayload.Replay == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPayload.Replay(childComplexity), true
+	case "ReplayPayload.userErrors":
+		if e.ComplexityRoot.ReplayPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPayload.UserErrors(childComplexity), true
+
+	case "ReplayPreview.complete":
+		if e.ComplexityRoot.ReplayPreview.Complete == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreview.Complete(childComplexity), true
+	case "ReplayPreview.deliveries":
+		if e.ComplexityRoot.ReplayPreview.Deliveries == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreview.Deliveries(childComplexity), true
+	case "ReplayPreview.first":
+		if e.ComplexityRoot.ReplayPreview.First == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreview.First(childComplexity), true
+	case "ReplayPreview.last":
+		if e.ComplexityRoot.ReplayPreview.Last == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreview.Last(childComplexity), true
+	case "ReplayPreview.seconds":
+		if e.ComplexityRoot.ReplayPreview.Seconds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreview.Seconds(childComplexity), true
+	case "ReplayPreview.unwanted":
+		if e.ComplexityRoot.ReplayPreview.Unwanted == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreview.Unwanted(childComplexity), true
+
+	case "ReplayPreviewPayload.preview":
+		if e.ComplexityRoot.ReplayPreviewPayload.Preview == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreviewPayload.Preview(childComplexity), true
+	case "ReplayPreviewPayload.userErrors":
+		if e.ComplexityRoot.ReplayPreviewPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ReplayPreviewPayload.UserErrors(childComplexity), true
+
 	case "SearchConnection.nodes":
 		if e.ComplexityRoot.SearchConnection.Nodes == nil {
 			break
@@ -1421,6 +1659,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SearchConnection.PageInfo(childComplexity), true
 
+	case "Source.heardAt":
+		if e.ComplexityRoot.Source.HeardAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Source.HeardAt(childComplexity), true
 	case "Source.name":
 		if e.ComplexityRoot.Source.Name == nil {
 			break
@@ -1580,6 +1824,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Totals.Duplicates(childComplexity), true
+	case "Totals.late":
+		if e.ComplexityRoot.Totals.Late == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Totals.Late(childComplexity), true
 	case "Totals.needsAction":
 		if e.ComplexityRoot.Totals.NeedsAction == nil {
 			break
@@ -1683,12 +1933,15 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("ChangeReplayInput", ec.unmarshalInputChangeReplayInput),
 			graphql.NewInputUnmarshaler("DeliveryFilter", ec.unmarshalInputDeliveryFilter),
 			graphql.NewInputUnmarshaler("DeliveryTransitionInput", ec.unmarshalInputDeliveryTransitionInput),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("ExceptionFilter", ec.unmarshalInputExceptionFilter),
 			graphql.NewInputUnmarshaler("ForceBreakerInput", ec.unmarshalInputForceBreakerInput),
 			graphql.NewInputUnmarshaler("PauseInput", ec.unmarshalInputPauseInput),
+			graphql.NewInputUnmarshaler("ReplayFilter", ec.unmarshalInputReplayFilter),
+			graphql.NewInputUnmarshaler("StartReplayInput", ec.unmarshalInputStartReplayInput),
 			graphql.NewInputUnmarshaler("TimelineFilter", ec.unmarshalInputTimelineFilter),
 		)
 	}
@@ -1866,6 +2119,18 @@ type Query {
   controls: [Control!]!
 
   """
+  Replays, the newest first, at most 100 at once: those before a number, where one is
+  given.
+  """
+  replays(first: Int! = 20, before: Int): [Replay!]!
+
+  """
+  What a replay would do, by today's routes. It looks at some 10,000 matching events;
+  where there are more, ` + "`" + `complete` + "`" + ` is false, and the counts are of those up to ` + "`" + `last` + "`" + `.
+  """
+  replayPreview(destination: String!, filter: ReplayFilter!, rate: Int! = 20): ReplayPreviewPayload!
+
+  """
   What is called exactly so: a destination by its name, then events by their id, by the
   value of a reference (an order or invoice number), and by their ordering key; among
   equals the newest first. ` + "`" + `text` + "`" + ` has at most 300 characters.
@@ -1898,6 +2163,19 @@ type Mutation {
 
   "Holds a destination's breaker open or closed until further notice, or lets go of it."
   forceBreaker(input: ForceBreakerInput!): ControlPayload!
+
+  """
+  Starts making new deliveries from old events, in the background and in the order of
+  acceptance: see ` + "`" + `replayPreview` + "`" + `. Each has a new idempotency key, so a platform that has
+  the event gets it again. What is accepted after the request is left out.
+  """
+  startReplay(input: StartReplayInput!): ReplayPayload!
+
+  """
+  Pauses a replay, lets it run on, or cancels it: what it has made stays. Asking for the
+  state that it is in changes nothing.
+  """
+  changeReplay(input: ChangeReplayInput!): ReplayPayload!
 }
 
 type Subscription {
@@ -2158,7 +2436,11 @@ enum ExceptionStatus {
 type Exception {
   "Opaque."
   id: ID!
-  "The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT."
+  """
+  The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT. LATE and
+  SOURCE_SILENT resolve by themselves, when nothing that was late is open any more, and
+  when the source sends again.
+  """
   class: String!
   "The destination that it is about, if any."
   destination: Destination
@@ -2245,6 +2527,8 @@ type Destination {
   superseded: Int64!
   "Deliveries held by exceptions now."
   needsAction: Int64!
+  "Deliveries that are not done by the time that their routes give them (deliver_within)."
+  late: Int64!
   "The delivery that has been open for longest; null where none is."
   oldestOpen: OldestOpen
 }
@@ -2262,6 +2546,8 @@ type Source {
   removedAt: Time
   "Who paused it, and why; null where it runs."
   paused: Control
+  "When it last sent something, a few seconds late; null where it never did."
+  heardAt: Time
 }
 
 "Counts since the tenant's first event."
@@ -2284,6 +2570,65 @@ type Totals {
   open: Int64!
   "Deliveries held by exceptions now."
   needsAction: Int64!
+  "Deliveries that are not done by the time that their routes give them (deliver_within)."
+  late: Int64!
+}
+
+"A job that makes new deliveries from old events."
+type Replay {
+  "The ` + "`" + `replay` + "`" + ` of its deliveries."
+  number: Int!
+  "Name of the destination."
+  destination: String!
+  state: ReplayState!
+  from: Time!
+  "Exclusive."
+  until: Time!
+  "Acceptance of the last event that was looked at."
+  through: Time!
+  "Deliveries a second."
+  rate: Int!
+  "Deliveries made so far."
+  made: Int64!
+  "Events that matched, and that no route to the destination wants."
+  unwanted: Int64!
+  requestedAt: Time!
+  endedAt: Time
+  actor: String!
+  reason: String!
+}
+
+enum ReplayState {
+  RUNNING
+  PAUSED
+  "Everything is made."
+  DONE
+  "A person ended it; what it had made stays."
+  CANCELLED
+}
+
+"What a replay would do."
+type ReplayPreview {
+  "Deliveries that would be made."
+  deliveries: Int64!
+  "Events that match, and that no route to the destination wants."
+  unwanted: Int64!
+  "Acceptance of the first and the last event; null where there is none."
+  first: Time
+  last: Time
+  "How long it takes at the rate, in seconds."
+  seconds: Float!
+  complete: Boolean!
+}
+
+type ReplayPreviewPayload {
+  preview: ReplayPreview
+  userErrors: [UserError!]!
+}
+
+type ReplayPayload {
+  replay: Replay
+  userErrors: [UserError!]!
 }
 
 "What a timeline entry records."
@@ -2301,6 +2646,8 @@ enum TimelineWhat {
   KEY
   PAUSE
   RESUME
+  "A replay has made a delivery, or has been started, changed or done."
+  REPLAY
 }
 
 "One line of the audit."
@@ -2397,6 +2744,40 @@ input TimelineFilter {
   after: Time
   "Exclusive."
   before: Time
+}
+
+"Which events. What is left out does not narrow it."
+input ReplayFilter {
+  "Acceptance of the first."
+  from: Time!
+  "Exclusive; the time of the request where it is left out, or later."
+  until: Time
+  source: String
+  type: String
+  outlet: String
+  "The value of any reference: an order number."
+  reference: String
+  "Only events that no route wanted when they came."
+  unrouted: Boolean! = false
+}
+
+input StartReplayInput {
+  "Chosen by the caller, 1 to 100 bytes. A repeat answers with the first replay."
+  requestId: String!
+  destination: String!
+  filter: ReplayFilter!
+  "Deliveries a second, 1 to 10,000."
+  rate: Int! = 20
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input ChangeReplayInput {
+  number: Int!
+  "RUNNING, PAUSED or CANCELLED."
+  state: ReplayState!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
 }
 
 input DeliveryTransitionInput {
@@ -2710,6 +3091,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_superseded(ctx, field)
 	case "needsAction":
 		return ec.fieldContext_Destination_needsAction(ctx, field)
+	case "late":
+		return ec.fieldContext_Destination_late(ctx, field)
 	case "oldestOpen":
 		return ec.fieldContext_Destination_oldestOpen(ctx, field)
 	}
@@ -2852,6 +3235,76 @@ func (ec *executionContext) childFields_Reference(ctx context.Context, field gra
 	return nil, fmt.Errorf("no field named %q was found under type Reference", field.Name)
 }
 
+func (ec *executionContext) childFields_Replay(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "number":
+		return ec.fieldContext_Replay_number(ctx, field)
+	case "destination":
+		return ec.fieldContext_Replay_destination(ctx, field)
+	case "state":
+		return ec.fieldContext_Replay_state(ctx, field)
+	case "from":
+		return ec.fieldContext_Replay_from(ctx, field)
+	case "until":
+		return ec.fieldContext_Replay_until(ctx, field)
+	case "through":
+		return ec.fieldContext_Replay_through(ctx, field)
+	case "rate":
+		return ec.fieldContext_Replay_rate(ctx, field)
+	case "made":
+		return ec.fieldContext_Replay_made(ctx, field)
+	case "unwanted":
+		return ec.fieldContext_Replay_unwanted(ctx, field)
+	case "requestedAt":
+		return ec.fieldContext_Replay_requestedAt(ctx, field)
+	case "endedAt":
+		return ec.fieldContext_Replay_endedAt(ctx, field)
+	case "actor":
+		return ec.fieldContext_Replay_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_Replay_reason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Replay", field.Name)
+}
+
+func (ec *executionContext) childFields_ReplayPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "replay":
+		return ec.fieldContext_ReplayPayload_replay(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ReplayPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ReplayPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_ReplayPreview(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "deliveries":
+		return ec.fieldContext_ReplayPreview_deliveries(ctx, field)
+	case "unwanted":
+		return ec.fieldContext_ReplayPreview_unwanted(ctx, field)
+	case "first":
+		return ec.fieldContext_ReplayPreview_first(ctx, field)
+	case "last":
+		return ec.fieldContext_ReplayPreview_last(ctx, field)
+	case "seconds":
+		return ec.fieldContext_ReplayPreview_seconds(ctx, field)
+	case "complete":
+		return ec.fieldContext_ReplayPreview_complete(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ReplayPreview", field.Name)
+}
+
+func (ec *executionContext) childFields_ReplayPreviewPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "preview":
+		return ec.fieldContext_ReplayPreviewPayload_preview(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ReplayPreviewPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ReplayPreviewPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_SearchConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "nodes":
@@ -2870,6 +3323,8 @@ func (ec *executionContext) childFields_Source(ctx context.Context, field graphq
 		return ec.fieldContext_Source_removedAt(ctx, field)
 	case "paused":
 		return ec.fieldContext_Source_paused(ctx, field)
+	case "heardAt":
+		return ec.fieldContext_Source_heardAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Source", field.Name)
 }
@@ -2940,6 +3395,8 @@ func (ec *executionContext) childFields_Totals(ctx context.Context, field graphq
 		return ec.fieldContext_Totals_open(ctx, field)
 	case "needsAction":
 		return ec.fieldContext_Totals_needsAction(ctx, field)
+	case "late":
+		return ec.fieldContext_Totals_late(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Totals", field.Name)
 }
@@ -3200,6 +3657,20 @@ func (ec *executionContext) field_Exception_timeline_args(ctx context.Context, r
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_changeReplay_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ChangeReplayInput, error) {
+			return ec.unmarshalNChangeReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeReplayInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_forceBreaker_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -3262,6 +3733,20 @@ func (ec *executionContext) field_Mutation_skipDelivery_args(ctx context.Context
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.DeliveryTransitionInput, error) {
 			return ec.unmarshalNDeliveryTransitionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDeliveryTransitionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_startReplay_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.StartReplayInput, error) {
+			return ec.unmarshalNStartReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐStartReplayInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -3427,6 +3912,58 @@ func (ec *executionContext) field_Query_exceptions_args(ctx context.Context, raw
 		return nil, err
 	}
 	args["after"] = arg2
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_replayPreview_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "destination",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["destination"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (model.ReplayFilter, error) {
+			return ec.unmarshalNReplayFilter2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayFilter(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "rate",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["rate"] = arg2
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_replays_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg1
 	return args, nil
 }
 
@@ -5568,6 +6105,29 @@ func (ec *executionContext) fieldContext_Destination_needsAction(_ context.Conte
 	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
 }
 
+func (ec *executionContext) _Destination_late(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_late(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Late, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_late(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, false, false, "Int64")
+}
+
 func (ec *executionContext) _Destination_oldestOpen(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6804,6 +7364,94 @@ func (ec *executionContext) fieldContext_Mutation_forceBreaker(ctx context.Conte
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_startReplay(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_startReplay(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().StartReplay(ctx, fc.Args["input"].(model.StartReplayInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ReplayPayload) graphql.Marshaler {
+			return ec.marshalNReplayPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_startReplay(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ReplayPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_startReplay_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_changeReplay(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_changeReplay(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ChangeReplay(ctx, fc.Args["input"].(model.ChangeReplayInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ReplayPayload) graphql.Marshaler {
+			return ec.marshalNReplayPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_changeReplay(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ReplayPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_changeReplay_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _OldestOpen_acceptedAt(ctx context.Context, field graphql.CollectedField, obj *view.Oldest) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7463,6 +8111,94 @@ func (ec *executionContext) fieldContext_Query_controls(_ context.Context, field
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_replays(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_replays(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Replays(ctx, fc.Args["first"].(int), fc.Args["before"].(*int))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.Replay) graphql.Marshaler {
+			return ec.marshalNReplay2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_replays(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Replay(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_replays_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_replayPreview(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_replayPreview(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().ReplayPreview(ctx, fc.Args["destination"].(string), fc.Args["filter"].(model.ReplayFilter), fc.Args["rate"].(int))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ReplayPreviewPayload) graphql.Marshaler {
+			return ec.marshalNReplayPreviewPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayPreviewPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_replayPreview(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ReplayPreviewPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_replayPreview_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_search(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7629,6 +8365,571 @@ func (ec *executionContext) fieldContext_Reference_value(_ context.Context, fiel
 	return graphql.NewScalarFieldContext("Reference", field, false, false, "String")
 }
 
+func (ec *executionContext) _Replay_number(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_number(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Number, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_number(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Replay_destination(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destination, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "String")
+}
+
+func (ec *executionContext) _Replay_state(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.State, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.ReplayState) graphql.Marshaler {
+			return ec.marshalNReplayState2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "ReplayState")
+}
+
+func (ec *executionContext) _Replay_from(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_from(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.From, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_from(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Replay_until(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_until(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Until, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_until(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Replay_through(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_through(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Through, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_through(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Replay_rate(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_rate(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Rate, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_rate(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Replay_made(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_made(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Made, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_made(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Replay_unwanted(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_unwanted(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unwanted, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_unwanted(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Replay_requestedAt(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_requestedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RequestedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_requestedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Replay_endedAt(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_endedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.EndedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_endedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Replay_actor(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "String")
+}
+
+func (ec *executionContext) _Replay_reason(ctx context.Context, field graphql.CollectedField, obj *model.Replay) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Replay_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Replay_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Replay", field, false, false, "String")
+}
+
+func (ec *executionContext) _ReplayPayload_replay(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPayload_replay(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Replay, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Replay) graphql.Marshaler {
+			return ec.marshalOReplay2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplay(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPayload_replay(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ReplayPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Replay(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ReplayPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ReplayPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ReplayPreview_deliveries(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreview_deliveries(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Deliveries, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreview_deliveries(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ReplayPreview", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _ReplayPreview_unwanted(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreview_unwanted(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unwanted, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreview_unwanted(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ReplayPreview", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _ReplayPreview_first(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreview_first(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.First, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreview_first(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ReplayPreview", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ReplayPreview_last(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreview_last(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Last, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreview_last(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ReplayPreview", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ReplayPreview_seconds(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreview_seconds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Seconds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreview_seconds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ReplayPreview", field, false, false, "Float")
+}
+
+func (ec *executionContext) _ReplayPreview_complete(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreview_complete(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Complete, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreview_complete(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ReplayPreview", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _ReplayPreviewPayload_preview(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreviewPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreviewPayload_preview(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Preview, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ReplayPreview) graphql.Marshaler {
+			return ec.marshalOReplayPreview2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayPreview(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreviewPayload_preview(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ReplayPreviewPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ReplayPreview(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ReplayPreviewPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.ReplayPreviewPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ReplayPreviewPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ReplayPreviewPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ReplayPreviewPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _SearchConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.SearchConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7760,6 +9061,29 @@ func (ec *executionContext) fieldContext_Source_paused(_ context.Context, field 
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _Source_heardAt(ctx context.Context, field graphql.CollectedField, obj *view.Source) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Source_heardAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.HeardAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Source_heardAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Source", field, false, false, "Time")
 }
 
 func (ec *executionContext) _Subscription_changes(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
@@ -8455,6 +9779,29 @@ func (ec *executionContext) _Totals_needsAction(ctx context.Context, field graph
 	)
 }
 func (ec *executionContext) fieldContext_Totals_needsAction(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Totals_late(ctx context.Context, field graphql.CollectedField, obj *view.Totals) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Totals_late(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Late, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Totals_late(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
 }
 
@@ -9788,6 +11135,62 @@ func (ec *executionContext) fieldContext___Type_isOneOf(_ context.Context, field
 
 // region    **************************** input.gotpl *****************************
 
+func (ec *executionContext) unmarshalInputChangeReplayInput(ctx context.Context, obj any) (model.ChangeReplayInput, error) {
+	var it model.ChangeReplayInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"number", "state", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "number":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("number"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Number = data
+		case "state":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("state"))
+			data, err := ec.unmarshalNReplayState2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayState(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.State = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalChangeReplayInput unmarshals raw into the ChangeReplayInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalChangeReplayInput(ctx context.Context, raw any) (model.ChangeReplayInput, error) {
+	var out model.ChangeReplayInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ChangeReplayInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputDeliveryFilter(ctx context.Context, obj any) (model.DeliveryFilter, error) {
 	var it model.DeliveryFilter
 	if obj == nil {
@@ -10163,6 +11566,168 @@ func (ec *executionContext) unmarshalInputPauseInput(ctx context.Context, obj an
 func UnmarshalPauseInput(ctx context.Context, raw any) (model.PauseInput, error) {
 	var out model.PauseInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "PauseInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputReplayFilter(ctx context.Context, obj any) (model.ReplayFilter, error) {
+	var it model.ReplayFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["unrouted"]; !present {
+		asMap["unrouted"] = false
+	}
+
+	fieldsInOrder := [...]string{"from", "until", "source", "type", "outlet", "reference", "unrouted"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "from":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("from"))
+			data, err := ec.unmarshalNTime2timeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.From = data
+		case "until":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("until"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Until = data
+		case "source":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("source"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Source = data
+		case "type":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("type"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Type = data
+		case "outlet":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("outlet"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Outlet = data
+		case "reference":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reference"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reference = data
+		case "unrouted":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("unrouted"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Unrouted = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalReplayFilter unmarshals raw into the ReplayFilter input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalReplayFilter(ctx context.Context, raw any) (model.ReplayFilter, error) {
+	var out model.ReplayFilter
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ReplayFilter", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputStartReplayInput(ctx context.Context, obj any) (model.StartReplayInput, error) {
+	var it model.StartReplayInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["rate"]; !present {
+		asMap["rate"] = 20
+	}
+
+	fieldsInOrder := [...]string{"requestId", "destination", "filter", "rate", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "destination":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("destination"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Destination = data
+		case "filter":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("filter"))
+			data, err := ec.unmarshalNReplayFilter2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayFilter(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Filter = data
+		case "rate":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("rate"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Rate = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalStartReplayInput unmarshals raw into the StartReplayInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalStartReplayInput(ctx context.Context, raw any) (model.StartReplayInput, error) {
+	var out model.StartReplayInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "StartReplayInput", raw, &out)
 	return out, err
 }
 
@@ -10986,6 +12551,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "late":
+			out.Values[i] = ec._Destination_late(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "oldestOpen":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, false,
@@ -11364,6 +12934,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "startReplay":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_startReplay(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "changeReplay":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_changeReplay(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -11593,6 +13177,18 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_controls(ctx, field)
 				})
+		case "replays":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_replays(ctx, field)
+				})
+		case "replayPreview":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_replayPreview(ctx, field)
+				})
 		case "search":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, true,
@@ -11648,6 +13244,233 @@ func (ec *executionContext) _Reference(ctx context.Context, sel ast.SelectionSet
 			}
 		case "value":
 			out.Values[i] = ec._Reference_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var replayImplementors = []string{"Replay"}
+
+func (ec *executionContext) _Replay(ctx context.Context, sel ast.SelectionSet, obj *model.Replay) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, replayImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Replay")
+		case "number":
+			out.Values[i] = ec._Replay_number(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "destination":
+			out.Values[i] = ec._Replay_destination(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "state":
+			out.Values[i] = ec._Replay_state(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "from":
+			out.Values[i] = ec._Replay_from(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "until":
+			out.Values[i] = ec._Replay_until(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "through":
+			out.Values[i] = ec._Replay_through(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "rate":
+			out.Values[i] = ec._Replay_rate(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "made":
+			out.Values[i] = ec._Replay_made(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unwanted":
+			out.Values[i] = ec._Replay_unwanted(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "requestedAt":
+			out.Values[i] = ec._Replay_requestedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "endedAt":
+			out.Values[i] = ec._Replay_endedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._Replay_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._Replay_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var replayPayloadImplementors = []string{"ReplayPayload"}
+
+func (ec *executionContext) _ReplayPayload(ctx context.Context, sel ast.SelectionSet, obj *model.ReplayPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, replayPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ReplayPayload")
+		case "replay":
+			out.Values[i] = ec._ReplayPayload_replay(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._ReplayPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var replayPreviewImplementors = []string{"ReplayPreview"}
+
+func (ec *executionContext) _ReplayPreview(ctx context.Context, sel ast.SelectionSet, obj *model.ReplayPreview) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, replayPreviewImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ReplayPreview")
+		case "deliveries":
+			out.Values[i] = ec._ReplayPreview_deliveries(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unwanted":
+			out.Values[i] = ec._ReplayPreview_unwanted(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "first":
+			out.Values[i] = ec._ReplayPreview_first(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "last":
+			out.Values[i] = ec._ReplayPreview_last(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "seconds":
+			out.Values[i] = ec._ReplayPreview_seconds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "complete":
+			out.Values[i] = ec._ReplayPreview_complete(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var replayPreviewPayloadImplementors = []string{"ReplayPreviewPayload"}
+
+func (ec *executionContext) _ReplayPreviewPayload(ctx context.Context, sel ast.SelectionSet, obj *model.ReplayPreviewPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, replayPreviewPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ReplayPreviewPayload")
+		case "preview":
+			out.Values[i] = ec._ReplayPreviewPayload_preview(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._ReplayPreviewPayload_userErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -11729,6 +13552,11 @@ func (ec *executionContext) _Source(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "paused":
 			out.Values[i] = ec._Source_paused(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "heardAt":
+			out.Values[i] = ec._Source_heardAt(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -11969,6 +13797,11 @@ func (ec *executionContext) _Totals(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "needsAction":
 			out.Values[i] = ec._Totals_needsAction(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "late":
+			out.Values[i] = ec._Totals_late(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -12552,6 +14385,11 @@ func (ec *executionContext) marshalNBreakerState2raffsyncᚋoutboxᚋviewᚐBrea
 	return res
 }
 
+func (ec *executionContext) unmarshalNChangeReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeReplayInput(ctx context.Context, v any) (model.ChangeReplayInput, error) {
+	res, err := ec.unmarshalInputChangeReplayInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNChanges2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐChanges(ctx context.Context, sel ast.SelectionSet, v *model.Changes) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "Changes!")
@@ -12813,6 +14651,20 @@ func (ec *executionContext) marshalNExceptionStatus2string(ctx context.Context, 
 	return res
 }
 
+func (ec *executionContext) unmarshalNFloat2float64(ctx context.Context, v any) (float64, error) {
+	res, err := graphql.UnmarshalFloatContext(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNFloat2float64(ctx context.Context, sel ast.SelectionSet, v float64) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalFloatContext(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "Float!")
+	}
+	return graphql.WrapContextMarshaler(ctx, res)
+}
+
 func (ec *executionContext) unmarshalNForceBreakerInput2raffsyncᚋgraphᚋinternalᚋmodelᚐForceBreakerInput(ctx context.Context, v any) (model.ForceBreakerInput, error) {
 	res, err := ec.unmarshalInputForceBreakerInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -12925,6 +14777,61 @@ func (ec *executionContext) marshalNReference2ᚖraffsyncᚋgraphᚋinternalᚋm
 	return ec._Reference(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNReplay2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.Replay) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNReplay2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplay(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNReplay2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplay(ctx context.Context, sel ast.SelectionSet, v *model.Replay) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Replay!")
+		return graphql.Null
+	}
+	return ec._Replay(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNReplayFilter2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayFilter(ctx context.Context, v any) (model.ReplayFilter, error) {
+	res, err := ec.unmarshalInputReplayFilter(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNReplayPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayPayload(ctx context.Context, sel ast.SelectionSet, v *model.ReplayPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ReplayPayload!")
+		return graphql.Null
+	}
+	return ec._ReplayPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNReplayPreviewPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayPreviewPayload(ctx context.Context, sel ast.SelectionSet, v *model.ReplayPreviewPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ReplayPreviewPayload!")
+		return graphql.Null
+	}
+	return ec._ReplayPreviewPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNReplayState2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayState(ctx context.Context, v any) (model.ReplayState, error) {
+	var res model.ReplayState
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNReplayState2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayState(ctx context.Context, sel ast.SelectionSet, v model.ReplayState) graphql.Marshaler {
+	return v
+}
+
 func (ec *executionContext) marshalNSearchConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐSearchConnection(ctx context.Context, sel ast.SelectionSet, v *model.SearchConnection) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "SearchConnection!")
@@ -12979,6 +14886,11 @@ func (ec *executionContext) marshalNSource2ᚖraffsyncᚋoutboxᚋviewᚐSource(
 		return graphql.Null
 	}
 	return ec._Source(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNStartReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐStartReplayInput(ctx context.Context, v any) (model.StartReplayInput, error) {
+	res, err := ec.unmarshalInputStartReplayInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalNString2string(ctx context.Context, v any) (string, error) {
@@ -13488,6 +15400,20 @@ func (ec *executionContext) marshalOOutcomeKind2ᚖraffsyncᚋprotoᚋraffsync�
 	_ = ctx
 	res := scalar.MarshalOutcomeKind(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOReplay2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplay(ctx context.Context, sel ast.SelectionSet, v *model.Replay) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Replay(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOReplayPreview2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayPreview(ctx context.Context, sel ast.SelectionSet, v *model.ReplayPreview) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._ReplayPreview(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOString2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {

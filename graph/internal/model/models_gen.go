@@ -11,6 +11,14 @@ import (
 	"time"
 )
 
+type ChangeReplayInput struct {
+	Number int `json:"number"`
+	// RUNNING, PAUSED or CANCELLED.
+	State ReplayState `json:"state"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
 // A batch of the live feed.
 type Changes struct {
 	// To go on from, should the connection break.
@@ -133,9 +141,83 @@ type Reference struct {
 	Value string `json:"value"`
 }
 
+// A job that makes new deliveries from old events.
+type Replay struct {
+	// The `replay` of its deliveries.
+	Number int `json:"number"`
+	// Name of the destination.
+	Destination string      `json:"destination"`
+	State       ReplayState `json:"state"`
+	From        time.Time   `json:"from"`
+	// Exclusive.
+	Until time.Time `json:"until"`
+	// Acceptance of the last event that was looked at.
+	Through time.Time `json:"through"`
+	// Deliveries a second.
+	Rate int `json:"rate"`
+	// Deliveries made so far.
+	Made int64 `json:"made"`
+	// Events that matched, and that no route to the destination wants.
+	Unwanted    int64      `json:"unwanted"`
+	RequestedAt time.Time  `json:"requestedAt"`
+	EndedAt     *time.Time `json:"endedAt,omitempty"`
+	Actor       string     `json:"actor"`
+	Reason      string     `json:"reason"`
+}
+
+// Which events. What is left out does not narrow it.
+type ReplayFilter struct {
+	// Acceptance of the first.
+	From time.Time `json:"from"`
+	// Exclusive; the time of the request where it is left out, or later.
+	Until  *time.Time `json:"until,omitempty"`
+	Source *string    `json:"source,omitempty"`
+	Type   *string    `json:"type,omitempty"`
+	Outlet *string    `json:"outlet,omitempty"`
+	// The value of any reference: an order number.
+	Reference *string `json:"reference,omitempty"`
+	// Only events that no route wanted when they came.
+	Unrouted bool `json:"unrouted"`
+}
+
+type ReplayPayload struct {
+	Replay     *Replay      `json:"replay,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
+// What a replay would do.
+type ReplayPreview struct {
+	// Deliveries that would be made.
+	Deliveries int64 `json:"deliveries"`
+	// Events that match, and that no route to the destination wants.
+	Unwanted int64 `json:"unwanted"`
+	// Acceptance of the first and the last event; null where there is none.
+	First *time.Time `json:"first,omitempty"`
+	Last  *time.Time `json:"last,omitempty"`
+	// How long it takes at the rate, in seconds.
+	Seconds  float64 `json:"seconds"`
+	Complete bool    `json:"complete"`
+}
+
+type ReplayPreviewPayload struct {
+	Preview    *ReplayPreview `json:"preview,omitempty"`
+	UserErrors []*UserError   `json:"userErrors"`
+}
+
 type SearchConnection struct {
 	Nodes    []SearchHit `json:"nodes"`
 	PageInfo PageInfo    `json:"pageInfo"`
+}
+
+type StartReplayInput struct {
+	// Chosen by the caller, 1 to 100 bytes. A repeat answers with the first replay.
+	RequestID   string       `json:"requestId"`
+	Destination string       `json:"destination"`
+	Filter      ReplayFilter `json:"filter"`
+	// Deliveries a second, 1 to 10,000.
+	Rate int `json:"rate"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
 }
 
 type Subscription struct {
@@ -283,6 +365,67 @@ func (e *PausableKind) UnmarshalJSON(b []byte) error {
 }
 
 func (e PausableKind) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type ReplayState string
+
+const (
+	ReplayStateRunning ReplayState = "RUNNING"
+	ReplayStatePaused  ReplayState = "PAUSED"
+	// Everything is made.
+	ReplayStateDone ReplayState = "DONE"
+	// A person ended it; what it had made stays.
+	ReplayStateCancelled ReplayState = "CANCELLED"
+)
+
+var AllReplayState = []ReplayState{
+	ReplayStateRunning,
+	ReplayStatePaused,
+	ReplayStateDone,
+	ReplayStateCancelled,
+}
+
+func (e ReplayState) IsValid() bool {
+	switch e {
+	case ReplayStateRunning, ReplayStatePaused, ReplayStateDone, ReplayStateCancelled:
+		return true
+	}
+	return false
+}
+
+func (e ReplayState) String() string {
+	return string(e)
+}
+
+func (e *ReplayState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = ReplayState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid ReplayState", str)
+	}
+	return nil
+}
+
+func (e ReplayState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *ReplayState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e ReplayState) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil

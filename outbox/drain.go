@@ -1,0 +1,152 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// DrainGrace is how long a draining destination stays at least, so that no process
+// still routes to it by the configuration before.
+const DrainGrace = 15 * time.Second
+
+// skipPage is how many deliveries are skipped in one transaction, while their lane waits.
+const skipPage = 500
+
+const (
+	lockLaneSQL = `SELECT FROM lanes WHERE lane = $1 FOR UPDATE`
+
+	// skipPageSQL ends a lane's first deliveries to a destination, but for those whose
+	// request is on the wire: their outcome ends them, or the next call. It counts what
+	// it has skipped.
+	skipPageSQL = `
+WITH sending AS MATERIALIZED (
+  SELECT p.seq, p.attempt
+    FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS p(lane, destination, seq, attempt)
+   WHERE $1::smallint = ANY (i.lanes) AND p.lane = $1 AND p.destination = $2
+), gone AS (
+  DELETE FROM deliveries WHERE ctid = ANY (ARRAY(
+    SELECT d.ctid FROM deliveries d
+     WHERE d.lane = $1 AND d.destination = $2 AND NOT EXISTS (SELECT FROM sending s WHERE s.seq = d.seq AND s.attempt > d.requests)
+     ORDER BY d.seq LIMIT $3))
+  RETURNING tenant, event, event_at, lane, destination, seq, key_hash, replay, step, exception
+), queued AS (
+  INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, clock_timestamp(), seq, key_hash FROM gone
+), audited AS (
+  INSERT INTO timeline (tenant, event, event_at, destination, replay, step, exception, what, state, reason, actor)
+  SELECT tenant, event, event_at, destination, replay, step, exception, 'skip', 'SKIPPED', $4, $5 FROM gone
+), freed AS (
+  DELETE FROM holds WHERE ctid = ANY (ARRAY(
+    SELECT h.ctid FROM gone CROSS JOIN LATERAL (
+      SELECT holds.ctid FROM holds
+       WHERE holds.exception = gone.exception AND holds.lane = gone.lane AND holds.destination = gone.destination AND holds.seq = gone.seq LIMIT 1) AS h))
+  RETURNING exception
+), released AS (
+  UPDATE exceptions
+     SET held = held - n, version = version + 1,
+         status = CASE WHEN held = n THEN 'RESOLVED' ELSE status END,
+         closed_at = CASE WHEN held = n THEN now() END
+    FROM (SELECT exception, count(*) AS n FROM freed GROUP BY exception ORDER BY exception) AS f
+   WHERE id = f.exception
+  RETURNING tenant, id, destination, status
+), told AS (
+  INSERT INTO timeline (tenant, exception, destination, what, reason, actor)
+  SELECT tenant, id, destination, 'resolved', $4, $5 FROM released WHERE status = 'RESOLVED'
+), counted AS (
+  INSERT INTO tallies (tenant, destination, shard, skipped, needs_action)
+  SELECT tenant, destination, 0, count(*), -count(exception) FROM gone GROUP BY tenant, destination
+  ON CONFLICT (tenant, destination, shard) DO UPDATE
+    SET skipped = tallies.skipped + excluded.skipped, needs_action = tallies.needs_action + excluded.needs_action
+)
+SELECT count(*) FROM gone`
+
+	anyOpenSQL = `
+SELECT EXISTS (SELECT FROM lanes l CROSS JOIN LATERAL (SELECT FROM deliveries o WHERE o.lane = l.lane AND o.destination = $1 LIMIT 1) AS any_open)`
+
+	// forgetDueSQL is for a destination that has nothing open any more.
+	forgetDueSQL = `
+DELETE FROM due WHERE ctid = ANY (ARRAY(
+  SELECT f.ctid FROM lanes l
+   CROSS JOIN LATERAL (SELECT due.ctid FROM due WHERE due.lane = l.lane AND due.destination = $1 OFFSET 0) AS f))`
+)
+
+// SkipOpen ends a page of each lane's open deliveries to a destination that was removed
+// with the word to skip them, and returns how many. What it returns 0 for is over, or on
+// the wire. It may be called by several at once.
+func (s *Store) SkipOpen(ctx context.Context, destination int32, order SkipOrder) (skipped int, err error) {
+	for lane := range int16(s.lanes) {
+		var n int
+		batch := &pgx.Batch{} // one transaction
+		batch.Queue(lockLaneSQL, lane)
+		batch.Queue(skipPageSQL, lane, destination, skipPage, order.Reason, order.Actor).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
+		if err := s.engine.SendBatch(ctx, batch).Close(); err != nil {
+			return skipped, fmt.Errorf("skip what is open: %w", err)
+		}
+		skipped += n
+	}
+	return skipped, nil
+}
+
+// skipRounds bounds what one sweep skips.
+const skipRounds = 20
+
+// Drain goes on with what destinations that were removed still have to do: it skips
+// where that was the word, and removes those that have nothing open any more.
+func (w *Sweeper) Drain(ctx context.Context, inForce []Applied, grace time.Duration) error {
+	for _, a := range inForce {
+		for _, d := range a.Draining {
+			name := d.Destination.Name
+			if d.Skip != nil {
+				for range skipRounds {
+					n, err := w.store.SkipOpen(ctx, a.Names.Destinations[name], *d.Skip)
+					if err != nil {
+						return err
+					}
+					if n == 0 {
+						break
+					}
+				}
+			}
+			if err := w.store.endDraining(ctx, a.Tenant, name, a.Names.Destinations[name], grace); err != nil {
+				return fmt.Errorf("remove %s, which has drained: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// errNotYet: it still has something open, or is gone already.
+var errNotYet = errors.New("not drained")
+
+// endDraining removes a destination that has nothing open any more. Several may try.
+func (s *Store) endDraining(ctx context.Context, tenant, name string, id int32, grace time.Duration) error {
+	actor := Actor{Tenant: tenant, Name: "raffsync"}
+	_, err := s.change(ctx, actor, "nothing is open for "+name+" any more: it has drained", false, func(ctx context.Context, tx pgx.Tx, c Configuration) (Configuration, error) {
+		var now time.Time
+		if err := tx.QueryRow(ctx, nowSQL).Scan(&now); err != nil {
+			return c, err
+		}
+		i := slices.IndexFunc(c.Draining, func(d DrainingConfig) bool { return d.Destination.Name == name })
+		if i < 0 || now.Sub(c.Draining[i].Since) < grace {
+			return c, errNotYet
+		}
+		var open bool
+		if err := tx.QueryRow(ctx, anyOpenSQL, id).Scan(&open); err != nil {
+			return c, err
+		}
+		if open {
+			return c, errNotYet
+		}
+		c.Draining = slices.Delete(c.Draining, i, i+1)
+		_, err := tx.Exec(ctx, forgetDueSQL, id)
+		return c, err
+	})
+	if errors.Is(err, errNotYet) {
+		return nil
+	}
+	return err
+}
