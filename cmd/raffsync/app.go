@@ -40,8 +40,8 @@ type appConfig struct {
 	// development allows destinations on this machine, and shows the API's schema.
 	development bool
 	// kinds of destination; nil: those of [registry].
-	kinds connectors.Registry
-	watermark   *watermark
+	kinds     connectors.Registry
+	watermark *watermark
 }
 
 // app is broker, dispatcher and API on one store.
