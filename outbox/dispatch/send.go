@@ -92,9 +92,6 @@ func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.
 			}}
 		}()
 		finding, outcome := call(ctx)
-		if mutant.On(mutant.HiddenReplay) && outcome.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME {
-			finding, outcome = call(ctx)
-		}
 		finished = true
 		answered <- answer{finding, outcome}
 	})
@@ -114,7 +111,11 @@ func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.
 
 // send puts the request on the wire.
 func (f *flight) send(ctx context.Context) (connectors.Finding, connectors.Outcome) {
-	return connectors.CannotTell, f.destination.Connector.Send(ctx, f.request)
+	o := f.destination.Connector.Send(ctx, f.request)
+	if mutant.On(mutant.HiddenReplay) && o.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME {
+		o = f.destination.Connector.Send(ctx, f.request)
+	}
+	return connectors.CannotTell, o
 }
 
 // land frees the flight's slot, and hands its outcome on to be stored.

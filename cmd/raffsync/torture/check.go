@@ -67,7 +67,7 @@ func (e *evidence) checkAtomic(r *Report) {
 	for _, s := range e.events {
 		known[s.Seq] = true
 		if n := e.accepted[s.Seq]; n != 1 {
-			r.add(atomic1, s.ID, "", "%d accepted entries", n)
+			r.add(whole, s.ID, "", "%d accepted entries", n)
 		}
 		for _, p := range e.platforms {
 			d := delivery{s.Seq, p.name}
@@ -79,18 +79,18 @@ func (e *evidence) checkAtomic(r *Report) {
 			}
 			_, open := e.open[d]
 			if open && ended > 0 || !open && ended != 1 {
-				r.add(atomic1, s.ID, p.name, "open: %t, and ended %d times", open, ended)
+				r.add(whole, s.ID, p.name, "open: %t, and ended %d times", open, ended)
 			}
 		}
 	}
 	for d := range e.entries {
 		if !known[d.event] {
-			r.add(atomic1, fmt.Sprint(d.event), d.destination, "timeline entries of an event that is not there")
+			r.add(whole, fmt.Sprint(d.event), d.destination, "timeline entries of an event that is not there")
 		}
 	}
 	for d := range e.open {
 		if !known[d.event] {
-			r.add(atomic1, fmt.Sprint(d.event), d.destination, "a delivery of an event that is not there")
+			r.add(whole, fmt.Sprint(d.event), d.destination, "a delivery of an event that is not there")
 		}
 	}
 }

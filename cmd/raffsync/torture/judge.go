@@ -17,7 +17,7 @@ func (r *rig) judge(ctx context.Context, report *Report, begin time.Time) error 
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	e := &evidence{
-		sent: r.ledger.all, seconds: r.ledger.second, protests: r.ledger.wrong, platforms: []*platform{r.books, r.stock},
+		sent: r.ledger.all, seconds: r.ledger.second, protests: r.ledger.wrong, platforms: r.platforms(),
 		passes: map[string]bool{r.stock.name: true}, replicas: len(r.replicas),
 	}
 	if err := e.gather(ctx, conn); err != nil {

@@ -29,6 +29,9 @@ const (
 	hanging = 3 * requestTimeout
 )
 
+// questionLies of them, the first, are told to those who only ask, too.
+const questionLies = 3
+
 var lies = []*lie{
 	{"503", true, just(http.StatusServiceUnavailable)},
 	{"reset", true, func(w http.ResponseWriter, _ *http.Request, _ *platform) { raw(w, "", true) }},

@@ -3,14 +3,18 @@ package torture
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
 // notSent are the rules by which an attempt says that no byte of it left.
 var notSent = []string{
 	"lease", "no address", "no connection", "no TLS", "time-out before sending", "cancelled before sending",
-	"deduplication window", "prepare", "address not allowed",
+	"deduplication window", "prepare", "address not allowed", "request under way",
 }
+
+// question is how an attempt begins that asked the platform, and sent nothing.
+const question = "asked about an earlier request"
 
 // clockGrain is how much Postgres' idea of a moment and this process' may differ: they
 // read one clock, and Postgres keeps microseconds.
@@ -22,7 +26,7 @@ const clockGrain = time.Millisecond
 func matchRequests(requests []request, attempts []entry) (stale int, without string) {
 	var intended []time.Time
 	for _, a := range attempts {
-		if a.StartedAt != nil && !slices.Contains(notSent, a.Rule) {
+		if a.StartedAt != nil && !slices.Contains(notSent, a.Rule) && !strings.HasPrefix(a.Reason, question) {
 			intended = append(intended, *a.StartedAt)
 		}
 	}

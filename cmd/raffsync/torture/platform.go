@@ -48,8 +48,10 @@ type platform struct {
 	requests []request
 	attempts map[string]int  // by key
 	known    map[string]bool // keys that have had their effect
-	storm    *storm          // now
-	storms   []storm         // those that are over
+	// questions counts how often it was asked about a key.
+	questions int
+	storm     *storm  // now
+	storms    []storm // those that are over
 }
 
 // storm is a time in which a platform answers nothing but this.
@@ -75,6 +77,7 @@ func newPlatform(name string, recognises bool, seed uint64, percent int, path st
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /events", p.receive)
+	mux.HandleFunc("GET /events/{key}", p.answer)
 	mux.HandleFunc("/canary", func(http.ResponseWriter, *http.Request) { p.canary.Add(1) })
 	p.url = "http://" + listener.Addr().String()
 	p.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
@@ -97,6 +100,27 @@ func (p *platform) receive(w http.ResponseWriter, r *http.Request) {
 	ordering, _ := url.PathUnescape(r.Header.Get("Ce-Subject"))
 	q := request{At: at, Key: r.Header.Get("Idempotency-Key"), Event: event, Ordering: ordering, Hash: hex.EncodeToString(sum[:])}
 	told := p.note(&q)
+	told.answer(w, r, p)
+}
+
+// answer tells whether a key has had its effect, unless it is in trouble itself.
+func (p *platform) answer(w http.ResponseWriter, r *http.Request) {
+	key := r.PathValue("key")
+	p.mu.Lock()
+	known, told := p.known[key], truth
+	p.questions++
+	switch {
+	case p.calm.Load():
+	case p.storm != nil:
+		told = stormLie(p.storm.status)
+	case (p.questions+int(p.seed))%5 == 0:
+		told = lies[p.questions/5%questionLies]
+	}
+	p.mu.Unlock()
+	if told == truth && !known {
+		http.NotFound(w, r)
+		return
+	}
 	told.answer(w, r, p)
 }
 

@@ -16,7 +16,7 @@ type promise string
 
 const (
 	durable    promise = "what was acknowledged is there, as it was sent"
-	atomic1    promise = "an event is there exactly with its deliveries and its accepted entry"
+	whole      promise = "an event is there exactly with its deliveries and its accepted entry"
 	idempotent promise = "an id makes one event"
 	conflicts  promise = "a second content of an id is kept"
 	answers    promise = "clients get the answers that the contract names"

@@ -45,7 +45,9 @@ const (
 	flushLimit = 2 * time.Minute // of what clients have not had acknowledged
 	// stallLimit is how long nothing may come to its end after the faults did, before
 	// what is open counts as forgotten: longer than lease, back-off and breaker together.
-	stallLimit = 20 * time.Second
+	// Of a flaw something is expected to be forgotten, and it need not be waited for as long.
+	stallLimit     = 45 * time.Second
+	stallLimitFlaw = 15 * time.Second
 )
 
 // rig is everything that stands during a run.
@@ -54,6 +56,7 @@ type rig struct {
 	postgres *postgres
 	replicas []*replica
 	books    *platform // recognises keys
+	crm      *platform // does not, and can be asked
 	stock    *platform // does not, and cannot be asked
 	ledger   *ledger
 	clients  *clients
@@ -63,6 +66,8 @@ type rig struct {
 	config   string
 	noDisk   error // why there is no small disk to fill
 }
+
+func (r *rig) platforms() []*platform { return []*platform{r.books, r.crm, r.stock} }
 
 // run tortures, and checks. The error is the rig's own.
 func run(ctx context.Context, s setup) (report *Report, err error) {
@@ -91,7 +96,7 @@ func run(ctx context.Context, s setup) (report *Report, err error) {
 	}
 	begin := time.Now()
 	report, err = r.torment(ctx)
-	if err = errors.Join(err, stopAll(), r.books.close(), r.stock.close()); err != nil {
+	if err = errors.Join(err, stopAll(), r.books.close(), r.crm.close(), r.stock.close()); err != nil {
 		return nil, err
 	}
 	return report, r.judge(ctx, report, begin)
@@ -110,7 +115,10 @@ func (r *rig) prepare(ctx context.Context) (err error) {
 	if r.books, err = newPlatform("books", true, r.seed, liesPercent, in("books.ledger")); err != nil {
 		return err
 	}
-	if r.stock, err = newPlatform("stock", false, r.seed+1, liesPercent, in("stock.ledger")); err != nil {
+	if r.crm, err = newPlatform("crm", false, r.seed+1, liesPercent, in("crm.ledger")); err != nil {
+		return err
+	}
+	if r.stock, err = newPlatform("stock", false, r.seed+2, liesPercent, in("stock.ledger")); err != nil {
 		return err
 	}
 	secret := make([]byte, 32)
@@ -134,13 +142,17 @@ destinations:
   books:
     webhook: {url: "%[1]s/events", secret: "file:%[3]s"}
 %[4]s
+  crm:
+    webhook: {url: "%[6]s/events", secret: "file:%[3]s", idempotent: false, ask: {url: "%[6]s/events/{id}"}}
+%[4]s
   stock:
     webhook: {url: "%[2]s/events", secret: "file:%[3]s", idempotent: false}
 %[4]s
 routes:
   books: {from: till, to: books, retry: %[5]s}
+  crm: {from: till, to: crm, retry: %[5]s}
   stock: {from: till, to: stock, on_exception: pass, retry: %[5]s}
-`, r.books.url, r.stock.url, secret, limits, retry)
+`, r.books.url, r.stock.url, secret, limits, retry, r.crm.url)
 }
 
 // serve starts the replicas, the first alone: it migrates, and applies the
@@ -182,7 +194,7 @@ func (r *rig) serve(ctx context.Context, processes *errgroup.Group) error {
 	r.operator = &operator{replicas: r.replicas, state: state}
 	r.nemesis = &nemesis{
 		random: mrand.New(mrand.NewPCG(r.seed, 1)), replicas: r.replicas, postgres: r.postgres, books: r.books,
-		all: []*platform{r.books, r.stock}, ledger: r.ledger, say: r.say, counts: make(map[string]int),
+		all: r.platforms(), ledger: r.ledger, say: r.say, counts: make(map[string]int),
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const (
 	drainEvery  = 100 * time.Millisecond
 	// What an exception holds is open where an operator sees to it.
 	stillOpenSQL = `
-SELECT count(*) FROM deliveries o JOIN destinations d ON d.id = o.destination WHERE o.state <> 2 OR d.name = $1`
+SELECT count(*) FROM deliveries o JOIN destinations d ON d.id = o.destination WHERE o.state <> 2 OR d.name <> $1`
 )
 
 // torment sends, has everything go wrong for as long as it was asked to, and then waits
@@ -35,14 +35,16 @@ func (r *rig) torment(ctx context.Context) (*Report, error) {
 	odd, stopOdd := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	others.Go(func() { r.clients.pester(sending) })
-	others.Go(func() { r.operator.keep(odd, "books") })
+	others.Go(func() { r.operator.keep(odd, r.books.name) })
+	others.Go(func() { r.operator.keep(odd, r.crm.name) })
 	others.Go(func() { r.watch.keep(odd) })
 	r.nemesis.run(sending)
 	for _, one := range r.replicas {
 		one.proxy.disarm()
 	}
-	r.books.calm.Store(true)
-	r.stock.calm.Store(true)
+	for _, p := range r.platforms() {
+		p.calm.Store(true)
+	}
 	r.say("torture: the faults are over")
 	settling, stopSettling := context.WithTimeout(ctx, startLimit)
 	defer stopSettling()
@@ -96,10 +98,14 @@ func (r *rig) drain(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	limit := stallLimit
+	if r.flaw != "" {
+		limit = stallLimitFlaw
+	}
 	least, changed := -1, time.Now()
 	for {
 		var open int
-		if err := conn.QueryRow(ctx, stillOpenSQL, r.books.name).Scan(&open); err != nil {
+		if err := conn.QueryRow(ctx, stillOpenSQL, r.stock.name).Scan(&open); err != nil {
 			return err
 		}
 		if open == 0 {
@@ -108,7 +114,7 @@ func (r *rig) drain(ctx context.Context) error {
 		if least < 0 || open < least {
 			least, changed = open, time.Now()
 		}
-		if time.Since(changed) > stallLimit {
+		if time.Since(changed) > limit {
 			r.say("torture: nothing moves any more: %d deliveries are open", open)
 			return nil
 		}
