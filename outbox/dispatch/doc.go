@@ -3,10 +3,11 @@
 //	read ─▶ guard ─▶ prepare ─▶ intend ─▶ send ─▶ decide ─▶ finish
 //
 // A [Dispatcher] lives as one replica after another. Each incarnation joins, takes a
-// share of the lanes, and runs four loops that hand batches to each other: the
-// scheduler reads forward in each lane and destination and admits heads of ordering
-// keys; the launcher prepares their requests and makes the intents durable; senders
-// put them on the wire; the finisher decides what the outcomes come to and stores it.
+// share of the lanes, and runs loops that hand batches to each other: the scheduler
+// reads forward in each lane and destination and admits heads of ordering keys; the
+// launcher reads their events and has each destination's requests prepared; the intender
+// makes the intents durable; senders put them on the wire; the finisher decides what the
+// outcomes come to and stores it.
 // What gathers while a loop is busy is its next batch: there is no timer.
 //
 // What it promises:

@@ -17,16 +17,17 @@ import (
 
 // incarnation is one replica at work, from joining to leaving or losing its lease.
 //
-//	lanes ──taken, to release──▶ scheduler ──flights──▶ launcher ──requests──▶ senders
-//	                                ▲  ▲                                          │
-//	                                │  └──────────── a slot is free ──────────────┤
-//	                                └──── stored ──── finisher ◀───── outcomes ────┘
+//	lanes ──taken, to release──▶ scheduler ──flights──▶ launcher ──requests──▶ intender ──▶ senders
+//	                                ▲  ▲                                                       │
+//	                                │  └─────────────────── a slot is free ────────────────────┤
+//	                                └──── stored ──── finisher ◀─────────── outcomes ──────────┘
 type incarnation struct {
 	*Dispatcher
 	replica *outbox.Replica
 
 	news     *inbox[func(*scheduler)] // for the scheduler
 	launches *inbox[*flight]
+	requests *inbox[*flight] // prepared
 	outcomes *inbox[*flight]
 	breakers *inbox[outbox.BreakerRow]
 
@@ -73,7 +74,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	}
 	n := &incarnation{
 		Dispatcher: d, replica: replica,
-		news: newInbox[func(*scheduler)](), launches: newInbox[*flight](), outcomes: newInbox[*flight](), breakers: newInbox[outbox.BreakerRow](),
+		news: newInbox[func(*scheduler)](), launches: newInbox[*flight](), requests: newInbox[*flight](), outcomes: newInbox[*flight](), breakers: newInbox[outbox.BreakerRow](),
 		hungry: make(chan struct{}, 1),
 	}
 	d.current.Store(n)
@@ -93,6 +94,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	group.Go(func() error { return n.keepShares(work) })
 	group.Go(func() error { return n.keepLanes(work, ctx.Done()) })
 	group.Go(func() error { return n.launchAll(work) })
+	group.Go(func() error { return n.intendAll(work) })
 	group.Go(func() error { return n.finishAll(work) })
 	group.Go(func() error { return n.storeBreakers(work) })
 	group.Go(func() error {

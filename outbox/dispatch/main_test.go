@@ -44,6 +44,7 @@ type sent struct {
 type platform struct {
 	traits connectors.Traits
 	answer func(ctx context.Context, s sent) connectors.Outcome
+	hang   chan struct{} // Prepare of hang.prepare returns when it is closed
 	// reconcile answers questions, where the platform can be asked.
 	reconcile func(ctx context.Context, s sent) connectors.Reconciliation
 
@@ -88,8 +89,11 @@ func newPlatform(answer func(ctx context.Context, s sent) connectors.Outcome) *p
 func (p *platform) Traits() connectors.Traits { return p.traits }
 
 func (p *platform) Prepare(s connectors.Step) (connectors.Request, error) {
-	if s.Event.Type == "panic.prepare" {
+	switch s.Event.Type {
+	case "panic.prepare":
 		panic("a connector's bug")
+	case "hang.prepare":
+		<-p.hang
 	}
 	return sent{ID: s.Event.ID, OrderingKey: s.Event.OrderingKey, Key: s.Key, Attempt: s.Attempt}, nil
 }

@@ -122,6 +122,32 @@ func TestDispatcher_AConnectorThatHangsCostsItsOwnDelivery(t *testing.T) {
 	}
 }
 
+// A connector that does not return from Prepare costs its own delivery: neither those
+// behind it, nor another destination, nor the end of the program.
+func TestDispatcher_AConnectorThatHangsInPrepareCostsItsOwnDelivery(t *testing.T) {
+	t.Parallel()
+	books, stock := newPlatform(nil), newPlatform(nil)
+	books.hang, stock.hang = make(chan struct{}), make(chan struct{})
+	defer close(books.hang)
+	close(stock.hang) // it does not, there
+	b := newBench(t, map[string]*platform{"books": books, "stock": stock})
+	hangs := b.entry("sales", "hangs", "order/1", "books", "stock")
+	hangs.Event.Type = "hang.prepare"
+	b.append(hangs)
+	for i := range 50 {
+		b.append(b.entry("sales", fmt.Sprint("e", i), fmt.Sprint("order/", 2+i), "books", "stock"))
+	}
+	_, stop := b.start()
+	b.until("all but one are delivered", `SELECT count(*) = 1 AND bool_and(state = 2) FROM deliveries`)
+	if n := value[int](b, `SELECT count(*) FROM timeline WHERE state = 'DELIVERED'`); n != 101 {
+		t.Errorf("%d delivered, want 101", n)
+	}
+	if n := value[int](b, `SELECT count(*) FROM exceptions WHERE class = 'POISON' AND rule = 'prepare' AND held = 1`); n != 1 {
+		t.Errorf("%d exceptions of it, want 1", n)
+	}
+	stop()
+}
+
 // keysOf are the idempotency keys by which an event was sent.
 func (p *platform) keysOf(id string) map[string]bool {
 	keys := make(map[string]bool)

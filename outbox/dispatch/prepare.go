@@ -1,0 +1,189 @@
+package dispatch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"raffsync/connectors"
+	"raffsync/outbox"
+	"raffsync/outbox/mutant"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+)
+
+// loaded is a flight with its event.
+type loaded struct {
+	*flight
+	event *outbox.LoadedEvent
+}
+
+// prepared is a request, or why there is none.
+type prepared struct {
+	request connectors.Request
+	refused *connectors.Outcome
+}
+
+const (
+	// prepareTimeout is how long a connector may take to prepare one request, which is
+	// pure: there is nothing to wait for.
+	prepareTimeout = 2 * time.Second
+	// prepareGrace is how long a group is waited for as a whole, so that its intents
+	// share a row.
+	prepareGrace = 5 * time.Millisecond
+)
+
+// prepareAll has the requests of one destination's deliveries prepared, one after the
+// other, and hands them on to become intents. One whose connector does not return is
+// given up, and those behind it go on without it.
+func (n *incarnation) prepareAll(ctx context.Context, group []loaded) {
+	for len(group) > 0 {
+		results, all := make(chan prepared, len(group)), make(chan struct{})
+		var givenUp atomic.Bool
+		go func(group []loaded) {
+			defer close(all)
+			for i := 0; i < len(group) && !givenUp.Load(); i++ {
+				results <- n.prepare(group[i])
+			}
+		}(group)
+		grace := time.NewTimer(prepareGrace)
+		select {
+		case <-all:
+		case <-grace.C:
+		}
+		grace.Stop()
+		group = n.takePrepared(ctx, group, results)
+		givenUp.Store(true)
+	}
+}
+
+// takePrepared takes up one result after the other, and returns what stands behind a
+// delivery whose result does not come.
+func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results <-chan prepared) []loaded {
+	late := time.NewTimer(prepareTimeout)
+	defer late.Stop()
+	var ready []*flight
+	hand := func() {
+		n.requests.put(ready...)
+		ready = nil
+	}
+	defer func() { hand() }()
+	for i, l := range group {
+		var result prepared
+		select {
+		case result = <-results:
+		default: // it takes its time: those before it need not wait for that
+			hand()
+			late.Reset(prepareTimeout)
+			select {
+			case <-ctx.Done():
+				return nil
+			case result = <-results:
+			case <-late.C:
+				n.config.Log.ErrorContext(ctx, "a connector does not return from Prepare", "destination", l.destination.Name, "event", l.event.ID)
+				l.attempt.Outcome = *poison("the connector did not return within " + prepareTimeout.String() + " while it prepared the request")
+				n.unsent(l.flight)
+				return group[i+1:]
+			}
+		}
+		if result.refused != nil {
+			l.attempt.Outcome = *result.refused
+			n.unsent(l.flight)
+			continue
+		}
+		l.request, l.attempt.Asked = result.request, l.asks()
+		ready = append(ready, l.flight)
+	}
+	return nil
+}
+
+func poison(reason string) *connectors.Outcome {
+	return &connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: "prepare", Reason: reason}
+}
+
+// decided tells whether the flight has its outcome already, so that nothing is sent.
+func (n *incarnation) decided(f *flight, event *outbox.LoadedEvent) bool {
+	if event == nil {
+		f.attempt.Outcome = *poison("its event cannot be read")
+		return true
+	}
+	f.event = EventName{Tenant: event.Tenant, Source: event.SourceName, ID: event.ID}
+	if f.attempt.Newer != nil || f.attempt.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED {
+		return true // by its version
+	}
+	return n.tooLate(f) || n.tooEarly(f)
+}
+
+// prepare makes the request. It changes nothing of the flight, which may have been given
+// up by the time that it returns.
+func (n *incarnation) prepare(l loaded) (result prepared) {
+	event := l.event
+	defer func() {
+		if p := recover(); p != nil {
+			n.config.Log.Error("a connector panicked in Prepare", "destination", l.destination.Name, "event", event.ID, "type", fmt.Sprintf("%T", p))
+			result = prepared{refused: poison("the connector panicked while it prepared the request")}
+		}
+	}()
+	request, err := l.destination.Connector.Prepare(connectors.Step{
+		Event: &connectors.Event{
+			Tenant: event.Tenant, Source: event.SourceName, ID: event.ID, Type: event.Type, OrderingKey: event.OrderingKey,
+			OccurredAt: event.OccurredAt, AcceptedAt: event.AcceptedAt, Outlet: event.Outlet, References: event.References,
+			ContentType: event.ContentType, Data: event.Payload,
+		},
+		Destination: l.destination.Name, Index: int(l.delivery.Step), Effect: event.ID, Attempt: l.delivery.Attempt(),
+		Key: idempotencyKey(event, l.destination.Name, l.delivery),
+	})
+	var refusal *connectors.PrepareError
+	switch {
+	case err == nil:
+		return prepared{request: request}
+	case errors.As(err, &refusal) && refusal.Kind > raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
+		return prepared{refused: &connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}}
+	default:
+		return prepared{refused: poison("the connector could not prepare the request: " + err.Error())}
+	}
+}
+
+// tooLate tells whether the platform might have forgotten the key of an earlier
+// request, which may have had its effect, before one sent now gets there. The flight
+// then has its outcome, and a person decides. One that a person has just released has
+// spent no attempt: that decision is theirs, and is made. A question is never too late.
+func (n *incarnation) tooLate(f *flight) bool {
+	if f.asks() || f.delivery.Attempts == 0 {
+		return false
+	}
+	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, n.replica.Now().Add(f.destination.Timeout)) {
+		return false
+	}
+	f.attempt.Outcome = connectors.Outcome{
+		Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "deduplication window",
+		Reason: fmt.Sprintf("not sent again: an earlier request may have had its effect, and the platform forgets keys after %s", f.policy.Traits.DeduplicationWindow),
+	}
+	f.policy.Traits.Idempotent = false // no longer: so a person decides
+	return true
+}
+
+// idempotencyKey is the same for every request of a step until its revision rises:
+// SHA-256 over tenant, source, event id, destination, step, revision and replay, each
+// prefixed by its length, in hexadecimal.
+func idempotencyKey(e *outbox.LoadedEvent, destination string, d *outbox.Delivery) string {
+	h := sha256.New()
+	var n [8]byte
+	for _, text := range []string{e.Tenant, e.SourceName, e.ID, destination} {
+		binary.BigEndian.PutUint64(n[:], uint64(len(text)))
+		h.Write(n[:])
+		h.Write([]byte(text))
+	}
+	if mutant.On(mutant.KeyPerAttempt) {
+		h.Write([]byte{byte(d.Requests), byte(d.Requests >> 8)})
+	}
+	for _, number := range []int32{int32(d.Step), int32(d.Revision), d.Replay} {
+		binary.BigEndian.PutUint64(n[:], uint64(number))
+		h.Write(n[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
