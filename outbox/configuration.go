@@ -97,7 +97,7 @@ type RetryConfig struct {
 	Initial time.Duration `json:"initial"`
 	Factor  float64       `json:"factor"`
 	Cap     time.Duration `json:"cap"`
-	// Attempts that may be spent; Age since acceptance after which none is started.
+	// Attempts that may be spent; Age since the first of them after which none is started.
 	Attempts int           `json:"attempts"`
 	Age      time.Duration `json:"age"`
 }

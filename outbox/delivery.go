@@ -47,6 +47,9 @@ type Delivery struct {
 	// UnknownAt is when the first request was made that may have had its effect; nil
 	// while every request is known to have had none.
 	UnknownAt *time.Time
+	// TriedAt is when the first request was made that the retry policy counts; nil before
+	// it. An operator's retry begins anew.
+	TriedAt *time.Time
 }
 
 // Before tells whether d was accepted before o. It orders the deliveries of a key.

@@ -217,3 +217,31 @@ func TestReplica_FinishIntoExceptions(t *testing.T) {
 		}
 	})
 }
+
+// The age of its tries begins with the first, and anew when an operator retries it.
+func TestReplica_FinishKeepsWhenItWasFirstTried(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "books")
+	d := s.dispatcher()
+	a := d.deliveryOf("a", "order/1", "books")
+	if a.TriedAt != nil {
+		t.Fatalf("tried at %s before any try", a.TriedAt)
+	}
+	first := d.intend(a)
+	tried := func(at time.Time) outbox.Transition {
+		transition := attempt(d.open("books")[0], outbox.StateWaiting)
+		transition.StartedAt = at
+		return transition
+	}
+	d.finish(tried(first.At))
+	again := d.open("books")[0]
+	d.finish(tried(d.intend(again).At))
+	if again = d.open("books")[0]; again.TriedAt == nil || !again.TriedAt.Equal(first.At) || again.Requests != 2 {
+		t.Errorf("tried at %v, want %s: the first of two", again.TriedAt, first.At)
+	}
+	s.retry(again, "request 1")
+	due, err := d.TakeDue(t.Context(), d.lanes, []outbox.LaneDestination{{Lane: a.Lane, Destination: a.Destination}}, 10)
+	if err != nil || len(due) != 1 || due[0].Delivery.TriedAt != nil {
+		t.Errorf("after an operator's retry: %+v, %v; want that it counts anew", due, err)
+	}
+}

@@ -90,7 +90,7 @@ SELECT state FROM timeline
 	retrySQL = `
 WITH changed AS (
   UPDATE deliveries
-     SET state = 0, due_at = NULL, exception = NULL, attempts = 0, version = version + 1,
+     SET state = 0, due_at = NULL, exception = NULL, attempts = 0, tried_at = NULL, version = version + 1,
          revision = revision + CASE WHEN state = 2 AND requests > 0 AND unknown_at IS NULL AND revision < 32767 THEN 1 ELSE 0 END
    WHERE lane = $1 AND destination = $2 AND seq = $3 AND version = $4
   RETURNING tenant, event, event_at, lane, destination, seq, key_hash, replay, step, version

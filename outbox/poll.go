@@ -35,12 +35,12 @@ const deliveryColumns = `d.lane, d.destination, d.seq, d.event, d.event_at, d.ac
   CASE WHEN d.state = 1 AND (d.due_at <= now()
          OR NOT EXISTS (SELECT FROM due WHERE due.lane = d.lane AND due.destination = d.destination AND due.at = d.due_at AND due.seq = d.seq))
        THEN 0::smallint ELSE d.state END,
-  d.requests, d.attempts, d.version, d.unknown_at`
+  d.requests, d.attempts, d.version, d.unknown_at, d.tried_at`
 
 func (d *Delivery) targets() []any {
 	return []any{
 		&d.Lane, &d.Destination, &d.Seq, &d.Event, &d.EventAt, &d.AcceptedAt, &d.KeyHash, &d.Tenant, &d.Route,
-		&d.Replay, &d.Step, &d.Revision, &d.State, &d.Requests, &d.Attempts, &d.Version, &d.UnknownAt,
+		&d.Replay, &d.Step, &d.Revision, &d.State, &d.Requests, &d.Attempts, &d.Version, &d.UnknownAt, &d.TriedAt,
 	}
 }
 
@@ -104,7 +104,7 @@ func collectByOrdinal(rows pgx.Rows, n int, others ...any) ([][]Delivery, error)
 	targets := append(append([]any{&ord}, others...), d.targets()...)
 	_, err := pgx.ForEachRow(rows, targets, func() error {
 		found[ord] = append(found[ord], d)
-		d.UnknownAt = nil // not to be shared with the next row
+		d.UnknownAt, d.TriedAt = nil, nil // not to be shared with the next row
 		return nil
 	})
 	return found, err

@@ -91,7 +91,7 @@ func decideAsked(t outbox.Transition, a *Attempt, p *Policy, now time.Time, dice
 	default:
 		delay = max(delay, backoff(p.Retry, int(tries), dice))
 	}
-	if int(t.Spent) >= p.Retry.Attempts || now.Add(delay).Sub(t.AcceptedAt) > p.Retry.Age {
+	if int(t.Spent) >= p.Retry.Attempts || now.Add(delay).Sub(triedSince(t.Delivery, a)) > p.Retry.Age {
 		return needsAction(t, class)
 	}
 	t.To, t.Delay = outbox.StateWaiting, delay

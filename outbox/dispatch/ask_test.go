@@ -55,7 +55,7 @@ func TestDecide_WhereThePlatformCanBeAsked(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := accepted.Add(c.age)
-			d := &outbox.Delivery{AcceptedAt: accepted, Attempts: c.attempts, UnknownAt: c.unknown}
+			d := &outbox.Delivery{AcceptedAt: accepted, TriedAt: tried(now, c.age), Attempts: c.attempts, UnknownAt: c.unknown}
 			a := Attempt{Sent: !c.unsent, Asked: c.question, Finding: c.finding, StartedAt: now, Outcome: c.outcome}
 			got := Decide(d, a, Policy{Retry: retry, Traits: c.traits, Asks: true, Over: 12 * time.Second}, now, 0.5)
 			type essence struct {

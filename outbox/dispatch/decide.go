@@ -31,6 +31,8 @@ type Policy struct {
 type Attempt struct {
 	// Sent tells whether a request was intended.
 	Sent bool
+	// Ours: it was we who gave up, as at the end of a lease. It spends no attempt.
+	Ours bool
 	// Asked: that request is a question (see [connectors.Reconciler]), and Finding its
 	// answer.
 	Asked   bool
@@ -73,6 +75,14 @@ func unknownSince(d *outbox.Delivery, a *Attempt) *time.Time {
 	return d.UnknownAt
 }
 
+// triedSince is when the first of the tries was made that the retry policy counts.
+func triedSince(d *outbox.Delivery, a *Attempt) time.Time {
+	if d.TriedAt != nil {
+		return *d.TriedAt
+	}
+	return a.StartedAt
+}
+
 // Most attempts spent on outcomes that no retry policy is made for.
 const (
 	unclassifiedAttempts = 3
@@ -112,6 +122,9 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 		return needsAction(t, outbox.Class(a.Kind))
 	}
 	most, tries := p.Retry.Attempts, t.Spent
+	if a.Ours {
+		t.Spent = d.Attempts
+	}
 	switch a.Kind {
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
 		t.To = outbox.StateDelivered
@@ -143,7 +156,7 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 		delay = max(delay, a.StartedAt.Add(p.Over).Sub(now)) // what comes next is a question
 	}
 	next := now.Add(delay)
-	if int(t.Spent) >= most || next.Sub(d.AcceptedAt) > p.Retry.Age {
+	if int(t.Spent) >= most || next.Sub(triedSince(d, &a)) > p.Retry.Age {
 		class := outbox.ClassRetriesExhausted
 		if a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED {
 			class = outbox.Class(a.Kind) // what it is lacks a rule, and that is what to mend

@@ -39,7 +39,8 @@ func TestDecide(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		attempts int32
-		age      time.Duration // of the delivery now
+		age      time.Duration // since the first try; 0: this is it
+		ours     bool
 		unknown  time.Duration // since the first request that may have had its effect; 0: none
 		outcome  connectors.Outcome
 		unsent   bool
@@ -55,6 +56,7 @@ func TestDecide(t *testing.T) {
 		{name: "ThirdTransient", attempts: 2, outcome: connectors.Outcome{Kind: kindTransient}, to: outbox.StateWaiting, spent: 3, delay: 2 * time.Second},
 		{name: "LastTransient", attempts: 4, outcome: connectors.Outcome{Kind: kindTransient}, to: outbox.StateNeedsAction, spent: 5, class: "RETRIES_EXHAUSTED"},
 		{name: "TooOld", age: time.Hour, outcome: connectors.Outcome{Kind: kindTransient}, to: outbox.StateNeedsAction, spent: 1, class: "RETRIES_EXHAUSTED"},
+		{name: "CutByOurselves", attempts: 4, ours: true, outcome: connectors.Outcome{Kind: kindTransient}, to: outbox.StateWaiting, spent: 4, delay: 8 * time.Second},
 		{name: "HonoursRetryAfter", outcome: connectors.Outcome{Kind: kindTransient, RetryAfter: asked}, to: outbox.StateWaiting, spent: 1, delay: asked},
 		{name: "RetryAfterPastTheAge", age: 59 * time.Minute, outcome: connectors.Outcome{Kind: kindTransient, RetryAfter: asked}, to: outbox.StateNeedsAction, spent: 1, class: "RETRIES_EXHAUSTED"},
 		{name: "RateLimited", attempts: 4, outcome: connectors.Outcome{Kind: kindRateLimited, RetryAfter: asked}, to: outbox.StateWaiting, spent: 4, delay: asked},
@@ -77,13 +79,13 @@ func TestDecide(t *testing.T) {
 		{name: "NothingWasSent", unsent: true, outcome: connectors.Outcome{Kind: kindTransient}, to: outbox.StateNeedsAction, spent: 1, class: "TRANSIENT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			now := accepted.Add(c.age)
-			d := &outbox.Delivery{AcceptedAt: accepted, EventAt: accepted.AddDate(-1, 0, 0), Attempts: c.attempts}
+			now := accepted.Add(48*time.Hour + c.age) // how long it waited for its first try is all the same
+			d := &outbox.Delivery{AcceptedAt: accepted, TriedAt: tried(now, c.age), EventAt: accepted.AddDate(-1, 0, 0), Attempts: c.attempts}
 			if c.unknown > 0 {
 				since := now.Add(-c.unknown)
 				d.UnknownAt = &since
 			}
-			got := Decide(d, Attempt{Sent: !c.unsent, StartedAt: now, Outcome: c.outcome}, Policy{Retry: retry, Traits: c.traits}, now, 0.5)
+			got := Decide(d, Attempt{Sent: !c.unsent, Ours: c.ours, StartedAt: now, Outcome: c.outcome}, Policy{Retry: retry, Traits: c.traits}, now, 0.5)
 			type essence struct {
 				To    string
 				Spent int32
@@ -101,10 +103,19 @@ func TestDecide(t *testing.T) {
 func TestDecide_RateLimitsWithoutATimeBackOffByRequests(t *testing.T) {
 	retry := outbox.RetryConfig{Initial: time.Second, Factor: 2, Cap: time.Minute, Attempts: 5, Age: time.Hour}
 	d := &outbox.Delivery{AcceptedAt: accepted, Requests: 5}
-	got := Decide(d, Attempt{Sent: true, Outcome: connectors.Outcome{Kind: kindRateLimited}}, Policy{Retry: retry}, accepted, 0.5)
+	got := Decide(d, Attempt{Sent: true, StartedAt: accepted, Outcome: connectors.Outcome{Kind: kindRateLimited}}, Policy{Retry: retry}, accepted, 0.5)
 	if want := 16 * time.Second; got.Delay != want || got.Spent != 0 {
 		t.Errorf("after five requests: delay %s, %d spent; want %s, 0", got.Delay, got.Spent, want)
 	}
+}
+
+// tried is when the first try was made, so long before now.
+func tried(now time.Time, age time.Duration) *time.Time {
+	if age == 0 {
+		return nil
+	}
+	at := now.Add(-age)
+	return &at
 }
 
 func drawDuration(t *rapid.T, label string, most time.Duration) time.Duration {
@@ -115,14 +126,14 @@ func TestDecide_Properties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := accepted.Add(drawDuration(t, "age", 48*time.Hour))
 		d := &outbox.Delivery{
-			AcceptedAt: accepted, EventAt: accepted,
+			AcceptedAt: accepted, EventAt: accepted, TriedAt: tried(now, drawDuration(t, "tried", 24*time.Hour)),
 			Attempts: rapid.Int32Range(0, 20).Draw(t, "attempts"), Requests: rapid.Int32Range(0, 100).Draw(t, "requests"),
 		}
 		if rapid.Bool().Draw(t, "unknown before") {
 			at := now.Add(-drawDuration(t, "unknown since", 24*time.Hour))
 			d.UnknownAt = &at
 		}
-		a := Attempt{Sent: rapid.Bool().Draw(t, "sent"), StartedAt: now.Add(-drawDuration(t, "took", time.Minute)), Outcome: connectors.Outcome{
+		a := Attempt{Sent: rapid.Bool().Draw(t, "sent"), Ours: rapid.Bool().Draw(t, "ours"), StartedAt: now.Add(-drawDuration(t, "took", time.Minute)), Outcome: connectors.Outcome{
 			Kind:   raffsyncv1.OutcomeKind(rapid.IntRange(0, len(raffsyncv1.OutcomeKind_name)-1).Draw(t, "kind")),
 			Status: rapid.SampledFrom([]int{0, 200, 409, 429, 503}).Draw(t, "status"),
 		}}
@@ -152,9 +163,9 @@ func TestDecide_Properties(t *testing.T) {
 		if (got.To == outbox.StateDelivered) != (a.Sent && a.Kind == kindDelivered) {
 			t.Fatalf("%v, sent %v: to %s", a.Kind, a.Sent, got.To)
 		}
-		if a.Sent && (a.Kind == kindRateLimited || a.Kind == kindQuota) {
-			if got.Spent != d.Attempts {
-				t.Fatalf("%v spends an attempt", a.Kind)
+		if a.Sent && (a.Kind == kindRateLimited || a.Kind == kindQuota || a.Ours) {
+			if got.Spent != d.Attempts && got.To == outbox.StateWaiting {
+				t.Fatalf("%v, ours %v: spends an attempt", a.Kind, a.Ours)
 			}
 		} else if got.Spent != d.Attempts+1 {
 			t.Fatalf("%v: %d spent after %d", a.Kind, got.Spent, d.Attempts)
@@ -179,8 +190,8 @@ func checkWaiting(t *rapid.T, d *outbox.Delivery, a Attempt, p Policy, now time.
 	if int(got.Spent) >= p.Retry.Attempts {
 		t.Fatalf("waits after %d of %d attempts", got.Spent, p.Retry.Attempts)
 	}
-	if next.Sub(d.AcceptedAt) > p.Retry.Age {
-		t.Fatalf("waits until an age of %s, where %s is the most", next.Sub(d.AcceptedAt), p.Retry.Age)
+	if age := next.Sub(triedSince(d, &a)); age > p.Retry.Age {
+		t.Fatalf("waits until an age of %s, where %s is the most", age, p.Retry.Age)
 	}
 	if a.Kind == kindUnknown && !p.Traits.Idempotent {
 		t.Fatal("an unknown outcome is sent again to a platform that does not deduplicate")

@@ -28,6 +28,7 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 			Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: "lease",
 			Reason: "not sent: the lease of its lane was about to end",
 		}
+		f.attempt.Ours = true
 		f.settle(context.Canceled)
 		return
 	}
@@ -42,17 +43,17 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	f.attempt.Finding, f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, deadline)
 	f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
 	f.attempt.Duration = time.Since(begin)
-	ours := ctx.Err() != nil || cut && !time.Now().Before(deadline) // we gave up, not the destination
-	f.outcome = f.health(ours)
+	f.attempt.Ours = ctx.Err() != nil || cut && !time.Now().Before(deadline)
+	f.outcome = f.health()
 	f.settle(f.outcome)
 }
 
 // health is what the attempt says about the destination: nil, that it is well;
 // [errDestination], that it is not; context.Canceled, nothing.
-func (f *flight) health(ours bool) error {
+func (f *flight) health() error {
 	o := &f.attempt.Outcome
 	switch {
-	case ours:
+	case f.attempt.Ours:
 		return context.Canceled
 	case countsForBreaker(o.Kind):
 		f.breaker.failed(o.Reason)

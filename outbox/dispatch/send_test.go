@@ -30,8 +30,8 @@ func TestFlight_Health(t *testing.T) {
 		{"AConnectorsBug", connectors.Outcome{Kind: kindPoison}, false, context.Canceled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &flight{breaker: newBreaker("books", outbox.DefaultBreaker), attempt: Attempt{Outcome: c.outcome}}
-			if got := f.health(c.ours); got != c.want {
+			f := &flight{breaker: newBreaker("books", outbox.DefaultBreaker), attempt: Attempt{Ours: c.ours, Outcome: c.outcome}}
+			if got := f.health(); got != c.want {
 				t.Errorf("it says %v, want %v", got, c.want)
 			}
 		})

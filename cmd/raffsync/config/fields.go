@@ -135,7 +135,7 @@ func routeFields(c *outbox.RouteConfig) []field {
 			number("factor", &r.Factor, 1, 100, "What each later ceiling is of the one before."),
 			duration("cap", &r.Cap, 10*time.Millisecond, 24*time.Hour, "The highest ceiling."),
 			integer("attempts", &r.Attempts, 1, 1000, "Attempts that may be spent, the first one included."),
-			duration("age", &r.Age, time.Second, maxAge, "Time since acceptance after which none is started."),
+			duration("age", &r.Age, time.Second, maxAge, "Time since the first of them after which none is started."),
 		}),
 		optional(duration("deliver_within", &c.DeliverWithin, time.Second, maxAge,
 			"How soon a delivery is to be done, counted from acceptance. One that is not, whatever it waits for, joins the exception of class LATE of its destination, which resolves by itself when no member is open any more."), "whenever it can be"),
