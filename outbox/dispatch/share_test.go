@@ -188,6 +188,9 @@ func TestDispatcher_ReplicasShareABreaker(t *testing.T) {
 	b.fill(0, 200, "books")
 	b.until("the breaker is open", `SELECT breaker = 'OPEN' FROM throttles`)
 	b.until("both have heard of it", `SELECT count(*) = 2 FROM breakers WHERE state <> 'CLOSED'`)
+	// What was on its way when they heard of it is over once it has been probed.
+	opened := value[int](b, `SELECT turn FROM throttles`)
+	b.until("it was probed once", `SELECT turn >= $1 AND breaker = 'OPEN' FROM throttles`, opened+2)
 	turn := value[int](b, `SELECT turn FROM throttles`)
 	before, _ := g.record()
 	b.start() // one that has seen nothing of it
