@@ -2,7 +2,9 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -120,28 +122,58 @@ func (r *Replica) Prune(ctx context.Context, numbers []int64) error {
 type Orphan struct {
 	Delivery
 	IntendedAt time.Time
+	// Restored: the database was restored from a backup, which does not tell whether
+	// there was a request (see [Store.AfterRestore]).
+	Restored bool
 }
 
-const orphansSQL = `
-SELECT i.at, ` + deliveryColumns + `
+// IntentRow names a row of intents.
+type IntentRow struct {
+	Replica, Batch int64
+}
+
+// orphanRows is how many rows of intents are looked through at once; each holds a few
+// hundred.
+const orphanRows = 16
+
+const (
+	orphanRowSQL = `
+SELECT replica, batch FROM intents WHERE replica <> $1 AND (replica, batch) > ($2, $3) ORDER BY replica, batch OFFSET $4 LIMIT 1`
+
+	// orphansSQL: after a restore, or where it was begun twice, an attempt may stand in
+	// more than one row.
+	orphansSQL = `
+SELECT DISTINCT ON (d.lane, d.destination, d.seq) i.at, i.replica = 0, ` + deliveryColumns + `
   FROM intents i
  CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS p(lane, destination, seq, step, attempt)
   JOIN deliveries d ON d.lane = p.lane AND d.destination = p.destination AND d.seq = p.seq AND d.step = p.step AND d.requests < p.attempt
- WHERE p.lane = ANY($2) AND i.replica <> $1`
+ WHERE p.lane = ANY($2) AND i.replica <> $1 AND (i.replica, i.batch) > ($3, $4) AND (i.replica, i.batch) <= ($5, $6)
+ ORDER BY d.lane, d.destination, d.seq, i.at`
+)
 
-// Orphans returns the open intents of other replicas in these lanes. Called after
-// they were taken, when nothing of those replicas can commit any more.
-func (r *Replica) Orphans(ctx context.Context, lanes []int16) ([]Orphan, error) {
-	rows, err := r.pool.Query(ctx, orphansSQL, r.id, lanes)
-	if err != nil {
-		return nil, fmt.Errorf("look for orphans: %w", err)
+// Orphans returns open intents of other replicas in these lanes, those of a bounded
+// number of rows after one; the zero row is before all. next is where to go on once they
+// are settled, or nil where there is no more. Called after the lanes were taken, when
+// nothing of those replicas can commit any more.
+func (r *Replica) Orphans(ctx context.Context, lanes []int16, after IntentRow) (found []Orphan, next *IntentRow, err error) {
+	through := IntentRow{math.MaxInt64, math.MaxInt64}
+	err = r.pool.QueryRow(ctx, orphanRowSQL, r.id, after.Replica, after.Batch, orphanRows-1).Scan(&through.Replica, &through.Batch)
+	switch {
+	case err == nil:
+		next = &through
+	case !errors.Is(err, pgx.ErrNoRows):
+		return nil, nil, fmt.Errorf("look for orphans: %w", err)
 	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Orphan, error) {
+	rows, err := r.pool.Query(ctx, orphansSQL, r.id, lanes, after.Replica, after.Batch, through.Replica, through.Batch)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look for orphans: %w", err)
+	}
+	found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Orphan, error) {
 		var o Orphan
-		return o, row.Scan(append([]any{&o.IntendedAt}, o.targets()...)...)
+		return o, row.Scan(append([]any{&o.IntendedAt, &o.Restored}, o.targets()...)...)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("look for orphans: %w", err)
+		return nil, nil, fmt.Errorf("look for orphans: %w", err)
 	}
-	return found, nil
+	return found, next, nil
 }

@@ -104,23 +104,23 @@ func TestReplica_Orphans(t *testing.T) {
 	for lane := range heir.lanes {
 		lanes = append(lanes, lane)
 	}
-	orphans, err := heir.Orphans(t.Context(), lanes)
+	orphans, _, err := heir.Orphans(t.Context(), lanes, outbox.IntentRow{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(orphans) != 1 || orphans[0].Seq != sent.Seq || !orphans[0].IntendedAt.Equal(batch.At) || orphans[0].Attempt() != 1 {
 		t.Fatalf("orphans %+v, want the one without an outcome", orphans)
 	}
-	if other, err := heir.Orphans(t.Context(), []int16{sent.Lane ^ 1}); err != nil || len(other) != 0 {
+	if other, _, err := heir.Orphans(t.Context(), []int16{sent.Lane ^ 1}, outbox.IntentRow{}); err != nil || len(other) != 0 {
 		t.Errorf("in another lane there are %v, %v", other, err)
 	}
 	// An own intent is no orphan: its request is on the wire.
 	heir.intend(sent)
-	if left, err := heir.Orphans(t.Context(), lanes); err != nil || len(left) != 1 {
+	if left, _, err := heir.Orphans(t.Context(), lanes, outbox.IntentRow{}); err != nil || len(left) != 1 {
 		t.Errorf("with an own intent beside it there are %v, %v", left, err)
 	}
 	heir.finish(attempt(&orphans[0].Delivery, outbox.StateWaiting))
-	if left, err := heir.Orphans(t.Context(), lanes); err != nil || len(left) != 0 {
+	if left, _, err := heir.Orphans(t.Context(), lanes, outbox.IntentRow{}); err != nil || len(left) != 0 {
 		t.Errorf("settled, there are still %v, %v", left, err)
 	}
 }

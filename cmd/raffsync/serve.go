@@ -30,8 +30,9 @@ type listenFlags struct {
 type serveCommand struct {
 	listenFlags
 	spaceFlags
-	Config      string `help:"Configuration file: applied where its tenant has none yet; a differing one is refused until it is applied." type:"existingfile" placeholder:"FILE" short:"c"`
-	Development bool   `help:"Allow destinations on this machine, serve GraphiQL at /, and print a login."`
+	Config       string `help:"Configuration file: applied where its tenant has none yet; a differing one is refused until it is applied." type:"existingfile" placeholder:"FILE" short:"c"`
+	Development  bool   `help:"Allow destinations on this machine, serve GraphiQL at /, and print a login."`
+	AfterRestore bool   `help:"The database was restored from a backup: pause every destination, take each open delivery for one that may have been sent, and say what to do next. Refused while another process works on the database."`
 }
 
 func (serveCommand) Help() string {
@@ -43,7 +44,8 @@ Several of them may share one Postgres: each takes its part of the work.
 Examples:
   raffsync serve --config shop.yaml
   DATABASE_URL=postgres://sync@db/sync raffsync serve --http 127.0.0.1:8081 --grpc 127.0.0.1:9091
-  DATABASE_URL=postgres://sync@db/sync raffsync serve --max-database-size 200GiB`
+  DATABASE_URL=postgres://sync@db/sync raffsync serve --max-database-size 200GiB
+  DATABASE_URL=postgres://sync@db/sync raffsync serve --after-restore`
 }
 
 func (c *serveCommand) Run(ctx context.Context, line *commandLine) error {
@@ -52,8 +54,18 @@ func (c *serveCommand) Run(ctx context.Context, line *commandLine) error {
 	if err != nil {
 		return err
 	}
+	var prepare func(context.Context, *outbox.Store) error
+	if c.AfterRestore {
+		prepare = func(ctx context.Context, store *outbox.Store) error {
+			restored, err := store.AfterRestore(ctx, actor("").Name)
+			if err == nil {
+				fmt.Print(afterRestore(restored, line))
+			}
+			return err
+		}
+	}
 	return serve(ctx, line, serveOptions{
-		listenFlags: c.listenFlags, spaceFlags: c.spaceFlags, file: file, development: c.Development, log: log,
+		listenFlags: c.listenFlags, spaceFlags: c.spaceFlags, file: file, development: c.Development, log: log, prepare: prepare,
 		ready: func(r running) error {
 			if c.Development {
 				if err := printDevelopmentLogin(ctx, r, line.State); err != nil {

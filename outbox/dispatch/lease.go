@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"raffsync/connectors"
@@ -91,25 +92,35 @@ func (n *incarnation) recover(ctx context.Context, taken []outbox.Lease) error {
 		leases[l.Lane] = l
 		lanes = append(lanes, l.Lane)
 	}
-	orphans, err := n.replica.Orphans(ctx, lanes)
-	if err != nil {
-		return err
+	for row := (&outbox.IntentRow{}); row != nil; {
+		orphans, next, err := n.replica.Orphans(ctx, lanes, *row)
+		if err != nil {
+			return err
+		}
+		if mutant.On(mutant.OrphansForgotten) {
+			return nil
+		}
+		if err := n.settleOrphans(ctx, orphans, leases); err != nil {
+			return err
+		}
+		row = next
 	}
-	if mutant.On(mutant.OrphansForgotten) {
-		orphans = nil
-	}
+	return nil
+}
+
+func (n *incarnation) settleOrphans(ctx context.Context, orphans []outbox.Orphan, leases map[int16]outbox.Lease) error {
 	plan := n.plan.Load()
-	for len(orphans) > 0 {
-		page := orphans[:min(recoverPage, len(orphans))]
-		orphans = orphans[len(page):]
+	for page := range slices.Chunk(orphans, recoverPage) {
 		transitions := make([]outbox.Transition, len(page))
 		for i := range page {
 			o := &page[i]
+			rule, reason := "owner died", "the process that was sending it ended before its outcome was stored"
+			if o.Restored {
+				rule, reason = "restored", "the database was restored from a backup, which does not tell whether it was sent"
+			}
 			// It may have been a question. Taking it for a request is never wrong.
 			transitions[i] = Decide(&o.Delivery, Attempt{Sent: true, StartedAt: o.IntendedAt, Outcome: connectors.Outcome{
-				Kind:   raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME,
-				Rule:   "owner died",
-				Reason: "the process that was sending it ended before its outcome was stored",
+				Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: rule, Reason: reason,
 			}}, n.policy(plan, &o.Delivery), n.replica.Now(), n.config.Dice())
 		}
 		// One that cannot be stored must not keep the lanes from being served.

@@ -2648,6 +2648,8 @@ enum TimelineWhat {
   RESUME
   "A replay has made a delivery, or has been started, changed or done."
   REPLAY
+  "A start after the database was restored from a backup."
+  RESTORE
 }
 
 "One line of the audit."
