@@ -41,6 +41,9 @@ the wire is finished, and the lanes are handed over. A second signal ends it at 
 
 Several of them may share one Postgres: each takes its part of the work.
 
+After a restore from a backup, stop all of them and start one with --after-restore: what
+was sent since then is not known to the database. Nothing is sent until you resume it.
+
 Examples:
   raffsync serve --config shop.yaml
   DATABASE_URL=postgres://sync@db/sync raffsync serve --http 127.0.0.1:8081 --grpc 127.0.0.1:9091
