@@ -135,7 +135,8 @@ const lineBudget = 100
 
 // An intent is open while its delivery is there with fewer requests than the
 // intent's attempt. The log of intents is short: a row leaves it once all of its
-// outcomes are stored.
+// outcomes are stored. The routes are those of [outbox.Configuration.Delivering]: of two
+// of one name the last holds.
 var standings = register("standings", `
 WITH wanted AS (
   SELECT * FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::integer[])
@@ -145,9 +146,15 @@ WITH wanted AS (
     FROM intents i
    CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS u(lane, destination, seq, attempt)
     JOIN wanted w ON w.lane = u.lane AND w.destination = u.destination AND w.seq = u.seq AND w.requests < u.attempt
+), newest AS (
+  SELECT document FROM configuration ORDER BY version DESC LIMIT 1
+), routes AS (
+  SELECT 0 AS place, r.ord, r.route FROM newest CROSS JOIN LATERAL jsonb_path_query(document, '$.draining[*] ? (!exists(@.skip)).routes[*]') WITH ORDINALITY AS r(route, ord)
+   UNION ALL
+  SELECT 1, r.ord, r.route FROM newest CROSS JOIN LATERAL jsonb_path_query(document, '$.routes[*]') WITH ORDINALITY AS r(route, ord)
 ), passing AS (
-  SELECT jsonb_path_query(document, '$.routes[*] ? (@.on_exception == "pass").name') #>> '{}' AS name
-    FROM (SELECT document FROM configuration ORDER BY version DESC LIMIT 1) AS newest
+  SELECT route ->> 'name' AS name FROM routes GROUP BY 1
+  HAVING (array_agg(route ->> 'on_exception' ORDER BY place DESC, ord DESC))[1] = 'pass'
 )
 SELECT (w.ord - 1)::integer AS place, s.ord IS NOT NULL AS sending, h.event, h.event_at, h.replay, now() AS now
   FROM wanted w

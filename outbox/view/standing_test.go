@@ -210,6 +210,35 @@ func TestTx_DeliveriesAreDescribed(t *testing.T) {
 	})
 }
 
+// A held delivery blocks those behind it, or lets them pass, by the route that is in force
+// or, where its destination drains, was when that began.
+func TestTx_ARouteThatDrainsLetsPassToo(t *testing.T) {
+	h := openHouse(t, 2)
+	books := h.destination(t, "kopi", "books")
+	h.exec(t, `INSERT INTO configuration (tenant, version, document, digest, actor, reason) VALUES ('kopi', 1, '{
+		"routes": [{"name": "block, which passed", "on_exception": "block"}, {"name": "pass, which blocked", "on_exception": "pass"}],
+		"draining": [
+			{"routes": [{"name": "pass", "on_exception": "pass"}, {"name": "block", "on_exception": "block"},
+				{"name": "block, which passed", "on_exception": "pass"}, {"name": "pass, which blocked", "on_exception": "block"}]},
+			{"routes": [{"name": "skipped", "on_exception": "pass"}], "skip": {"actor": "ayu", "reason": "closed"}}]}', '\x00', 'a', 'r')`)
+	first := h.event(t, seeded{seq: 1<<40 + 1, key: "order/7"})
+	second := h.event(t, seeded{seq: 1<<40 + 2, key: "order/7", at: h.base.Add(time.Second)})
+	h.deliver(t, "kopi", first, books)
+	h.deliver(t, "kopi", second, books)
+	for route, want := range map[string]State{
+		"pass": Pending, "block": WaitingFor, "skipped": WaitingFor, "block, which passed": WaitingFor, "pass, which blocked": Pending, "gone": WaitingFor,
+	} {
+		h.exec(t, `UPDATE deliveries SET state = 2, exception = 1, route = $1 WHERE seq = $2`, route, first.Seq)
+		h.as(t, "kopi", func(ctx context.Context, tx *Tx) error {
+			of, err := tx.DeliveriesOf(ctx, []outbox.EventID{second})
+			if err == nil && of[second][0].State != want {
+				t.Errorf("behind one of route %q it is %s, want %s", route, of[second][0].State, want)
+			}
+			return err
+		})
+	}
+}
+
 // What operators hold is told of every delivery that it is about, of destinations and
 // of sources.
 func TestTx_TellsWhatOperatorsHold(t *testing.T) {
