@@ -62,8 +62,8 @@ func TestStore_AfterRestore(t *testing.T) {
 		}
 		for sql, n := range map[string]int{
 			`SELECT count(*) FROM controls WHERE kind = 'destination' AND state = 'PAUSED' AND actor = 'ayu' AND reason = 'restored from a backup'`: 2,
-			`SELECT count(*) FROM timeline WHERE what = 'pause' AND actor = 'ayu' AND reason = 'restored from a backup'`:                              2,
-			`SELECT count(*) FROM timeline WHERE what = 'restore' AND actor = 'ayu' AND detail = '{"destinations": 2, "replays": 0, "unknown": 4}'`:   1,
+			`SELECT count(*) FROM timeline WHERE what = 'pause' AND actor = 'ayu' AND reason = 'restored from a backup'`:                            2,
+			`SELECT count(*) FROM timeline WHERE what = 'restore' AND actor = 'ayu' AND detail = '{"destinations": 2, "replays": 0, "unknown": 4}'`: 1,
 		} {
 			if got := one[int](s, sql); got != n {
 				t.Errorf("%d, want %d: %s", got, n, sql)

@@ -14,7 +14,7 @@ func (s *scheduler) admit() {
 	var flights []*flight
 	for _, id := range s.order {
 		t := s.targets[id]
-		if now.Before(t.pacedUntil) {
+		if t.restraint.holds(now) {
 			continue
 		}
 		for t.free() > 0 {
@@ -59,10 +59,8 @@ func (s *scheduler) landed(f *flight) {
 	if !f.attempt.Sent {
 		f.target.unsent()
 	}
-	if f.attempt.RetryAfter > 0 && !countsForBreaker(f.attempt.Kind) {
-		if until := time.Now().Add(f.attempt.RetryAfter); until.After(f.target.pacedUntil) {
-			f.target.pacedUntil = until
-		}
+	if f.attempt.Sent {
+		f.target.restraint.note(f.attempt.Kind, f.attempt.RetryAfter, time.Now())
 	}
 }
 
@@ -90,15 +88,15 @@ func (s *scheduler) watchBreakers() {
 	now := time.Now()
 	for id, t := range s.targets {
 		state, reason, probeIn := t.breaker.state()
-		row := outbox.BreakerRow{Tenant: t.Tenant, Destination: id, State: state, Reason: reason, ProbeIn: probeIn, PacedFor: max(t.pacedUntil.Sub(now), 0)}
+		row := outbox.BreakerRow{Tenant: t.Tenant, Destination: id, State: state, Reason: reason, ProbeIn: probeIn, PacedFor: max(t.restraint.until.Sub(now), 0)}
 		last, known := s.stored[id]
-		if known && last.State == row.State && last.PacedFor > 0 == (row.PacedFor > 0) {
+		if known && last.State == row.State && last.PacedFor > 0 == (row.PacedFor > 0) && (row.PacedFor == 0 || !t.restraint.moved()) {
 			continue
 		}
 		if !known && state == "CLOSED" && row.PacedFor == 0 {
 			continue
 		}
-		s.stored[id] = row
+		s.stored[id], t.restraint.told = row, t.restraint.until
 		s.breakers.put(row)
 	}
 }

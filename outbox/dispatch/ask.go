@@ -46,8 +46,8 @@ func (n *incarnation) tooEarly(f *flight) bool {
 }
 
 // ask puts a question on the wire in place of the request.
-func (f *flight) ask(ctx context.Context) (connectors.Finding, connectors.Outcome) {
-	r := f.destination.Connector.(connectors.Reconciler).Reconcile(ctx, f.request)
+func (f *flight) ask(ctx context.Context, request connectors.Request) (connectors.Finding, connectors.Outcome) {
+	r := f.destination.Connector.(connectors.Reconciler).Reconcile(ctx, request)
 	o := r.Outcome
 	o.Reason = "asked about an earlier request: " + o.Reason
 	switch {

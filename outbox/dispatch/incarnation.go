@@ -49,8 +49,8 @@ type flight struct {
 	settle      func(error) // the breaker's; called once
 	outcome     error       // what was settled; see health
 
-	event   EventName // once it was read
-	request connectors.Request
+	event   EventName          // once it was read
+	request connectors.Request // from preparing it until it is sent
 	batch   *batch
 	sent    time.Time // when the connector was given the request
 	attempt Attempt

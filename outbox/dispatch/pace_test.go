@@ -51,6 +51,27 @@ func TestDispatcher_RateLimitPacesTheDestination(t *testing.T) {
 	b.until("others see that it is over", `SELECT count(*) = 1 FROM breakers WHERE paced_until IS NULL`)
 }
 
+// An answer that is about one delivery holds no other, whatever its Retry-After says.
+func TestDispatcher_ARefusalWithRetryAfterHoldsItsDeliveryOnly(t *testing.T) {
+	t.Parallel()
+	books := newPlatform(func(_ context.Context, s sent) connectors.Outcome {
+		if s.ID == "stale" && s.Attempt == 1 {
+			return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_STALE, Rule: "status 409", Status: 409, RetryAfter: 30 * time.Minute, Reason: "409 Conflict"}
+		}
+		return delivered
+	})
+	b := newBench(t, map[string]*platform{"books": books})
+	b.destination("books").Concurrency = 1
+	// In one lane, so that they are read, and sent, in this order.
+	b.append(b.entry("sales", "stale", "order/1", "books"), b.entry("sales", "other", b.keyInLaneOf("order/1"), "books"))
+	b.start()
+	b.until("the other one is delivered", `SELECT count(*) = 1 FROM timeline WHERE state = 'DELIVERED'`)
+	b.until("the stale one waits as long as asked", `SELECT count(*) = 1 FROM deliveries WHERE state = 1 AND due_at > now() + interval '29 minutes'`)
+	if n := value[int](b, `SELECT count(*) FROM breakers WHERE paced_until IS NOT NULL`); n != 0 {
+		t.Error("the destination is left alone")
+	}
+}
+
 // Nothing is sent once the platform may have forgotten the key of a request that may
 // have had its effect, whatever delayed it.
 func TestDispatcher_SendsNothingPastTheDeduplicationWindow(t *testing.T) {

@@ -295,7 +295,8 @@ func TestDispatcher_BoundsRetryAfter(t *testing.T) {
 		} else if s.ID == "past" {
 			return delivered
 		}
-		return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: "status 503", Status: 503, Reason: "503", RetryAfter: after}
+		// Of a kind that holds nothing but its delivery.
+		return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED, Rule: "status 418", Status: 418, Reason: "418", RetryAfter: after}
 	})
 	b := newBench(t, map[string]*platform{"books": books})
 	route := b.plan.Routes[salesRoute]

@@ -21,6 +21,9 @@ const maxRetryAfter = 24 * time.Hour
 // send puts one request on the wire, and ends before the lease does.
 func (n *incarnation) send(ctx context.Context, f *flight) {
 	defer n.land(f)
+	// It may be large, and many flights wait until their outcome is stored.
+	request := f.request
+	f.request = nil
 	begin := time.Now()
 	most, cut := n.left(f.destination.Timeout)
 	if most <= 0 {
@@ -40,7 +43,7 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	sending, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	f.sent = begin
-	f.attempt.Finding, f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, deadline)
+	f.attempt.Finding, f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, request, deadline)
 	f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
 	f.attempt.Duration = time.Since(begin)
 	f.attempt.Ours = ctx.Err() != nil || cut && !time.Now().Before(deadline)
@@ -69,7 +72,7 @@ func (f *flight) health() error {
 
 // sendBounded holds the connector to its deadline, so that no connector keeps a slot,
 // or a probe of the breaker, for ever.
-func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.Time) (connectors.Finding, connectors.Outcome) {
+func (n *incarnation) sendBounded(ctx context.Context, f *flight, request connectors.Request, deadline time.Time) (connectors.Finding, connectors.Outcome) {
 	method, call, doubt := "Send", f.send, "; whether the request had an effect is unknown"
 	if f.attempt.Asked {
 		method, call, doubt = "Reconcile", f.ask, ""
@@ -92,7 +95,7 @@ func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.
 				Reason: "the connector panicked in " + method + doubt,
 			}}
 		}()
-		finding, outcome := call(ctx)
+		finding, outcome := call(ctx, request)
 		finished = true
 		answered <- answer{finding, outcome}
 	})
@@ -111,10 +114,10 @@ func (n *incarnation) sendBounded(ctx context.Context, f *flight, deadline time.
 }
 
 // send puts the request on the wire.
-func (f *flight) send(ctx context.Context) (connectors.Finding, connectors.Outcome) {
-	o := f.destination.Connector.Send(ctx, f.request)
+func (f *flight) send(ctx context.Context, request connectors.Request) (connectors.Finding, connectors.Outcome) {
+	o := f.destination.Connector.Send(ctx, request)
 	if mutant.On(mutant.HiddenReplay) && o.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME {
-		o = f.destination.Connector.Send(ctx, f.request)
+		o = f.destination.Connector.Send(ctx, request)
 	}
 	return connectors.CannotTell, o
 }

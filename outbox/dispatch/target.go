@@ -108,13 +108,12 @@ type target struct {
 	// tried, and the others, so that no retry that waits for the budget is in their way.
 	ready, retries []*line
 	// spare are lines that rest, since there is no room for more retries in memory.
-	spare  []*line
-	second bool    // a retry's turn
-	refill []*line // lines whose next delivery is in the table
-	wire   int     // between admission and the end of Send: these fill the slots
-	behind int     // sent, and their outcome not yet stored
-	// pacedUntil is until when the platform asked to be left alone.
-	pacedUntil time.Time
+	spare     []*line
+	second    bool    // a retry's turn
+	refill    []*line // lines whose next delivery is in the table
+	wire      int     // between admission and the end of Send: these fill the slots
+	behind    int     // sent, and their outcome not yet stored
+	restraint restraint
 }
 
 func (t *target) passes(d *outbox.Delivery) bool {
