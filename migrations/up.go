@@ -80,9 +80,10 @@ func migrateTo(ctx context.Context, dsn string, files fs.FS) (Result, error) {
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) // gives the lock back as well
 
-	// A database that is up to date is not locked: it may be a busy one.
+	// A database that is up to date is not locked: it may be a busy one. Without the lock,
+	// a migration that another replica is in the middle of looks as if it was interrupted.
 	from, err := checked(ctx, conn, known)
-	if err != nil || from == known.latest() {
+	if !errors.Is(err, ErrDirty) && (err != nil || from == known.latest()) {
 		return Result{From: from, To: from}, err
 	}
 	if err := lock(ctx, conn); err != nil {

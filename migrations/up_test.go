@@ -228,6 +228,31 @@ func TestUp_WaitsForAnotherReplicaOnlyAsLongAsTheContext(t *testing.T) {
 	}
 }
 
+// What another replica is in the middle of is not interrupted.
+func TestUp_WaitsForAMigrationUnderWay(t *testing.T) {
+	t.Parallel()
+	dsn := outboxtest.NewEmptyDatabase(t)
+	mustUp(t, dsn, files(shop...))
+	other := connect(t, dsn)
+	value[any](t, other, `SELECT pg_advisory_lock($1)::text`, migrations.LockKey)
+	if _, err := other.Exec(t.Context(), `UPDATE schema_migrations SET dirty = true`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := migrations.UpFrom(t.Context(), dsn, files(shop...))
+		done <- err
+	}()
+	waitFor(t, other, `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_try_advisory_lock%' AND pid <> pg_backend_pid())`)
+	if _, err := other.Exec(t.Context(), `UPDATE schema_migrations SET dirty = false`); err != nil {
+		t.Fatal(err)
+	}
+	value[bool](t, other, `SELECT pg_advisory_unlock($1)`, migrations.LockKey)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUp_Dirty(t *testing.T) {
 	t.Parallel()
 	dsn := outboxtest.NewEmptyDatabase(t)
