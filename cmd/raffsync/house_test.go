@@ -23,7 +23,7 @@ var house = []struct {
 	{"connectors", []string{"proto/raffsync/v1"}},
 	{"connectors/egress", nil},
 	{"connectors/mapping", []string{"proto/raffsync/v1"}},
-	{"connectors/rules", []string{"connectors", "proto/raffsync/v1"}},
+	{"connectors/rules", []string{"proto/raffsync/v1"}},
 	{"connectors/client", []string{"proto/raffsync/v1"}},
 	{"connectors/connectortest", []string{"connectors", "proto/raffsync/v1"}},
 	{"connectors/simulator", []string{"connectors", "proto/raffsync/v1"}},
