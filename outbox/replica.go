@@ -30,8 +30,9 @@ type Replica struct {
 
 // renewal is the last one that succeeded.
 type renewal struct {
-	asked time.Time // on the local monotonic clock, before it was asked for
-	by    time.Time // the database's clock when it was granted
+	asked    time.Time // on the local monotonic clock, before it was asked for
+	answered time.Time // and after the answer had come
+	by       time.Time // the database's clock in between
 }
 
 const (
@@ -77,6 +78,7 @@ func (s *Store) Join(ctx context.Context) (*Replica, error) {
 		r.pool.Close()
 		return nil, fmt.Errorf("join: %w", err)
 	}
+	granted.answered = time.Now()
 	r.lease.Store(&granted)
 	return r, nil
 }
@@ -91,9 +93,17 @@ func (r *Replica) ID() int64 { return r.id }
 // for: no request may be on the wire after it. It is of the local monotonic clock.
 func (r *Replica) Deadline() time.Time { return r.lease.Load().asked.Add(r.store.config.Lease) }
 
-// Now is the database's time, early by nothing and late by at most the round trip of
-// the last renewal. This machine's own idea of the time of day is not asked.
+// Now is the database's time, or a little earlier: by the round trip of the last renewal
+// at most. So nothing that is waited for is ever taken for over too soon, however long
+// Postgres took to answer. This machine's own idea of the time of day is not asked.
 func (r *Replica) Now() time.Time {
+	granted := r.lease.Load()
+	return granted.by.Add(time.Since(granted.answered))
+}
+
+// Latest is the database's time, or a little later: what must not come too late is
+// held against it.
+func (r *Replica) Latest() time.Time {
 	granted := r.lease.Load()
 	return granted.by.Add(time.Since(granted.asked))
 }
@@ -113,6 +123,7 @@ func (r *Replica) Renew(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("renew the lease: %w", err)
 	}
+	granted.answered = time.Now()
 	r.lease.Store(&granted)
 	return nil
 }

@@ -73,10 +73,28 @@ func TestReplica_NowIsTheDatabases(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	r := s.join()
+	// A renewal that waits: the moment that it tells of is not when it was asked for.
+	tx, err := s.plainSession().Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), `SELECT FROM replicas FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	renewed := make(chan error, 1)
+	go func() { renewed <- r.Renew(t.Context()) }()
+	s.until(`SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'UPDATE replicas%')`)
+	if err := errors.Join(tx.Rollback(t.Context()), <-renewed); err != nil {
+		t.Fatal(err)
+	}
 	before := one[time.Time](s, `SELECT clock_timestamp()`)
-	now := r.Now()
-	if now.Before(before) || now.Sub(before) > time.Minute {
-		t.Errorf("it is %s, after the database said %s", now, before)
+	now, latest := r.Now(), r.Latest()
+	after := one[time.Time](s, `SELECT clock_timestamp()`)
+	if now.After(after) || after.Sub(now) > time.Minute {
+		t.Errorf("it is %s, when the database said %s", now, after)
+	}
+	if latest.Before(before) || latest.Sub(before) > time.Minute {
+		t.Errorf("it is %s at the latest, when the database said %s", latest, before)
 	}
 }
 

@@ -156,7 +156,7 @@ func (n *incarnation) tooLate(f *flight) bool {
 	if f.asks() || f.delivery.Attempts == 0 {
 		return false
 	}
-	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, n.replica.Now().Add(f.destination.Timeout)) {
+	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, n.replica.Latest().Add(f.destination.Timeout)) {
 		return false
 	}
 	f.attempt.Outcome = connectors.Outcome{

@@ -100,14 +100,19 @@ func terminal(state string) bool {
 }
 
 // checkTimeline: attempts are numbered without a gap, each has its reason, each
-// decision of a person an actor, and no entry has changed.
+// decision of a person an actor, and no entry has changed. What was not sent, since an
+// earlier request may still be under way, bears the number of that one.
 func (e *evidence) checkTimeline(r *Report) {
 	for d, entries := range e.entries {
 		next := 1
 		for _, t := range entries {
+			number := next
+			if t.StartedAt == nil {
+				number = next - 1
+			}
 			switch {
-			case t.What == "attempt" && t.Attempt != next:
-				r.add(timeline, fmt.Sprint(d.event), d.destination, "attempt %d where %d comes next", t.Attempt, next)
+			case t.What == "attempt" && t.Attempt != number:
+				r.add(timeline, fmt.Sprint(d.event), d.destination, "attempt %d where %d comes next", t.Attempt, number)
 			case t.What == "attempt" && t.Reason == "":
 				r.add(timeline, fmt.Sprint(d.event), d.destination, "attempt %d has no reason", t.Attempt)
 			case (t.What == "retry" || t.What == "skip") && t.Actor == "":

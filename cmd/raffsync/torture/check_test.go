@@ -24,6 +24,12 @@ func innocent() *evidence {
 	}
 }
 
+// waited is an attempt that did not end its delivery.
+func waited(t entry) entry {
+	t.State = "WAITING"
+	return t
+}
+
 // The checker accuses nobody without cause, and whoever gives it one.
 func TestEvidence_Check(t *testing.T) {
 	d := delivery{1, "books"}
@@ -40,12 +46,23 @@ func TestEvidence_Check(t *testing.T) {
 		"two events of an id": {func(e *evidence) {
 			e.events = append(e.events, storedEvent{ID: "e", Key: "order/1", Seq: 2, Hash: e.events[0].Hash})
 		}, idempotent},
-		"a conflict is not kept":   {func(e *evidence) { e.seconds = map[[sha256.Size]byte]string{{1}: "e"} }, conflicts},
-		"no accepted entry":        {func(e *evidence) { e.accepted = nil }, whole},
-		"no delivery":              {func(e *evidence) { e.entries = nil; e.platforms[0].requests = nil }, whole},
-		"open and ended":           {func(e *evidence) { e.open[d] = openDelivery{Event: 1, Destination: "books", Requests: 1} }, whole},
-		"ended twice":              {func(e *evidence) { e.entries[d] = append(e.entries[d], e.entries[d][0]) }, whole},
-		"an attempt is missing":    {func(e *evidence) { e.entries[d][0].Attempt = 2 }, timeline},
+		"a conflict is not kept": {func(e *evidence) { e.seconds = map[[sha256.Size]byte]string{{1}: "e"} }, conflicts},
+		"no accepted entry":      {func(e *evidence) { e.accepted = nil }, whole},
+		"no delivery":            {func(e *evidence) { e.entries = nil; e.platforms[0].requests = nil }, whole},
+		"open and ended":         {func(e *evidence) { e.open[d] = openDelivery{Event: 1, Destination: "books", Requests: 1} }, whole},
+		"ended twice":            {func(e *evidence) { e.entries[d] = append(e.entries[d], e.entries[d][0]) }, whole},
+		"an attempt is missing":  {func(e *evidence) { e.entries[d][0].Attempt = 2 }, timeline},
+		"an attempt twice":       {func(e *evidence) { e.entries[d] = append([]entry{waited(e.entries[d][0])}, e.entries[d]...) }, timeline},
+		"one that was not sent": {func(e *evidence) {
+			unsent := waited(e.entries[d][0])
+			unsent.StartedAt, unsent.Attempt = nil, 0
+			e.entries[d] = append([]entry{unsent}, e.entries[d]...)
+		}, ""},
+		"one that was not sent counts": {func(e *evidence) {
+			unsent := waited(e.entries[d][0])
+			unsent.StartedAt = nil
+			e.entries[d] = append([]entry{unsent}, e.entries[d]...)
+		}, timeline},
 		"an attempt has no reason": {func(e *evidence) { e.entries[d][0].Reason = "" }, timeline},
 		"an entry was changed":     {func(e *evidence) { e.changed = map[int64]string{7: "was changed"} }, timeline},
 		"forgotten": {func(e *evidence) {

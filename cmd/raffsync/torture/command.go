@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"time"
 
 	"raffsync/outbox/mutant"
@@ -18,8 +19,8 @@ type Command struct {
 	Replicas int           `help:"Processes of raffsync serve." default:"3"`
 	NoFsync  bool          `name:"no-fsync" help:"Let Postgres not sync: quicker, and right as long as the machine does not crash."`
 	FullDisk bool          `name:"full-disk" help:"Keep Postgres on a disk of 600 MB in memory, and fill that too; where this user may mount one."`
-	Folder   string        `help:"Where logs and ledgers go; a temporary one where left out. It is kept after a violation." type:"path"`
-	Keep     bool          `help:"Keep the folder in any case."`
+	Folder   string        `help:"Where logs and ledgers go; a temporary one where left out. It is kept after a violation, with a report." type:"path"`
+	Keep     bool          `help:"Keep the folder in any case, that of each mutant too."`
 	Verbose  bool          `help:"Say what goes wrong as it does." short:"v"`
 	Mutants  bool          `help:"Run every flaw of this program, built with the tag mutants, until it is caught."`
 	Only     []string      `help:"Of the mutants, only these."`
@@ -73,10 +74,8 @@ func (c *Command) once(ctx context.Context, flaw mutant.Flaw) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("torture: the rig itself failed (seed %d, folder %s): %w", seed, folder, err)
 	}
-	if len(report.Violations) == 0 && !c.Keep || flaw != "" && len(report.Violations) > 0 && !c.Keep {
-		if err := os.RemoveAll(folder); err != nil {
-			return nil, err
-		}
+	if c.Keep || flaw == "" && len(report.Violations) > 0 {
+		return report, report.write(filepath.Join(folder, "report.txt"))
 	}
-	return report, nil
+	return report, os.RemoveAll(folder)
 }

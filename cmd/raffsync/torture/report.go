@@ -1,10 +1,12 @@
 package torture
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -80,6 +82,13 @@ func (r *Report) broken() []string {
 		list = append(list, fmt.Sprintf("%s (%d)", p, counts[p]))
 	}
 	return list
+}
+
+// write keeps what is printed in a file, for whoever looks into the folder later.
+func (r *Report) write(path string) error {
+	var text bytes.Buffer
+	r.print(&text)
+	return os.WriteFile(path, text.Bytes(), 0o600)
 }
 
 // shown is how many violations of one promise are told in full.
