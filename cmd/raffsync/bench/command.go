@@ -58,6 +58,7 @@ var comparisons = []comparison{
 	{"memory", false, false, (*rig).memory},
 	{"streams", false, false, (*rig).streams},
 	{"takeover", false, false, (*rig).takeover},
+	{"recovery", false, false, (*rig).recovery},
 }
 
 // Names of the comparisons, as --only takes them.

@@ -15,7 +15,7 @@ import (
 
 // engineRequest is what the bench asks of an engine.
 type engineRequest struct {
-	// Do is "arrivals", "memory" or "profile".
+	// Do is "arrivals", "memory", "profile", or "recover" for those that are sick.
 	Do string `json:"do"`
 	// Profile is the file of the CPU profile that begins; empty ends it.
 	Profile string `json:"profile,omitempty"`
@@ -85,6 +85,9 @@ func (e *engineControl) answer(line []byte) engineAnswer {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return engineAnswer{LiveBytes: m.HeapInuse + m.StackInuse}
+	case "recover":
+		e.kinds.well.Store(true)
+		return engineAnswer{}
 	case "profile":
 		e.endProfile()
 		if err := e.beginProfile(r.Profile); err != nil {

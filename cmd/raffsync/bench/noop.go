@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"raffsync/connectors"
@@ -14,16 +15,23 @@ import (
 const (
 	kindNoop = "noop" // takes everything at once
 	kindHang = "hang" // never answers
+	kindSick = "sick" // fails until it is told to be well, and takes everything from then on
 )
 
 // Kinds makes the bench's destinations, and measures when they were reached.
-type Kinds struct{ arrivals arrivals }
+type Kinds struct {
+	arrivals arrivals
+	well     atomic.Bool // the sick ones are, by now
+}
 
 // Registry of the kinds.
 func (k *Kinds) Registry() connectors.Registry {
 	return connectors.Registry{
 		kindNoop: func(connectors.Options) (connectors.Destination, error) { return &noop{arrivals: &k.arrivals}, nil },
 		kindHang: func(connectors.Options) (connectors.Destination, error) { return hang{}, nil },
+		kindSick: func(connectors.Options) (connectors.Destination, error) {
+			return &sick{noop{arrivals: &k.arrivals}, &k.well}, nil
+		},
 	}
 }
 
@@ -50,6 +58,19 @@ func (hang) Send(ctx context.Context, _ connectors.Request) connectors.Outcome {
 }
 
 func (hang) Traits() connectors.Traits { return connectors.Traits{Idempotent: true} }
+
+// sick is a no-op destination with a bad time behind it, or before it.
+type sick struct {
+	noop
+	well *atomic.Bool
+}
+
+func (s *sick) Send(ctx context.Context, r connectors.Request) connectors.Outcome {
+	if s.well.Load() {
+		return s.noop.Send(ctx, r)
+	}
+	return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: "status 5xx", Status: 503, Reason: "503 Service Unavailable"}
+}
 
 // arrivals are how long after they occurred events reached a destination. They are
 // kept only while somebody measures.

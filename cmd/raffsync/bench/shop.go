@@ -35,6 +35,7 @@ type destination struct {
 	concurrency int
 	timeout     time.Duration
 	breaker     outbox.BreakerConfig
+	rate        outbox.Rate
 }
 
 func (r *rig) openShop(ctx context.Context, from string, destinations ...destination) (*shop, error) {
@@ -68,7 +69,7 @@ func (s *shop) configure(ctx context.Context, destinations []destination) error 
 	for _, d := range destinations {
 		configured := outbox.DestinationConfig{
 			Name: d.name, Kind: d.kind, Settings: []byte(d.settings), Concurrency: d.concurrency,
-			Timeout: d.timeout, Breaker: d.breaker,
+			Timeout: d.timeout, Breaker: d.breaker, Rate: d.rate,
 		}
 		if d.settings == "" {
 			configured.Settings = []byte("{}")
