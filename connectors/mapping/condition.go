@@ -49,8 +49,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		return nil, err
 	}
 	return cel.NewEnv(
-		cel.CustomTypeAdapter(bodyAdapter{registry}),
-		cel.CustomTypeProvider(eventProvider{registry}),
+		cel.CustomTypeAdapter(bodyAdapter{registry, looseNumber}),
+		cel.CustomTypeProvider(objectProvider{registry, map[string]map[string]*types.FieldType{eventTypeName: eventFields}}),
 		cel.Variable("event", eventType),
 		cel.Variable("body", cel.DynType),
 		cel.ParserExpressionSizeLimit(maxExpressionRunes),
@@ -87,6 +87,7 @@ func compile(expression, otherwise string, gives ...*cel.Type) (cel.Program, err
 	}
 	program, err := env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize),
+		cel.CostTracking(costs{}),
 		cel.CostLimit(costLimit),
 		cel.InterruptCheckFrequency(interruptEvery),
 	)
@@ -146,6 +147,10 @@ func isAbsence(err error) bool {
 
 // describe keeps to messages that are known to quote no value.
 func describe(err error) error {
+	var ours saying
+	if errors.As(err, &ours) {
+		return ours
+	}
 	text := err.Error()
 	switch {
 	case strings.HasPrefix(text, "no such overload"):
