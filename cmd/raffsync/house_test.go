@@ -27,6 +27,7 @@ var house = []struct {
 	{"connectors/client", []string{"proto/raffsync/v1"}},
 	{"connectors/connectortest", []string{"connectors", "proto/raffsync/v1"}},
 	{"connectors/simulator", []string{"connectors", "proto/raffsync/v1"}},
+	{"connectors/simulator/*", nil},
 	{"connectors/*", []string{"connectors", "connectors/client", "connectors/egress", "connectors/mapping", "connectors/rules", "proto/raffsync/v1"}},
 	{"outbox", []string{"outbox/mutant", "proto/raffsync/v1"}},
 	{"outbox/dispatch", []string{"outbox", "outbox/mutant", "connectors", "proto/raffsync/v1"}},
@@ -50,7 +51,7 @@ var house = []struct {
 var topLevel = []string{"proto", "graph", "broker", "outbox", "connectors", "migrations", "cmd"}
 
 // forTests are the rooms that the tests of every room may use.
-var forTests = []string{"outbox/outboxtest", "connectors/connectortest", "connectors/simulator"}
+var forTests = []string{"outbox/outboxtest", "connectors/connectortest", "connectors/simulator", "connectors/simulator/*"}
 
 func TestHouse(t *testing.T) {
 	// -deps includes what only a build tag or an internal package would hide.
