@@ -32,6 +32,7 @@ var house = []struct {
 	{"outbox", []string{"outbox/mutant", "proto/raffsync/v1"}},
 	{"outbox/dispatch", []string{"outbox", "outbox/mutant", "connectors", "proto/raffsync/v1"}},
 	{"outbox/view", []string{"outbox", "proto/raffsync/v1"}},
+	{"outbox/escalate", []string{"outbox", "proto/raffsync/v1"}},
 	{"outbox/mutant", nil},
 	{"outbox/pglocal", nil},
 	{"outbox/outboxtest", []string{"outbox", "outbox/pglocal", "migrations"}},
