@@ -1,0 +1,190 @@
+package explain
+
+var englishRoles = map[Role]string{
+	Catalogue: "the catalogue team", Outlet: "the outlet", Finance: "finance", Inventory: "whoever counts stock",
+	Connection: "the owner of the connection", Owner: "the owner of the business", Integration: "whoever runs the integration",
+	Developer: "the developer of the connector",
+}
+
+var english = map[string]words{
+	unknownClass: {
+		Integration, "{class} at {destination}",
+		"Not brought to {destination}: {held}.",
+		"The platform answered in a way that has no explanation here{about}.",
+		"Open one of them, read what the platform said, mend the cause there, and retry.",
+	},
+	"SKU_UNMAPPED": {
+		Catalogue, "No mapping for {table} {value}",
+		"Waiting for {destination}: {held} with {value}.",
+		"Nobody has said yet what {value} is called at {destination}: the mapping table {table} has no entry for it.",
+		"Add the entry to {table}. Everything that waits for it then goes out by itself, in order.",
+	},
+	"MODIFIER_UNMAPPED": {
+		Catalogue, "No mapping for modifier {value}",
+		"Waiting for {destination}: {held} with the modifier {value}.",
+		"The mapping table {table} does not say what this modifier is at {destination}.",
+		"Add the entry to {table}, or a default for modifiers that need none.",
+	},
+	"UNMAPPED": {
+		Integration, "No mapping for {table} {value}",
+		"Waiting for {destination}: {held} with {value}.",
+		"The mapping table {table} has no entry for {value}, and no default.",
+		"Add the entry to {table}, or a default. What waits for it then goes out by itself.",
+	},
+	"TAX_OUTLET_RULE": {
+		Finance, "A tax or outlet rule is missing at {destination}",
+		"Waiting: {held} that {destination} or a mapping cannot tax or place{about}.",
+		"The tax, the account or the outlet has no counterpart at {destination}, or is not allowed there.",
+		"Set the tax or outlet, in the mapping table or at {destination}, and retry.",
+	},
+	"VALIDATION": {
+		Developer, "{destination} finds the request invalid",
+		"{destination} refused {held}{about}.",
+		"Something in the request is missing or not allowed. Sending it again as it is would be refused again.",
+		"Read what the platform said, correct the mapping or the record, and reprocess.",
+	},
+	"PERIOD_CLOSED": {
+		Finance, "The accounting period is closed at {destination}",
+		"Refused: {held} of a period that is closed.",
+		"{destination} takes no documents of a date before its lock date.",
+		"Open the period and retry, or have the documents booked under another date.",
+	},
+	"REFERENCE_GONE": {
+		Catalogue, "Something is gone at {destination}",
+		"Refused: {held} about a record that {destination} does not have any more{about}.",
+		"It was deleted or merged there after it was mapped.",
+		"Restore it at {destination}, or map it to another, and retry.",
+	},
+	"DUPLICATE": {
+		Integration, "{destination} has it already",
+		"{destination} says of {held} that there is something by that name{about}.",
+		"It was entered by hand, or by another program, and is not the same.",
+		"Compare the two at {destination}. Skip this one if that one is right; else remove that one and retry.",
+	},
+	"EFFECT_EXISTS": {
+		Integration, "It was brought to {destination} before",
+		"Stopped: {held} that would make again what an earlier event has made at {destination}.",
+		"The route says that this is an exception, and not to be updated or skipped.",
+		"Look at what is there. Skip this one, or change what the route says and reprocess.",
+	},
+	"STALE": {
+		Integration, "The record changed at {destination} meanwhile",
+		"Refused: {held}, made from a version of the record that is no longer the newest.",
+		"Somebody edited it at {destination} at the same time, more than once.",
+		"Look at the record, and retry when nobody edits it.",
+	},
+	"KEY_MISUSE": {
+		Developer, "An idempotency key was refused by {destination}",
+		"{destination} has seen the key of {held} with another content.",
+		"The request changed after it was sent once, which must not happen under one key.",
+		"Find out at {destination} what the first request did, and then retry or skip.",
+	},
+	"STOCK_CONFLICT": {
+		Inventory, "Not enough stock at {destination}",
+		"Refused: {held} that would take more out of stock than {destination} has{about}.",
+		"The stock there is behind, or something was sold twice.",
+		"Count the stock, correct it at {destination}, and retry.",
+	},
+	"PARTIAL": {
+		Integration, "{destination} took a part of it",
+		"Of {held} some lines were taken and others refused{about}.",
+		"The platform looks at each line by itself.",
+		"Look at what was taken; enter the rest by hand, or correct it and skip this one.",
+	},
+	"PERMISSION": {
+		Connection, "{destination} does not allow it",
+		"{destination} refuses {held}: the account may not do this{about}.",
+		"The app or the user lacks a permission, or lost one.",
+		"Give it the permission at {destination}, and resume.",
+	},
+	"AUTH_REVOKED": {
+		Connection, "The connection to {destination} is gone",
+		"Nothing goes to {destination} any more. Waiting: {held}. Nothing is lost, and no attempt is spent.",
+		"The access was revoked, a password or key was changed, or it ran out.",
+		"Connect {destination} again. Everything that waits then goes on by itself.",
+	},
+	"AUTH_EXPIRED": {
+		Connection, "The access to {destination} ends again and again",
+		"{destination} does not accept the access that it has just given.",
+		"The clock of this machine may be wrong, or the access was revoked.",
+		"Connect {destination} again.",
+	},
+	"AUTH_EXPIRING": {
+		Connection, "The connection to {destination} will end soon",
+		"The access to {destination} runs out in a few days unless somebody connects it again.",
+		"Platforms end connections after some time, or when they are not used.",
+		"Connect {destination} again before that.",
+	},
+	"ACCOUNT_STATE": {
+		Owner, "The account at {destination} is suspended",
+		"{destination} takes nothing at present. Waiting: {held}.",
+		"The account is not paid for, frozen or closed.",
+		"Settle it with {destination}, and resume.",
+	},
+	"UNKNOWN_OUTCOME": {
+		Integration, "It is not known whether {destination} has it",
+		"Sent, and no answer came: {held}.",
+		"The connection broke after the request may have arrived. {destination} recognises no repeats, so it was not sent again.",
+		"Look whether it is there. Skip it if so, else retry.",
+	},
+	"RETRIES_EXHAUSTED": {
+		Integration, "{destination} failed too often",
+		"Given up: {held}, tried as often, or for as long, as the route allows.",
+		"{destination} was down or in trouble for longer than that.",
+		"See that {destination} is well again, and retry.",
+	},
+	"UNCLASSIFIED": {
+		Integration, "{destination} answered something that no rule knows",
+		"Stopped: {held}, with an answer that nobody has seen yet{about}.",
+		"It is neither a success nor any failure that the rules describe.",
+		"Read the answer, make a rule of it in the configuration, and retry.",
+	},
+	"POISON": {
+		Developer, "An event cannot be handled",
+		"Stopped: {held} that could not be prepared or read.",
+		"The connector failed on it: the data is not what it expects, or it has a fault.",
+		"Open the event. Correct the connector or the mapping and reprocess, or skip it.",
+	},
+	"QUOTA": {
+		Connection, "The quota of {destination} is used up",
+		"Waiting until {destination} takes more: {held}.",
+		"The platform allows so many calls in a period.",
+		"Wait for the reset, or get a larger quota.",
+	},
+	"RATE_LIMITED": {
+		Connection, "{destination} wants fewer requests",
+		"Waiting, since {destination} was asked too often: {held}.",
+		"Another program uses the same limit, or ours is set too high.",
+		"Lower the rate in the configuration, or find the other program.",
+	},
+	"LATE": {
+		Integration, "Late for {destination}",
+		"Not done in the time that the route promises: {held} for {destination}.",
+		"The platform is slow, down or paused, or something earlier waits for a person.",
+		"See what is waited for. This is over by itself when none of it is open any more.",
+	},
+	"SOURCE_SILENT": {
+		Integration, "{source} says nothing",
+		"{source} has sent nothing for longer than it usually does.",
+		"Its connection is down, or the platform has switched the webhook off after failures.",
+		"Check it at the platform, subscribe again, and have it send what is missing. This is over by itself when it sends.",
+	},
+	"CONFLICT": {
+		Integration, "{source} sent another content under the same id",
+		"{source} used the id of an earlier event for something else. The first content stands, the second is kept.",
+		"Ids are not unique at the source, or a record was changed without a new id.",
+		"Compare the two. Have the source send the right one under an id of its own.",
+	},
+	"UNROUTED": {
+		Integration, "No route wants events of {source}",
+		"Events of {source} are stored and go nowhere.",
+		"No route takes their type, or no condition matches.",
+		"Add a route and replay them, or say that they are not wanted.",
+	},
+	"QUARANTINED": {
+		Developer, "What {source} sends makes no sense here",
+		"Webhooks of {source} were taken, and could not be read{about}.",
+		"They are not what the source's configuration expects: another format, or a field is missing.",
+		"Open one, correct the source's expressions, and reprocess.",
+	},
+}
