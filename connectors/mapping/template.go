@@ -1,0 +1,85 @@
+package mapping
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Template is a compiled map. It may be used from many goroutines at once.
+type Template struct {
+	root part
+}
+
+// TemplateError says where in a template something is wrong, at load or when it was
+// rendered.
+type TemplateError struct {
+	// Path is a JSON pointer: at load into the template, when rendered into what was to
+	// be rendered.
+	Path string
+	Err  error
+}
+
+func (e *TemplateError) Error() string { return fmt.Sprintf("%s: %s", orRoot(e.Path), e.Err) }
+
+func (e *TemplateError) Unwrap() error { return e.Err }
+
+// AbsentError is told where a text reads something that is not there and has to give one
+// all the same.
+type AbsentError struct{}
+
+func (*AbsentError) Error() string { return "it reads something that is not there" }
+
+// Result is what a template gives.
+type Result struct {
+	// Value is a tree of map[string]any, []any, string, bool, json.Number and nil. Where
+	// a look-up missed, a text stands that names it.
+	Value any
+	// Missing are the look-ups that found nothing, each table and value once. Nothing
+	// may be sent while there are any.
+	Missing []Miss
+}
+
+// JSON is the value as JSON: the same value always gives the same bytes. Fields are
+// sorted by name, numbers stand as they were written, nothing is escaped that need not be.
+func (r Result) JSON() ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(r.Value); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
+// CompileTemplate compiles a tree of decoded YAML or JSON (map[string]any, []any, string,
+// bool, nil, numbers of any Go type and json.Number). Its error is a [*TemplateError],
+// with a [*SyntaxError] inside wherever an expression is at fault.
+func CompileTemplate(doc any, env *Environment) (*Template, error) {
+	root, err := compilePart(doc, "", env)
+	if err != nil {
+		return nil, err
+	}
+	return &Template{root: root}, nil
+}
+
+// Render renders the template. An error never quotes the body or what a look-up found.
+func (t *Template) Render(ctx context.Context, s *Scope) (Result, error) {
+	r := &run{ctx: ctx, scope: s}
+	value, err := t.root.render(r)
+	if err != nil {
+		return Result{}, err
+	}
+	if value == absent {
+		return Result{}, &TemplateError{Err: &AbsentError{}}
+	}
+	return Result{Value: value, Missing: r.missing}, nil
+}
+
+func orRoot(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
