@@ -11,10 +11,15 @@ import (
 )
 
 // Body is a payload that is parsed as far as expressions look into it, each part
-// once. One goroutine uses it at a time.
+// once. Of fields with the same name the last one counts, as in [encoding/json]. One
+// goroutine uses it at a time.
 type Body struct {
 	root    node
 	checked bool
+	empty   bool
+
+	judged  bool
+	problem error
 }
 
 // NewBody wraps a payload. Nil, like data that is no JSON, makes `body` null.
@@ -23,13 +28,40 @@ func NewBody(data []byte) *Body { return &Body{root: node{data: data}} }
 func (b *Body) value() any {
 	if !b.checked {
 		b.checked = true
-		if ValidJSON(b.root.data) {
-			b.root.data = bytes.TrimSpace(b.root.data)
+		data := bytes.TrimSpace(b.root.data)
+		if ValidJSON(data) {
+			b.root.data = data
 		} else {
+			b.empty = len(data) == 0
 			b.root.parsed = true // as null
 		}
 	}
 	return b.root.native()
+}
+
+// BodyError is told where a template or a text reads the body of a payload that is no
+// JSON, or no UTF-8. A condition sees null there, and U+FFFD for what is no UTF-8; a
+// document that is sent must not be made of that.
+type BodyError struct{ reason string }
+
+func (e *BodyError) Error() string { return e.reason }
+
+// trusted tells why nothing may be made of the payload, or nil. An empty payload is null
+// and no error.
+func (b *Body) trusted() error {
+	if b.judged {
+		return b.problem
+	}
+	b.judged = true
+	b.value()
+	switch {
+	case b.root.data == nil || b.empty:
+	case !utf8.Valid(b.root.data):
+		b.problem = &BodyError{"the payload is not UTF-8, which JSON has to be"}
+	case b.root.parsed && b.root.value == nil && string(b.root.data) != "null":
+		b.problem = &BodyError{"the payload is not JSON"}
+	}
+	return b.problem
 }
 
 // node is a value inside valid JSON. Conditions read a field or two of payloads that
@@ -46,7 +78,7 @@ type node struct {
 const lazyDepth = 32
 
 // native is the value in Go: map[string]any and []any of nodes, or a string, bool,
-// int64, float64 or nil.
+// json.Number or nil.
 func (n *node) native() any {
 	if !n.parsed {
 		n.parsed = true
@@ -80,7 +112,7 @@ func (n *node) parse() any {
 	case 'n':
 		return nil
 	}
-	return number(string(data))
+	return json.Number(data)
 }
 
 func parseAll(data []byte) any {
@@ -88,23 +120,6 @@ func parseAll(data []byte) any {
 	decoder.UseNumber()
 	var v any
 	_ = decoder.Decode(&v) // valid, so it cannot fail
-	return exactNumbers(v)
-}
-
-// exactNumbers resolves the numbers of a value, in place.
-func exactNumbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		return number(string(v))
-	case map[string]any:
-		for name, field := range v {
-			v[name] = exactNumbers(field)
-		}
-	case []any:
-		for i, element := range v {
-			v[i] = exactNumbers(element)
-		}
-	}
 	return v
 }
 
@@ -118,24 +133,29 @@ func unquote(quoted []byte) string {
 	return s
 }
 
-// number is an int64 where that is exact, and else a float64; one that is out of
+// looseNumber is an int64 where that is exact, and else a float64; one that is out of
 // range is infinite, which compares rightly.
-func number(text string) any {
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n
+func looseNumber(n json.Number) ref.Val {
+	if n, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+		return types.Int(n)
 	}
-	f, _ := strconv.ParseFloat(text, 64)
-	return f
+	f, _ := strconv.ParseFloat(string(n), 64)
+	return types.Double(f)
 }
 
-// bodyAdapter shows nodes to CEL.
-type bodyAdapter struct{ *types.Registry }
+// bodyAdapter shows nodes to CEL, numbers as the expressions of its environment see them.
+type bodyAdapter struct {
+	*types.Registry
+	number func(json.Number) ref.Val
+}
 
 func (a bodyAdapter) NativeToValue(v any) ref.Val {
 	if n, ok := v.(*node); ok {
 		v = n.native()
 	}
 	switch v := v.(type) {
+	case json.Number:
+		return a.number(v)
 	case map[string]any:
 		return types.NewStringInterfaceMap(a, v)
 	case []any:

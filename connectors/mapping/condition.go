@@ -49,8 +49,8 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		return nil, err
 	}
 	return cel.NewEnv(
-		cel.CustomTypeAdapter(bodyAdapter{registry}),
-		cel.CustomTypeProvider(eventProvider{registry}),
+		cel.CustomTypeAdapter(bodyAdapter{registry, looseNumber}),
+		cel.CustomTypeProvider(objectProvider{registry, map[string]map[string]*types.FieldType{eventTypeName: eventFields}}),
 		cel.Variable("event", eventType),
 		cel.Variable("body", cel.DynType),
 		cel.ParserExpressionSizeLimit(maxExpressionRunes),
@@ -146,6 +146,10 @@ func isAbsence(err error) bool {
 
 // describe keeps to messages that are known to quote no value.
 func describe(err error) error {
+	var ours saying
+	if errors.As(err, &ours) {
+		return ours
+	}
 	text := err.Error()
 	switch {
 	case strings.HasPrefix(text, "no such overload"):

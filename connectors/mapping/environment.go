@@ -7,34 +7,39 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/env"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
 )
 
-// Environment says which variables and functions expressions may use. It is immutable
-// and may be used from many goroutines at once.
+// Environment says which variables and functions the expressions of templates and texts
+// may use. It is immutable and may be used from many goroutines at once.
 type Environment struct {
 	cel       *cel.Env
-	variables []string // all that are declared, those of $each too
+	variables []string
 	steps     []string // nil: any
 }
 
-// Events is the environment of routes' maps, steps and recipes: event, body, outlet, steps, existing,
-// and the functions lookup and reference.
+// Events is the environment of what routes and recipes make of an event: event, body,
+// outlet, steps, existing, and every function.
 func Events() *Environment { return environments().events }
 
 // Webhooks is the environment of what a receiver makes an event of: body, headers (by
-// lower-case name), query (by name). There are no mapping tables yet, so lookup and
-// reference are not there either.
+// lower-case name) and query (by name), the latter two given by Scope.Variables. There is
+// no destination yet, so lookup and reference are not there either.
 func Webhooks() *Environment { return environments().webhooks }
 
-// With declares further variables of any type, given by Scope.Variables.
+// With declares further variables, whose values Scope.Variables gives. A name has at most
+// 64 letters, digits and _, and begins with a small letter.
 func (e *Environment) With(variables ...string) (*Environment, error) {
 	all := slices.Clone(e.variables)
 	var options []cel.EnvOption
 	for _, name := range variables {
-		if !variableName.MatchString(name) || slices.Contains(reserved, name) {
-			return nil, fmt.Errorf("%q cannot name a variable: letters, digits and _ can, beginning with a small letter", name)
-		}
-		if slices.Contains(all, name) {
+		switch {
+		case !variableName.MatchString(name) || slices.Contains(reserved, name):
+			return nil, fmt.Errorf("%q cannot name a variable: at most 64 letters, digits and _ can, beginning with a small letter", name)
+		case slices.Contains(all, name):
 			return nil, fmt.Errorf("%q is the name of a variable already", name)
 		}
 		all = append(all, name)
@@ -57,35 +62,51 @@ func (e *Environment) WithSteps(names ...string) *Environment {
 
 var variableName = regexp.MustCompile(`^[a-z][A-Za-z0-9_]{0,63}$`)
 
-// reserved are CEL's reserved words, as far as they look like a variable's name.
+// reserved are CEL's reserved words and the names of its types, as far as they look like
+// a variable's name.
 var reserved = []string{
 	"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop",
 	"namespace", "null", "package", "return", "true", "var", "void", "while",
+	"bool", "bytes", "decimal", "int", "list", "map", "null_type", "optional", "string", "type", "uint",
 }
 
-type builtEnvironments struct{ events, webhooks *Environment }
-
-// environments are made once: each takes a millisecond.
-var environments = sync.OnceValue(func() builtEnvironments {
-	return builtEnvironments{
-		events: declare("event", "body", "outlet", "steps", "existing"), webhooks: declare("body", "headers", "query"),
-	}
+// environments are made once: each takes a millisecond or more.
+var environments = sync.OnceValue(func() (made struct{ events, webhooks *Environment }) {
+	common := slices.Concat(
+		[]cel.EnvOption{
+			// There are no doubles: a fraction is a decimal. And whole numbers divide
+			// without losing what is left over.
+			cel.StdLib(cel.StdLibSubset(&env.LibrarySubset{ExcludeFunctions: []*env.Function{
+				{Name: "double"},
+				{Name: operators.Divide, Overloads: []*env.Overload{{ID: overloads.DivideInt64}}},
+			}})),
+			cel.OptionalTypes(),
+			cel.ParserExpressionSizeLimit(maxExpressionRunes),
+			cel.Variable("body", cel.DynType),
+		},
+		declareOperators(), declareConstants(), declareNumbers(), declareDates(), declareTexts(),
+	)
+	made.webhooks = declare([]string{"body", "headers", "query"}, append(slices.Clip(common),
+		cel.Variable("headers", cel.DynType), cel.Variable("query", cel.DynType))...)
+	made.events = declare([]string{"event", "body", "outlet", "steps", "existing"}, slices.Concat(common, declareLookup(), []cel.EnvOption{
+		cel.Variable("event", eventType), cel.Variable("outlet", outletType),
+		cel.Variable("steps", cel.DynType), cel.Variable("existing", cel.DynType),
+	})...)
+	return made
 })
 
-// declare panics where CEL refuses, which no input can bring about.
-func declare(variables ...string) *Environment {
-	base, err := environment()
+// declare panics where CEL refuses our own declarations, which no input can bring about.
+func declare(variables []string, options ...cel.EnvOption) *Environment {
+	registry, err := types.NewRegistry()
 	if err != nil {
 		panic(err)
 	}
-	e := &Environment{cel: base, variables: []string{"event", "body"}}
-	for _, name := range variables {
-		if slices.Contains(e.variables, name) {
-			continue
-		}
-		if e, err = e.With(name); err != nil {
-			panic(err)
-		}
+	made, err := cel.NewCustomEnv(append([]cel.EnvOption{
+		cel.CustomTypeAdapter(bodyAdapter{registry, exactNumber}),
+		cel.CustomTypeProvider(objectProvider{registry, map[string]map[string]*types.FieldType{eventTypeName: eventFields, outletTypeName: outletFields}}),
+	}, options...)...)
+	if err != nil {
+		panic(err)
 	}
-	return e
+	return &Environment{cel: made, variables: variables}
 }

@@ -2,6 +2,8 @@ package mapping
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -38,55 +40,61 @@ func textField(get func(*Event) string) *types.FieldType {
 }
 
 func eventField(t *cel.Type, get func(*Event) any, isSet func(*Event) bool) *types.FieldType {
+	return objectField(t, func(e *Event) (any, error) { return get(e), nil }, isSet)
+}
+
+// objectField is a field of an object that CEL sees as it is in Go.
+func objectField[T any](t *cel.Type, get func(*T) (any, error), isSet func(*T) bool) *types.FieldType {
 	return &types.FieldType{
 		Type: t,
 		IsSet: func(target any) bool {
-			e, ok := target.(*Event)
-			return ok && isSet(e)
+			object, ok := target.(*T)
+			return ok && isSet(object)
 		},
 		GetFrom: func(target any) (any, error) {
-			e, ok := target.(*Event)
+			object, ok := target.(*T)
 			if !ok {
-				return nil, errors.New("not an event")
+				return nil, errors.New("not the object that has this field")
 			}
-			return get(e), nil
+			return get(object)
 		},
 	}
 }
 
-// eventProvider adds the type of `event` to what CEL knows, so that a misspelt field
-// is found when the expression is compiled.
-type eventProvider struct{ *types.Registry }
+// objectProvider adds the types of `event` and `outlet` to what CEL knows, so that a
+// misspelt field is found when the expression is compiled.
+type objectProvider struct {
+	*types.Registry
+	objects map[string]map[string]*types.FieldType // by the type's name and the field's
+}
 
-func (p eventProvider) FindStructType(name string) (*types.Type, bool) {
-	if name == eventTypeName {
-		return types.NewTypeTypeWithParam(eventType), true
+func (p objectProvider) FindStructType(name string) (*types.Type, bool) {
+	if _, ok := p.objects[name]; ok {
+		return types.NewTypeTypeWithParam(cel.ObjectType(name)), true
 	}
 	return p.Registry.FindStructType(name)
 }
 
-func (p eventProvider) FindStructFieldNames(name string) ([]string, bool) {
-	if name != eventTypeName {
+func (p objectProvider) FindStructFieldNames(name string) ([]string, bool) {
+	fields, ok := p.objects[name]
+	if !ok {
 		return p.Registry.FindStructFieldNames(name)
 	}
-	names := make([]string, 0, len(eventFields))
-	for field := range eventFields {
-		names = append(names, field)
-	}
-	return names, true
+	return slices.Collect(maps.Keys(fields)), true
 }
 
-func (p eventProvider) FindStructFieldType(name, field string) (*types.FieldType, bool) {
-	if name != eventTypeName {
+func (p objectProvider) FindStructFieldType(name, field string) (*types.FieldType, bool) {
+	fields, ok := p.objects[name]
+	if !ok {
 		return p.Registry.FindStructFieldType(name, field)
 	}
-	t, ok := eventFields[field]
+	t, ok := fields[field]
 	return t, ok
 }
 
 // NewValue refuses `event{…}`: an expression reads events, it does not make any.
-func (p eventProvider) NewValue(name string, fields map[string]ref.Val) ref.Val {
-	if name == eventTypeName {
+func (p objectProvider) NewValue(name string, fields map[string]ref.Val) ref.Val {
+	if _, ok := p.objects[name]; ok {
 		return types.NewErr("an event cannot be made in an expression")
 	}
 	return p.Registry.NewValue(name, fields)

@@ -3,21 +3,64 @@ package mapping
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/functions"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 )
 
-type part interface{ render(r *run) (any, error) }
+const (
+	// maxOutput is how many bytes of JSON a template may render. The largest real
+	// invoice has a quarter of that.
+	maxOutput = 1 << 20
+	// maxWork is what a whole template may cost, in CEL's units and one for each value:
+	// enough for 20,000 lines with five look-ups each, and some tenths of a second.
+	maxWork = 2_000_000
+)
+
+// part is a compiled value of a template.
+type part interface {
+	// render gives a value as Result has it, or absent.
+	render(r *run) (any, error)
+}
 
 type absence struct{}
 
 // absent is what a part gives that reads something that is not there.
 var absent any = absence{}
 
-type constant struct{ value any }
+// literal is a value as it stands.
+type literal struct{ value any }
 
-func (c *constant) render(*run) (any, error) { return c.value, nil }
+func (l *literal) render(r *run) (any, error) { return r.scalar(l.value) }
+
+// value is what one expression gives, with its type.
+type value struct{ program cel.Program }
+
+func (v *value) render(r *run) (any, error) {
+	out, err := r.eval(v.program)
+	if err != nil {
+		return nil, err
+	}
+	if out == nil {
+		return absent, nil
+	}
+	return r.output(out, len(r.path))
+}
+
+// text is a text with expressions in it.
+type text struct{ segments []segment }
+
+func (t *text) render(r *run) (any, error) {
+	out, err := r.text(t.segments)
+	if err != nil || out == absent {
+		return out, err
+	}
+	return r.scalar(out)
+}
 
 type object struct {
 	names  []string
@@ -25,64 +68,151 @@ type object struct {
 }
 
 func (o *object) render(r *run) (any, error) {
+	if err := r.grow(2); err != nil {
+		return nil, err
+	}
 	all := make(map[string]any, len(o.names))
-	for i, f := range o.fields {
-		v, err := f.render(r)
+	for i, field := range o.fields {
+		r.path = append(r.path, step{name: o.names[i], index: -1})
+		v, err := field.render(r)
 		if err != nil {
 			return nil, err
 		}
 		if v != absent {
+			if err := r.grow(jsonLength(o.names[i]) + 2); err != nil {
+				return nil, err
+			}
 			all[o.names[i]] = v
 		}
+		r.path = r.path[:len(r.path)-1]
 	}
 	return all, nil
 }
 
-type list struct{ elements []part }
+type list struct{ elements []element }
 
 func (l *list) render(r *run) (any, error) {
-	all := make([]any, 0, len(l.elements))
-	for _, e := range l.elements {
-		v, err := e.render(r)
-		if err != nil {
-			return nil, err
-		}
-		if v != absent {
-			all = append(all, v)
-		}
+	if err := r.grow(2); err != nil {
+		return nil, err
+	}
+	return anySlice(splice(l.elements).add(r, make([]any, 0, len(l.elements))))
+}
+
+// anySlice keeps a nil slice of an error from looking like a value.
+func anySlice(all []any, err error) (any, error) {
+	if err != nil {
+		return nil, err
 	}
 	return all, nil
 }
 
-type text struct{ segments []segment }
+// optional is a value under a condition.
+type optional struct {
+	condition cel.Program
+	part      part
+}
 
-func (t *text) render(r *run) (any, error) {
-	if len(t.segments) == 1 && t.segments[0].program != nil {
-		return r.eval(t.segments[0].program)
+func (o *optional) render(r *run) (any, error) {
+	if holds, err := r.holds(o.condition); err != nil || !holds {
+		return absent, err
 	}
-	return r.text(t.segments)
+	return o.part.render(r)
 }
 
-// run is one rendering.
+// run is one rendering. It is what CEL resolves names and functions by.
 type run struct {
-	ctx     context.Context
-	scope   *Scope
+	ctx    context.Context
+	scope  *Scope
+	path   []step
+	locals []local
+
 	missing []Miss
+	seen    map[[2]string]int // to a place in missing, from 1
+
+	steps, existing any // once resolved
+	size, spent     int
 }
 
-func (r *run) eval(p cel.Program) (any, error) {
-	out, _, err := p.ContextEval(r.ctx, r)
+// step leads from a value of the output to one inside: by name, or by place in a list.
+type step struct {
+	name  string
+	index int // -1: by name
+}
+
+// newRun begins a rendering of what reads the body or does not.
+func newRun(ctx context.Context, s *Scope, readsBody bool) (*run, error) {
+	if readsBody && s.Body != nil {
+		if err := s.Body.trusted(); err != nil {
+			return nil, err
+		}
+	}
+	return &run{ctx: ctx, scope: s, path: make([]step, 0, 8)}, nil
+}
+
+// eval evaluates an expression: nil where it reads something that is not there.
+func (r *run) eval(program cel.Program) (ref.Val, error) {
+	out, details, err := program.ContextEval(r.ctx, r)
+	cost := 1
+	if spent := details.ActualCost(); spent != nil {
+		cost += int(min(*spent, maxWork))
+	}
+	if failed := r.work(cost); failed != nil {
+		return nil, failed
+	}
 	switch {
 	case err == nil:
-		return out.Value(), nil
 	case isAbsence(err):
-		return absent, nil
+		return nil, nil
+	default:
+		return nil, describe(err)
 	}
-	return nil, describe(err)
+	if o, ok := out.(*types.Optional); ok {
+		if !o.HasValue() {
+			return nil, nil
+		}
+		return o.GetValue(), nil
+	}
+	return out, nil
 }
 
+// work counts what the template costs, and looks whether it is still wanted.
+func (r *run) work(cost int) error {
+	if r.spent += cost; r.spent > maxWork {
+		return fmt.Errorf("the template takes more work than the limit of %d", maxWork)
+	}
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
+	}
+	return nil
+}
+
+// grow counts the bytes of the output.
+func (r *run) grow(bytes int) error {
+	if r.size += bytes; r.size > maxOutput {
+		return fmt.Errorf("it renders more than the limit of %d bytes", maxOutput)
+	}
+	return nil
+}
+
+// holds evaluates a condition. What is absent is false, as in a route's; what hangs on a
+// look-up that missed is false too, so that no miss is named which may not matter.
+func (r *run) holds(condition cel.Program) (bool, error) {
+	out, err := r.eval(condition)
+	if err != nil || out == nil || types.IsUnknown(out) {
+		return false, err
+	}
+	holds, ok := out.(types.Bool)
+	if !ok {
+		return false, fmt.Errorf("a condition gave %s, and has to give true or false", out.Type().TypeName())
+	}
+	return bool(holds), nil
+}
+
+// text gives a string, or absent. All expressions are evaluated, so that every miss is
+// named.
 func (r *run) text(segments []segment) (any, error) {
 	var out strings.Builder
+	var result any
 	for _, s := range segments {
 		if s.program == nil {
 			out.WriteString(s.literal)
@@ -92,23 +222,98 @@ func (r *run) text(segments []segment) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v == absent || v == nil {
-			return absent, nil
+		if v == nil || v == types.NullValue {
+			result = absent
+			continue
 		}
-		fmt.Fprint(&out, v)
+		written, err := r.written(v)
+		if err != nil {
+			return nil, err
+		}
+		if out.Len()+len(written) > maxOutput {
+			return nil, r.grow(maxOutput + 1)
+		}
+		out.WriteString(written)
 	}
-	return out.String(), nil
+	if result == nil {
+		result = out.String()
+	}
+	return result, nil
+}
+
+// pointer is where in the output the run is, as a JSON pointer.
+func (r *run) pointer() string {
+	var out string
+	for _, s := range r.path {
+		if s.index >= 0 {
+			out += "/" + strconv.Itoa(s.index)
+		} else {
+			out = pointer(out, s.name)
+		}
+	}
+	return out
 }
 
 func (r *run) ResolveName(name string) (any, bool) {
+	for i := len(r.locals) - 1; i >= 0; i-- {
+		if r.locals[i].name == name {
+			return r.locals[i].value, true
+		}
+	}
 	switch name {
 	case "event":
+		if r.scope.Event == nil {
+			return &Event{}, true
+		}
 		return r.scope.Event, true
 	case "body":
+		if r.scope.Body == nil {
+			return nil, true
+		}
 		return r.scope.Body.value(), true
+	case "outlet":
+		return &r.scope.Outlet, true
+	case "steps":
+		return r.receipts(), true
+	case "existing":
+		if r.existing == nil {
+			existing := r.scope.Existing
+			if existing == nil {
+				existing = &Receipt{}
+			}
+			r.existing = existing.fields()
+		}
+		return r.existing, true
 	}
-	v, ok := r.scope.Variables[name]
-	return v, ok
+	v := r.scope.Variables[name]
+	if body, ok := v.(*Body); ok {
+		return body.value(), true
+	}
+	return v, true
+}
+
+func (r *run) receipts() any {
+	if r.steps == nil {
+		steps := make(map[string]any, len(r.scope.Steps))
+		for name, receipt := range r.scope.Steps {
+			steps[name] = map[string]any{"receipt": receipt.fields()}
+		}
+		r.steps = steps
+	}
+	return r.steps
 }
 
 func (r *run) Parent() cel.Activation { return nil }
+
+// ResolveFunction gives CEL the functions that depend on the scope.
+func (r *run) ResolveFunction(name string) (functions.LateBoundOp, bool) {
+	switch name {
+	case "lookup":
+		return func(_ string, args ...ref.Val) ref.Val { return r.lookup(args[0], args[1]) }, true
+	case lookupOrNone:
+		return func(_ string, args ...ref.Val) ref.Val { return r.lookupOptional(args[0], args[1]) }, true
+	case "reference":
+		return func(_ string, args ...ref.Val) ref.Val { return reference(r.scope, int64(args[0].(types.Int))) }, true
+	}
+	return nil, false
+}

@@ -1,6 +1,12 @@
 package mapping
 
-import "time"
+import (
+	"maps"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+)
 
 // Scope is what a template or a text is rendered with. What it leaves out is absent. One
 // goroutine uses it at a time.
@@ -17,8 +23,9 @@ type Scope struct {
 	Tenant, Destination, Effect string
 	// Lookup finds a value's counterpart in a mapping table. Nil finds nothing.
 	Lookup func(table, value string) (string, bool)
-	// Variables are what the environment declares besides: trees of map[string]any,
-	// map[string]string, []any, string, bool, int, int64, json.Number and nil.
+	// Variables are the values of what the environment declares besides: trees of
+	// map[string]any, map[string]string, []any, []string, string, bool, int, int64,
+	// json.Number, time.Time and nil, or a *Body.
 	Variables map[string]any
 }
 
@@ -29,11 +36,37 @@ type Outlet struct {
 	Location *time.Location
 }
 
-// Receipt is what a step brought back: `receipt.id`, `receipt.url`, and each field by its
-// name.
+const outletTypeName = "outlet"
+
+var outletType = cel.ObjectType(outletTypeName)
+
+var outletFields = map[string]*types.FieldType{
+	"name": objectField(cel.StringType, func(o *Outlet) (any, error) { return o.Name, nil }, func(o *Outlet) bool { return o.Name != "" }),
+	"timezone": objectField(cel.StringType, func(o *Outlet) (any, error) {
+		if o.Location == nil {
+			return nil, saying(noZone)
+		}
+		return o.Location.String(), nil
+	}, func(o *Outlet) bool { return o.Location != nil }),
+}
+
+// Receipt is what a step brought back: `receipt.id`, `receipt.url`, and each further field
+// by its name.
 type Receipt struct {
 	ExternalID, URL string
 	Fields          map[string]string
+}
+
+// fields are the receipt as expressions see it. What is empty is absent.
+func (r *Receipt) fields() map[string]string {
+	all := make(map[string]string, len(r.Fields)+2)
+	maps.Copy(all, r.Fields)
+	for name, value := range map[string]string{"id": r.ExternalID, "url": r.URL} {
+		if value != "" {
+			all[name] = value
+		}
+	}
+	return all
 }
 
 // Miss is a look-up that found no counterpart. Path says where its value was to stand, as

@@ -10,6 +10,7 @@ import (
 // Template is a compiled map. It may be used from many goroutines at once.
 type Template struct {
 	root part
+	body bool
 }
 
 // TemplateError says where in a template something is wrong, at load or when it was
@@ -57,22 +58,29 @@ func (r Result) JSON() ([]byte, error) {
 // bool, nil, numbers of any Go type and json.Number). Its error is a [*TemplateError],
 // with a [*SyntaxError] inside wherever an expression is at fault.
 func CompileTemplate(doc any, env *Environment) (*Template, error) {
-	root, err := compilePart(doc, "", env)
+	t := &Template{}
+	var err error
+	t.root, err = (&compiler{env: env, body: &t.body}).part(doc, "")
 	if err != nil {
 		return nil, err
 	}
-	return &Template{root: root}, nil
+	return t, nil
 }
 
-// Render renders the template. An error never quotes the body or what a look-up found.
+// Render renders the template. Its error is a [*TemplateError], with a [*BodyError] inside
+// where it reads a payload of which nothing may be made, and an [*AbsentError] where the
+// whole is absent. No error quotes the payload or what a look-up found.
 func (t *Template) Render(ctx context.Context, s *Scope) (Result, error) {
-	r := &run{ctx: ctx, scope: s}
-	value, err := t.root.render(r)
+	r, err := newRun(ctx, s, t.body)
 	if err != nil {
-		return Result{}, err
+		return Result{}, &TemplateError{Err: err}
 	}
-	if value == absent {
-		return Result{}, &TemplateError{Err: &AbsentError{}}
+	value, err := t.root.render(r)
+	if err == nil && value == absent {
+		err = &AbsentError{}
+	}
+	if err != nil {
+		return Result{}, &TemplateError{Path: r.pointer(), Err: err}
 	}
 	return Result{Value: value, Missing: r.missing}, nil
 }
