@@ -37,8 +37,8 @@ func (c *compiler) part(doc any, path string) (part, error) {
 			return nil, &TemplateError{Path: path, Err: err}
 		}
 		switch {
-		case len(segments) == 1 && segments[0].program != nil:
-			return &value{segments[0].program}, nil
+		case len(segments) == 1 && segments[0].expression != nil:
+			return &value{segments[0].expression}, nil
 		case len(segments) == 1:
 			return &literal{segments[0].literal}, nil
 		case len(segments) == 0:
@@ -143,7 +143,7 @@ func (c *compiler) fields(doc map[string]any, path string) (part, error) {
 }
 
 // condition compiles a map's $if; it is nil where there is none.
-func (c *compiler) condition(doc map[string]any, path string) (cel.Program, error) {
+func (c *compiler) condition(doc map[string]any, path string) (*expression, error) {
 	source, ok := doc[ifName]
 	if !ok {
 		return nil, nil
@@ -153,7 +153,7 @@ func (c *compiler) condition(doc map[string]any, path string) (cel.Program, erro
 
 // sole compiles a value that has to be one expression which gives a type, or something
 // that only an event shows.
-func (c *compiler) sole(doc any, path, takes string, gives *cel.Type) (cel.Program, error) {
+func (c *compiler) sole(doc any, path, takes string, gives *cel.Type) (*expression, error) {
 	source, ok := doc.(string)
 	if !ok {
 		return nil, &TemplateError{Path: path, Err: errors.New(takes)}
@@ -162,13 +162,13 @@ func (c *compiler) sole(doc any, path, takes string, gives *cel.Type) (cel.Progr
 	if err != nil {
 		return nil, &TemplateError{Path: path, Err: err}
 	}
-	if len(segments) != 1 || segments[0].program == nil {
+	if len(segments) != 1 || segments[0].expression == nil {
 		return nil, &TemplateError{Path: path, Err: errors.New(takes)}
 	}
-	if out := segments[0].gives; out.Kind() != gives.Kind() && out.Kind() != cel.DynType.Kind() {
+	if out := segments[0].expression.gives; out.Kind() != gives.Kind() && out.Kind() != cel.DynType.Kind() {
 		return nil, &TemplateError{Path: path, Err: fmt.Errorf("%s; this gives %s", takes, out)}
 	}
-	return segments[0].program, nil
+	return segments[0].expression, nil
 }
 
 // pointer adds a name to a JSON pointer (RFC 6901).

@@ -30,9 +30,27 @@ const (
 
 // tokens are what a pattern is made of and Go's layouts for them, longer ones first.
 var tokens = []struct{ pattern, layout string }{
-	{"yyyy", "2006"}, {"yy", "06"}, {"MMMM", "January"}, {"MMM", "Jan"}, {"MM", "01"}, {"M", "1"}, {"dd", "02"}, {"d", "2"},
-	{"EEEE", "Monday"}, {"EEE", "Mon"}, {"HH", "15"}, {"hh", "03"}, {"h", "3"}, {"mm", "04"}, {"m", "4"}, {"ss", "05"}, {"s", "5"},
-	{"SSS", "000"}, {"a", "PM"}, {"XXX", "Z07:00"}, {"XX", "Z0700"},
+	{"yyyy", "2006"},
+	{"yy", "06"},
+	{"MMMM", "January"},
+	{"MMM", "Jan"},
+	{"MM", "01"},
+	{"M", "1"},
+	{"dd", "02"},
+	{"d", "2"},
+	{"EEEE", "Monday"},
+	{"EEE", "Mon"},
+	{"HH", "15"},
+	{"hh", "03"},
+	{"h", "3"},
+	{"mm", "04"},
+	{"m", "4"},
+	{"ss", "05"},
+	{"s", "5"},
+	{"SSS", "000"},
+	{"a", "PM"},
+	{"XXX", "Z07:00"},
+	{"XX", "Z0700"},
 }
 
 const badPattern = "the pattern is no date's, like dd/MM/yyyy, yyyy-MM-dd HH:mm:ss or iso: it is made of yyyy yy MMMM MMM MM M dd d EEEE EEE HH hh h mm m ss s SSS a XXX XX, and of signs, T, and text in ' '"

@@ -138,7 +138,7 @@ func (s splice) add(r *run, to []any) ([]any, error) {
 }
 
 type filter struct {
-	condition cel.Program
+	condition *expression
 	element   element
 }
 
@@ -152,7 +152,7 @@ func (f *filter) add(r *run, to []any) ([]any, error) {
 // loop adds its element once for each value of a list.
 type loop struct {
 	variable, index string
-	list            cel.Program
+	list            *expression
 	each            element
 }
 

@@ -41,21 +41,31 @@ type compiler struct {
 	body *bool
 }
 
-// expression compiles what stands between ${ and }.
-func (c *compiler) expression(source string) (cel.Program, *cel.Type, error) {
+// expression is what stands between ${ and }, compiled.
+type expression struct {
+	program cel.Program
+	gives   *cel.Type
+	// loops tells whether it can take long: without a loop its own length bounds it, and
+	// it need not look at the context, which takes as long as a small expression.
+	loops bool
+}
+
+func (c *compiler) expression(source string) (*expression, error) {
 	parsed, issues := c.env.cel.Parse(source)
 	if err := syntaxError(issues); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	keepFractions(parsed.NativeRep(), source)
 	checked, issues := c.env.cel.Check(parsed)
 	if err := syntaxError(issues); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := c.inspect(checked.NativeRep()); err != nil {
-		return nil, nil, err
+	e := &expression{gives: checked.OutputType()}
+	if err := c.inspect(checked.NativeRep(), e); err != nil {
+		return nil, err
 	}
-	program, err := c.env.cel.Program(checked,
+	var err error
+	e.program, err = c.env.cel.Program(checked,
 		cel.CustomDecoratorV2(arithmetic),
 		cel.EvalOptions(cel.OptOptimize, cel.OptTrackCost),
 		cel.CostTracking(costs{}),
@@ -63,9 +73,9 @@ func (c *compiler) expression(source string) (cel.Program, *cel.Type, error) {
 		cel.InterruptCheckFrequency(interruptEvery),
 	)
 	if err != nil {
-		return nil, nil, &SyntaxError{Line: 1, Column: 1, Message: err.Error()}
+		return nil, &SyntaxError{Line: 1, Column: 1, Message: err.Error()}
 	}
-	return program, checked.OutputType(), nil
+	return e, nil
 }
 
 func syntaxError(issues *cel.Issues) error {
@@ -124,7 +134,7 @@ func keepFractions(tree *ast.AST, source string) {
 
 // inspect finds mistakes that CEL's types do not show: constants that a function refuses,
 // and steps that there are not.
-func (c *compiler) inspect(tree *ast.AST) error {
+func (c *compiler) inspect(tree *ast.AST, into *expression) error {
 	var found error
 	wrong := func(e ast.Expr, message string) {
 		if found == nil {
@@ -134,6 +144,8 @@ func (c *compiler) inspect(tree *ast.AST) error {
 	}
 	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
 		switch e.Kind() {
+		case ast.ComprehensionKind:
+			into.loops = true
 		case ast.IdentKind:
 			*c.body = *c.body || e.AsIdent() == "body"
 		case ast.SelectKind:

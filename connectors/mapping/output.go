@@ -132,8 +132,6 @@ func jsonLength(s string) int {
 			length += 5
 		case c == '"', c == '\\':
 			length++
-		case c == 0xE2: // U+2028 and U+2029 are escaped, and begin with it
-			length += 3
 		}
 	}
 	return length

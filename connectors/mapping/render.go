@@ -38,10 +38,10 @@ type literal struct{ value any }
 func (l *literal) render(r *run) (any, error) { return r.scalar(l.value) }
 
 // value is what one expression gives, with its type.
-type value struct{ program cel.Program }
+type value struct{ expression *expression }
 
 func (v *value) render(r *run) (any, error) {
-	out, err := r.eval(v.program)
+	out, err := r.eval(v.expression)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func anySlice(all []any, err error) (any, error) {
 
 // optional is a value under a condition.
 type optional struct {
-	condition cel.Program
+	condition *expression
 	part      part
 }
 
@@ -150,8 +150,15 @@ func newRun(ctx context.Context, s *Scope, readsBody bool) (*run, error) {
 }
 
 // eval evaluates an expression: nil where it reads something that is not there.
-func (r *run) eval(program cel.Program) (ref.Val, error) {
-	out, details, err := program.ContextEval(r.ctx, r)
+func (r *run) eval(e *expression) (ref.Val, error) {
+	var out ref.Val
+	var details *cel.EvalDetails
+	var err error
+	if e.loops {
+		out, details, err = e.program.ContextEval(r.ctx, r)
+	} else {
+		out, details, err = e.program.Eval(r)
+	}
 	cost := 1
 	if spent := details.ActualCost(); spent != nil {
 		cost += int(min(*spent, maxWork))
@@ -196,7 +203,7 @@ func (r *run) grow(bytes int) error {
 
 // holds evaluates a condition. What is absent is false, as in a route's; what hangs on a
 // look-up that missed is false too, so that no miss is named which may not matter.
-func (r *run) holds(condition cel.Program) (bool, error) {
+func (r *run) holds(condition *expression) (bool, error) {
 	out, err := r.eval(condition)
 	if err != nil || out == nil || types.IsUnknown(out) {
 		return false, err
@@ -214,11 +221,11 @@ func (r *run) text(segments []segment) (any, error) {
 	var out strings.Builder
 	var result any
 	for _, s := range segments {
-		if s.program == nil {
+		if s.expression == nil {
 			out.WriteString(s.literal)
 			continue
 		}
-		v, err := r.eval(s.program)
+		v, err := r.eval(s.expression)
 		if err != nil {
 			return nil, err
 		}

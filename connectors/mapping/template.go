@@ -1,9 +1,7 @@
 package mapping
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 )
 
@@ -31,28 +29,6 @@ func (e *TemplateError) Unwrap() error { return e.Err }
 type AbsentError struct{}
 
 func (*AbsentError) Error() string { return "it reads something that is not there" }
-
-// Result is what a template gives.
-type Result struct {
-	// Value is a tree of map[string]any, []any, string, bool, json.Number and nil. Where
-	// a look-up missed, a text stands that names it.
-	Value any
-	// Missing are the look-ups that found nothing, each table and value once. Nothing
-	// may be sent while there are any.
-	Missing []Miss
-}
-
-// JSON is the value as JSON: the same value always gives the same bytes. Fields are
-// sorted by name, numbers stand as they were written, nothing is escaped that need not be.
-func (r Result) JSON() ([]byte, error) {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(r.Value); err != nil {
-		return nil, err
-	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
-}
 
 // CompileTemplate compiles a tree of decoded YAML or JSON (map[string]any, []any, string,
 // bool, nil, numbers of any Go type and json.Number). Its error is a [*TemplateError],

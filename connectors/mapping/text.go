@@ -3,8 +3,6 @@ package mapping
 import (
 	"context"
 	"strings"
-
-	"cel.dev/cel-go/cel"
 )
 
 // Text is a compiled text such as "order/${body.data.id}". It may be used from many
@@ -16,9 +14,8 @@ type Text struct {
 
 // segment is a part of a text: as it stands, or what an expression gives.
 type segment struct {
-	literal string
-	program cel.Program // nil: the literal
-	gives   *cel.Type
+	literal    string
+	expression *expression // nil: the literal
 }
 
 // CompileText compiles a text. Its error is a [*SyntaxError] wherever an expression is at
@@ -83,11 +80,11 @@ func (c *compiler) segments(text string) ([]segment, error) {
 			begin := place{at.line, at.column - 2}
 			return nil, begin.in(&SyntaxError{Line: 1, Column: 1, Message: "the expression that begins here has no end: a } is missing, or a quote; $${ writes ${"})
 		}
-		program, gives, err := c.expression(after[:end])
+		compiled, err := c.expression(after[:end])
 		if err != nil {
 			return nil, at.in(err)
 		}
-		all = append(all, segment{program: program, gives: gives})
+		all = append(all, segment{expression: compiled})
 		at = at.after(after[:end]).after("}")
 		rest = after[end+1:]
 	}
