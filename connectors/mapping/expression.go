@@ -10,14 +10,19 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/interpreter"
 )
 
 // constantDecimal is what a fraction written in an expression becomes: CEL would make a
 // double of it, and 0.1 + 0.2 the number that it never is. No expression can name it.
 const constantDecimal = "@decimal"
+
+// maxMessage is how many characters of a message of CEL's are told.
+const maxMessage = 300
 
 func declareConstants() []cel.EnvOption {
 	return []cel.EnvOption{cel.Function(constantDecimal, cel.Overload("constant_decimal", []*cel.Type{cel.StringType}, decimalType,
@@ -85,6 +90,9 @@ func syntaxError(issues *cel.Issues) error {
 	}
 	first := all[0]
 	message := shortened(first.Message)
+	if cut := []rune(message); len(cut) > maxMessage {
+		message = string(cut[:maxMessage]) + "…" // types of CEL can nest
+	}
 	if unequalNumbers.MatchString(message) {
 		message += "; write the whole number with a fraction, as in 0.0"
 	}
@@ -152,10 +160,8 @@ func (c *compiler) inspect(tree *ast.AST, into *expression) error {
 			c.inspectStep(e, wrong)
 		case ast.CallKind:
 			for i, arg := range e.AsCall().Args() {
-				if arg.Kind() == ast.LiteralKind {
-					if message := refused(e.AsCall().FunctionName(), i, arg.AsLiteral()); message != "" {
-						wrong(arg, message)
-					}
+				if message := refused(e.AsCall(), i); message != "" {
+					wrong(arg, message)
 				}
 			}
 		}
@@ -181,10 +187,14 @@ func (c *compiler) inspectStep(e ast.Expr, wrong func(ast.Expr, string)) {
 
 func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == name }
 
-// refused says what is wrong with a constant argument, or nothing.
-func refused(function string, argument int, value ref.Val) string {
+// refused says what is wrong with an argument that is a constant, or nothing.
+func refused(call ast.CallExpr, argument int) string {
+	if call.Args()[argument].Kind() != ast.LiteralKind {
+		return ""
+	}
+	value := call.Args()[argument].AsLiteral()
 	text, _ := value.(types.String)
-	switch {
+	switch function := call.FunctionName(); {
 	case function == "date" && argument == 1:
 		if _, ok := zones.get(string(text)); !ok {
 			return badZone
@@ -193,8 +203,7 @@ func refused(function string, argument int, value ref.Val) string {
 		if _, ok := layouts.get(string(text)); !ok {
 			return badPattern
 		}
-	case function == "money" && argument == 1:
-		// With a third argument any currency does, and the first mistake is told anyway.
+	case function == "money" && argument == 1 && len(call.Args()) == 2:
 		if _, ok := currencyDigits(string(text)); !ok {
 			return unknownCurrency
 		}
@@ -214,20 +223,27 @@ func refused(function string, argument int, value ref.Val) string {
 // much as the same operator on texts that CEL knows.
 type costs struct{}
 
-func (costs) CallCost(_, overload string, args []ref.Val, result ref.Val) *uint64 {
+func (costs) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
 	if overload != "" {
 		return nil
 	}
-	cost := 1 + textCost(result)
+	cost := 1 + sizeCost(function, result)
 	for _, v := range args {
-		cost += textCost(v)
+		cost += sizeCost(function, v)
 	}
 	return &cost
 }
 
-func textCost(v ref.Val) uint64 {
-	text, _ := v.(types.String)
-	return uint64(len(text)) / 10
+func sizeCost(function string, v ref.Val) uint64 {
+	switch v := v.(type) {
+	case types.String:
+		return uint64(len(v)) / 10
+	case traits.Lister:
+		if function == operators.In {
+			return uint64(listSize(v))
+		}
+	}
+	return 0
 }
 
 // place is where an expression begins in a text: counted from 1, in characters.

@@ -72,6 +72,9 @@ func arithmetic(i interpreter.InterpretableV2) (interpreter.InterpretableV2, err
 		}
 	case operators.In:
 		operate = func(args ...ref.Val) ref.Val { return contains(args[0], args[1]) }
+		// Without the overload's name: by that CEL makes a set of the list, where 1 and
+		// 1.0 are two.
+		return interpreter.NewCall(call.ID(), function, "", call.Args(), operate), nil
 	case constantDecimal:
 		return constant(call)
 	default:
