@@ -87,6 +87,7 @@ func compile(expression, otherwise string, gives ...*cel.Type) (cel.Program, err
 	}
 	program, err := env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize),
+		cel.CostTracking(costs{}),
 		cel.CostLimit(costLimit),
 		cel.InterruptCheckFrequency(interruptEvery),
 	)

@@ -60,6 +60,7 @@ func TestCondition_Matches(t *testing.T) {
 			name: "too much work", when: `body.items.all(a, body.l.all(b, body.l.all(c, a != b)))`,
 			body: `{"items":[1,2,3,4],"l":[` + strings.Repeat("0,", 300) + `0]}`, err: "more work than the limit",
 		},
+		{name: "texts that double", when: `[body.status]` + strings.Repeat(".map(x, x + x)", 200) + `.size() > 0`, err: "more work than the limit"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			condition, err := CompileCondition(test.when)

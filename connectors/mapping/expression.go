@@ -1,12 +1,9 @@
 package mapping
 
 import (
-	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -140,85 +137,6 @@ func keepFractions(tree *ast.AST, source string) {
 	}))
 }
 
-// inspect finds mistakes that CEL's types do not show: constants that a function refuses,
-// and steps that there are not.
-func (c *compiler) inspect(tree *ast.AST, into *expression) error {
-	var found error
-	wrong := func(e ast.Expr, message string) {
-		if found == nil {
-			at := tree.SourceInfo().GetStartLocation(e.ID())
-			found = &SyntaxError{Line: max(at.Line(), 1), Column: max(at.Column(), 0) + 1, Message: message}
-		}
-	}
-	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		switch e.Kind() {
-		case ast.ComprehensionKind:
-			into.loops = true
-		case ast.IdentKind:
-			*c.body = *c.body || e.AsIdent() == "body"
-		case ast.SelectKind:
-			c.inspectStep(e, wrong)
-		case ast.CallKind:
-			for i, arg := range e.AsCall().Args() {
-				if message := refused(e.AsCall(), i); message != "" {
-					wrong(arg, message)
-				}
-			}
-		}
-	}))
-	return found
-}
-
-// inspectStep looks at steps.NAME.receipt.
-func (c *compiler) inspectStep(e ast.Expr, wrong func(ast.Expr, string)) {
-	operand, field := e.AsSelect().Operand(), e.AsSelect().FieldName()
-	if operand.Kind() == ast.SelectKind && isIdent(operand.AsSelect().Operand(), "steps") && field != "receipt" {
-		wrong(e, fmt.Sprintf("a step has no %q: it is steps.%s.receipt.…", field, operand.AsSelect().FieldName()))
-	}
-	if c.env.steps == nil || !isIdent(operand, "steps") || slices.Contains(c.env.steps, field) {
-		return
-	}
-	there := "there is none before this one"
-	if len(c.env.steps) > 0 {
-		there = "those before this one are " + strings.Join(c.env.steps, ", ")
-	}
-	wrong(e, fmt.Sprintf("no step before this one is named %q: %s", field, there))
-}
-
-func isIdent(e ast.Expr, name string) bool { return e.Kind() == ast.IdentKind && e.AsIdent() == name }
-
-// refused says what is wrong with an argument that is a constant, or nothing.
-func refused(call ast.CallExpr, argument int) string {
-	if call.Args()[argument].Kind() != ast.LiteralKind {
-		return ""
-	}
-	value := call.Args()[argument].AsLiteral()
-	text, _ := value.(types.String)
-	switch function := call.FunctionName(); {
-	case function == "date" && argument == 1:
-		if _, ok := zones.get(string(text)); !ok {
-			return badZone
-		}
-	case function == "date" && argument == 2:
-		if _, ok := layouts.get(string(text)); !ok {
-			return badPattern
-		}
-	case function == "money" && argument == 1 && len(call.Args()) == 2:
-		if _, ok := currencyDigits(string(text)); !ok {
-			return unknownCurrency
-		}
-	case function == "reference":
-		if n, ok := value.(types.Int); ok && n < minReference {
-			return shortReference
-		}
-	case (function == "lookup" || function == lookupOrNone) && argument == 0:
-		if text == "" {
-			return "lookup needs the name of a table"
-		}
-	}
-	return ""
-}
-
 // costs knows what operators cost where CEL does not, which is on the body's values: as
 // much as the same operator on texts that CEL knows.
 type costs struct{}
@@ -244,90 +162,4 @@ func sizeCost(function string, v ref.Val) uint64 {
 		}
 	}
 	return 0
-}
-
-// place is where an expression begins in a text: counted from 1, in characters.
-type place struct{ line, column int }
-
-func (p place) after(text string) place {
-	for _, c := range text {
-		p.column++
-		if c == '\n' {
-			p.line, p.column = p.line+1, 1
-		}
-	}
-	return p
-}
-
-// in moves an error of an expression to where it is in the text around it.
-func (p place) in(err error) error {
-	syntax, ok := err.(*SyntaxError)
-	if !ok {
-		return err
-	}
-	moved := *syntax
-	if moved.Line == 1 {
-		moved.Column += p.column - 1
-	}
-	moved.Line += p.line - 1
-	return &moved
-}
-
-// closing finds the } that ends an expression: not one of a map, a text or a comment
-// inside. It is -1 where there is none.
-func closing(s string) int {
-	depth := 0
-	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == '{':
-			depth++
-		case c == '}':
-			if depth == 0 {
-				return i
-			}
-			depth--
-		case c == '\'' || c == '"':
-			length := quoted(s[i:], isRaw(s[:i]))
-			if length < 0 {
-				return -1
-			}
-			i += length
-			continue
-		case strings.HasPrefix(s[i:], "//"):
-			end := strings.IndexByte(s[i:], '\n')
-			if end < 0 {
-				return -1
-			}
-			i += end
-		}
-		i++
-	}
-	return -1
-}
-
-// isRaw tells whether a text that follows is one of r'…', where \ is only a sign.
-func isRaw(before string) bool {
-	word := before[len(strings.TrimRightFunc(before, isWordRune)):]
-	return slices.Contains([]string{"r", "br", "rb"}, strings.ToLower(word))
-}
-
-func isWordRune(c rune) bool {
-	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf
-}
-
-// quoted is the length of the text of CEL that s begins with, or -1.
-func quoted(s string, raw bool) int {
-	quote := s[:1]
-	if triple := strings.Repeat(quote, 3); strings.HasPrefix(s, triple) {
-		quote = triple
-	}
-	for i := len(quote); i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && !raw:
-			i++
-		case strings.HasPrefix(s[i:], quote):
-			return i + len(quote)
-		}
-	}
-	return -1
 }

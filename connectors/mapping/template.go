@@ -51,6 +51,10 @@ func (t *Template) Render(ctx context.Context, s *Scope) (Result, error) {
 	if err != nil {
 		return Result{}, &TemplateError{Err: err}
 	}
+	return t.render(r)
+}
+
+func (t *Template) render(r *run) (Result, error) {
 	value, err := t.root.render(r)
 	if err == nil && value == absent {
 		err = &AbsentError{}
