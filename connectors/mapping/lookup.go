@@ -37,6 +37,9 @@ func lookupWithDefault(make cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (
 	if !named || entry.IsOptional() {
 		return nil, make.NewError(key.ID(), takes)
 	}
+	if value := entry.Value(); value.Kind() == ast.LiteralKind && value.AsLiteral().Type() != types.StringType {
+		return nil, make.NewError(value.ID(), "the default of a look-up is a text, as its targets are")
+	}
 	return make.NewMemberCall("orValue", make.NewCall(lookupOrNone, args[0], args[1]), entry.Value()), nil
 }
 

@@ -42,7 +42,7 @@ func reference(s *Scope, length int64) ref.Val {
 		hash.Write([]byte(part))
 	}
 	digest := alphabet.EncodeToString(hash.Sum(nil))
-	if name := plainName(s.Effect); int64(len(name)+1+minReference) <= length {
+	if name := plainName(s.Effect); name != "" && int64(len(name)+1+minReference) <= length {
 		return types.String(name + "-" + digest[:minReference])
 	}
 	return types.String(digest[:min(length, maxDigest)])
