@@ -4,7 +4,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	_ "time/tzdata" // the outlet's time zone is the same on every machine
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
