@@ -94,15 +94,16 @@ func (n *node) parse() any {
 	}
 	switch data[0] {
 	case '{':
-		fields := make(map[string]any)
+		fields, inside := make(map[string]any), nodes{}
 		skipElements(data, 0, 0, func(name, value [2]int) {
-			fields[unquote(data[name[0]:name[1]])] = &node{data: data[value[0]:value[1]], depth: n.depth + 1}
+			fields[unquote(data[name[0]:name[1]])] = inside.add(data[value[0]:value[1]], n.depth+1)
 		})
 		return fields
 	case '[':
 		var elements []any
+		inside := nodes{}
 		skipElements(data, 0, 0, func(_, value [2]int) {
-			elements = append(elements, &node{data: data[value[0]:value[1]], depth: n.depth + 1})
+			elements = append(elements, inside.add(data[value[0]:value[1]], n.depth+1))
 		})
 		return elements
 	case '"':
@@ -113,6 +114,17 @@ func (n *node) parse() any {
 		return nil
 	}
 	return json.Number(data)
+}
+
+// nodes makes nodes some at a time.
+type nodes []node
+
+func (b *nodes) add(data []byte, depth int) *node {
+	if len(*b) == cap(*b) {
+		*b = make(nodes, 0, min(max(4, 2*cap(*b)), 64))
+	}
+	*b = append(*b, node{data: data, depth: depth})
+	return &(*b)[len(*b)-1]
 }
 
 func parseAll(data []byte) any {

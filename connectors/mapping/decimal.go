@@ -23,12 +23,20 @@ const (
 
 var decimalType = cel.ObjectType("decimal")
 
-// exact adds, subtracts and multiplies without rounding; quotients rounds half to even,
-// so that the second rounding, to a currency's digits, is not biased.
+// exact adds, subtracts and multiplies without rounding; quotients rounds half to even, so
+// that the second rounding, to a currency's digits, is not biased; rounding is that one,
+// half away from zero.
 var (
 	exact     = apd.BaseContext
-	quotients = apd.Context{Precision: quotientDigits, MaxExponent: apd.MaxExponent, MinExponent: apd.MinExponent, Rounding: apd.RoundHalfEven}
+	quotients = roundingTo(quotientDigits, apd.RoundHalfEven)
+	rounding  = roundingTo(2*maxDigits, apd.RoundHalfUp)
 )
+
+func roundingTo(digits uint32, rounder apd.Rounder) apd.Context {
+	c := apd.BaseContext
+	c.Precision, c.Rounding = digits, rounder
+	return c
+}
 
 // decimal is a number that is no int: of any size, exact. It keeps how it was written
 // for as long as it is only passed on, and is parsed once it is reckoned with.
@@ -40,8 +48,10 @@ type decimal struct {
 // exactNumber is what templates see of a number of JSON: an int where 64 bits hold it,
 // else a decimal.
 func exactNumber(n json.Number) ref.Val {
-	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
-		return types.Int(i)
+	if !strings.ContainsAny(string(n), ".eE") {
+		if i, err := strconv.ParseInt(string(n), 10, 64); err == nil {
+			return types.Int(i)
+		}
 	}
 	return &decimal{written: string(n)}
 }
@@ -154,9 +164,7 @@ func rounded(number *apd.Decimal, digits int64) ref.Val {
 		return fail("it rounds to 0 to 30 digits")
 	}
 	out := new(apd.Decimal)
-	context := exact.WithPrecision(2 * maxDigits)
-	context.Rounding = apd.RoundHalfUp
-	if _, err := context.Quantize(out, number, int32(-digits)); err != nil {
+	if _, err := rounding.Quantize(out, number, int32(-digits)); err != nil {
 		return tooLong()
 	}
 	return newDecimal(out)

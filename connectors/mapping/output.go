@@ -64,7 +64,7 @@ func jsonNumber(v ref.Val) (json.Number, bool) {
 }
 
 func (r *run) outputMap(m traits.Mapper, depth int) (any, error) {
-	if err := r.grow(2); err != nil {
+	if err := r.grow(3); err != nil {
 		return nil, err
 	}
 	all := make(map[string]any)
@@ -89,7 +89,7 @@ func (r *run) outputMap(m traits.Mapper, depth int) (any, error) {
 }
 
 func (r *run) outputList(l traits.Lister, depth int) (any, error) {
-	if err := r.grow(2); err != nil {
+	if err := r.grow(3); err != nil {
 		return nil, err
 	}
 	all := make([]any, 0, min(listSize(l), 1024))

@@ -50,7 +50,7 @@ type object struct {
 }
 
 func (o *object) render(r *run) (any, error) {
-	if err := r.grow(2); err != nil {
+	if err := r.grow(3); err != nil {
 		return nil, err
 	}
 	all := make(map[string]any, len(o.names))
@@ -74,7 +74,7 @@ func (o *object) render(r *run) (any, error) {
 type list struct{ elements []element }
 
 func (l *list) render(r *run) (any, error) {
-	if err := r.grow(2); err != nil {
+	if err := r.grow(3); err != nil {
 		return nil, err
 	}
 	return anySlice(splice(l.elements).add(r, make([]any, 0, len(l.elements))))

@@ -3,7 +3,6 @@ package mapping
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 )
 
@@ -37,7 +36,7 @@ func appendJSON(out []byte, v any) ([]byte, error) {
 		return appendString(out, v), nil
 	case map[string]any:
 		out = append(out, '{')
-		for i, name := range slices.Sorted(maps.Keys(v)) {
+		for i, name := range sortedNames(v) {
 			if i > 0 {
 				out = append(out, ',')
 			}
@@ -60,6 +59,15 @@ func appendJSON(out []byte, v any) ([]byte, error) {
 		return append(out, ']'), nil
 	}
 	return nil, fmt.Errorf("no template renders a %T", v)
+}
+
+func sortedNames(v map[string]any) []string {
+	names := make([]string, 0, len(v))
+	for name := range v {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 const hexDigits = "0123456789abcdef"

@@ -106,7 +106,8 @@ func (r *run) work(cost int) error {
 	return nil
 }
 
-// grow counts the bytes of the output.
+// grow counts the bytes of the output: of each value with the comma behind it, of maps and
+// lists their brackets.
 func (r *run) grow(bytes int) error {
 	if r.size += bytes; r.size > maxOutput {
 		return fmt.Errorf("it renders more than the limit of %d bytes", maxOutput)
