@@ -139,7 +139,7 @@
 //	an expression          4,096 characters; work of 100,000 in CEL's units
 //	one rendering          work of 2,000,000, one for each value included; 1 MiB of JSON;
 //	                       100 levels of nesting
-//	within an expression   texts of 1 MiB, lists of 100,000 values, comparisons of as many
+//	within an expression   texts of 1 MiB, lists of 100,000 values, 10,000 values for one ==
 //
 // Loops look at the context, so that they end with it.
 package mapping

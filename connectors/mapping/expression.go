@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -137,27 +138,33 @@ func keepFractions(tree *ast.AST, source string) {
 	}))
 }
 
-// costs knows what operators cost where CEL does not, which is on the body's values: as
-// much as the same operator on texts that CEL knows.
+// costs knows what CEL does not: operators on the body's values, whose types show too
+// late, and functions of ours.
 type costs struct{}
 
+// sized are the functions of ours that look at all of their arguments.
+var sized = []string{"trim", "lowerAscii", "upperAscii", "truncate", "split", "replace", "join", "sum", "decimal", "money", "date", "lookup", lookupOrNone, operators.In}
+
 func (costs) CallCost(function, overload string, args []ref.Val, result ref.Val) *uint64 {
-	if overload != "" {
+	walks := slices.Contains(sized, function)
+	if overload != "" && !walks {
 		return nil
 	}
-	cost := 1 + sizeCost(function, result)
+	cost := 1 + sizeCost(result, false)
 	for _, v := range args {
-		cost += sizeCost(function, v)
+		cost += sizeCost(v, walks)
 	}
 	return &cost
 }
 
-func sizeCost(function string, v ref.Val) uint64 {
+// sizeCost is one for ten bytes of a text, as CEL reckons, and for each value of a list
+// that is walked through.
+func sizeCost(v ref.Val, walked bool) uint64 {
 	switch v := v.(type) {
 	case types.String:
 		return uint64(len(v)) / 10
 	case traits.Lister:
-		if function == operators.In {
+		if walked {
 			return uint64(listSize(v))
 		}
 	}

@@ -16,8 +16,9 @@ const (
 	// the cost of an operator on the body's values is not known to CEL.
 	maxText = 1 << 20
 	maxList = 100_000
-	// maxCompared is how many values one comparison looks at.
-	maxCompared = 100_000
+	// maxCompared is how many values one == looks at: what is in a list may be there many
+	// times over, and CEL's cost of a comparison knows only the outer list.
+	maxCompared = 10_000
 )
 
 // declareOperators adds decimals to what CEL's operators take. Their work is done by
@@ -269,7 +270,7 @@ func contains(value, in ref.Val) ref.Val {
 		_, found := in.Find(value)
 		return types.Bool(found)
 	case traits.Lister:
-		budget := maxCompared
+		budget := maxList
 		for it := in.Iterator(); it.HasNext() == types.True; {
 			if equals(it.Next(), value, &budget) {
 				return types.True
