@@ -39,44 +39,6 @@ type mappingSource interface {
 	digest() []byte
 }
 
-// mappingRows are rows of one table that are there already.
-type mappingRows struct {
-	table       MappingTable
-	pairs       []MappingPair
-	destination int32
-	next        int
-}
-
-func (r *mappingRows) open(destinations map[string]int32) error {
-	id, ok := destinations[r.table.Destination]
-	if !ok {
-		return &Refusal{Field: "destination", Message: noDestination(r.table.Destination)}
-	}
-	r.destination = id
-	return nil
-}
-
-func (r *mappingRows) Next() bool { r.next++; return r.next <= len(r.pairs) }
-
-func (r *mappingRows) Values() ([]any, error) {
-	p := r.pairs[r.next-1]
-	return []any{int32(r.next), r.table.Name, r.destination, p.Value, orNull(p.Target)}, nil
-}
-
-func (r *mappingRows) Err() error { return nil }
-
-func (r *mappingRows) digest() []byte {
-	digest := sha256.Sum256(fmt.Appendf(nil, "%q", r.pairs))
-	return digest[:]
-}
-
-func orNull(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
-}
-
 func noDestination(name string) string {
 	return fmt.Sprintf("there is no destination %q in the configuration in force", abridged(name))
 }
