@@ -34,17 +34,13 @@ type Transition struct {
 	Spent int32
 	// Delay until the next attempt, where To is StateWaiting.
 	Delay time.Duration
-	// Cause is what needs action, where To is StateNeedsAction.
-	Cause Cause
+	// Cause is what needs action, where To is StateNeedsAction. Where look-ups are what
+	// needs it, Missed says which, and Cause says nothing.
+	Cause  Cause
+	Missed *Missed
 	// Snapshot is what the destination has from now on, where To is StateDelivered and the
 	// route names a version.
 	Snapshot *Snapshot
-}
-
-// Cause groups deliveries into one exception: never by message text.
-type Cause struct {
-	Class             string
-	Rule, Code, Field string
 }
 
 // Detail is kept with the attempt's timeline entry. Nothing of it is secret.
@@ -102,9 +98,14 @@ SELECT lane, destination, seq FROM changed`
 
 // Finish stores transitions, all or none, compare-and-set on each delivery's version
 // while every lane is held. It returns which of the deliveries it changed: the others
-// had changed before, and the table knows how. Calling it again after an unclear
+// had changed before, and the table knows how; or look-ups would hold them, and the
+// tenant's mappings have changed since they were asked, or are just being changed: such
+// a delivery is as it was, and is to be prepared again. Calling it again after an unclear
 // error is harmless, since what was stored no longer matches. [ErrLeaseLost]: nothing
 // was stored, and nothing of these lanes may be.
+//
+// What one transaction locks, it locks in this order, as everybody does: lanes,
+// deliveries, the version of the mappings, exceptions by their causes, tallies.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
 	var delivered, waiting, superseded finishColumns
@@ -129,7 +130,9 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	}
 	batch := &pgx.Batch{}
 	lanes, epochs := fenceArguments(heeded(leases))
-	batch.Queue(fenceSQL, r.id, lanes, epochs)
+	if len(held) == 0 {
+		batch.Queue(fenceSQL, r.id, lanes, epochs)
+	}
 	applied.queue(batch)
 	r.queueFinish(batch, &delivered, &waiting, &superseded, stored)
 	var err error
@@ -138,10 +141,13 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		err = r.pool.SendBatch(ctx, batch).Close()
 	} else {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			if _, err := tx.Exec(ctx, fenceSQL, r.id, lanes, epochs); err != nil {
 				return err
 			}
-			return r.hold(ctx, tx, held, stored)
+			if err := r.hold(ctx, tx, held, stored); err != nil {
+				return err
+			}
+			return tx.SendBatch(ctx, batch).Close()
 		})
 	}
 	if err != nil {

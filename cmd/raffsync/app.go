@@ -181,6 +181,9 @@ func (a *app) run(ctx context.Context) error {
 			if h.Controls {
 				a.dispatcher.LookAtControls()
 			}
+			if h.Releases {
+				a.dispatcher.LookAtReleases()
+			}
 		})
 	})
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })

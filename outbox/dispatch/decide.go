@@ -40,8 +40,11 @@ type Attempt struct {
 	// Snapshot is what the event is, where its route names a version, and Newer what the
 	// destination has that is newer.
 	Snapshot, Newer *outbox.Snapshot
-	StartedAt       time.Time // of the intent, by the database; zero where none
-	Duration        time.Duration
+	// Missing is what the look-ups of Prepare did not find in the mappings of a version.
+	Missing   []connectors.Miss
+	Mappings  int64
+	StartedAt time.Time // of the intent, by the database; zero where none
+	Duration  time.Duration
 	connectors.Outcome
 }
 
@@ -101,6 +104,7 @@ const (
 //	RATE_LIMITED, QUOTA              → WAITING as long as asked; spends no attempt
 //	UNCLASSIFIED, STALE, AUTH_EXPIRED → WAITING, a few times
 //	anything else, or nothing sent   → NEEDS_ACTION
+//	look-ups that found nothing      → NEEDS_ACTION, for as many causes
 //
 // What an answer to a question makes of it, see [decideAsked].
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
@@ -117,6 +121,9 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	}
 	if a.Asked {
 		return decideAsked(t, &a, &p, now, dice)
+	}
+	if len(a.Missing) > 0 {
+		return needsMappings(t, &a)
 	}
 	if !a.Sent {
 		return needsAction(t, outbox.Class(a.Kind))

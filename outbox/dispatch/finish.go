@@ -75,9 +75,12 @@ func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
 	}
 	n.news.put(func(s *scheduler) {
 		for i, f := range flights {
-			s.settled(f, transitions[i].To, stored[f.delivery.Position()])
+			if !outdated(f, stored) {
+				s.settled(f, transitions[i].To, stored[f.delivery.Position()])
+			}
 		}
 	})
+	n.prepareAgain(ctx, flights, stored)
 	return nil
 }
 

@@ -140,6 +140,10 @@ func (t *target) retryRoom() int {
 	return max(t.most()-len(t.retries), 0)
 }
 
+// dueRoom tells whether there is room for what is due: heads that were tried before, and
+// those that were released without ever being tried. Reading ahead leaves that room.
+func (t *target) dueRoom() bool { return t.retryRoom() > 0 && len(t.ready) < 2*t.most() }
+
 func (t *target) most() int { return max(4*t.Concurrency, 256) }
 
 // free is how many more may be admitted now. What waits for its outcome to be stored
