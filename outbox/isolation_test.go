@@ -90,6 +90,7 @@ func fill(s *shop) {
 	if err := p.Report(s.t.Context(), []outbox.Use{{Tenant: "kopi", Version: 1}, {Tenant: "teh", Version: 1}}, true); err != nil {
 		s.t.Fatal(err)
 	}
+	s.exec(`INSERT INTO releases (exception, tenant, reason) VALUES (1, 'kopi', 'r'), (2, 'teh', 'r')`)
 	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
 	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)

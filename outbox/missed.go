@@ -8,10 +8,10 @@ import (
 )
 
 const (
-	// mappingVersionsSQL leaves out a version that is just being raised: nobody waits here
+	// shareMappingVersionsSQL leaves out a version that is just being raised: nobody waits here
 	// for whoever changes the mappings of a tenant. Those it returns stay until the
 	// transaction ends.
-	mappingVersionsSQL = `SELECT tenant, version FROM mapping_versions WHERE tenant = ANY ($1) ORDER BY tenant FOR SHARE SKIP LOCKED`
+	shareMappingVersionsSQL = `SELECT tenant, version FROM mapping_versions WHERE tenant = ANY ($1) ORDER BY tenant FOR SHARE SKIP LOCKED`
 
 	// makeMappingVersionsSQL is for tenants that never had a mapping: there must be a row
 	// to lock, or the very first one could be missed.
@@ -50,7 +50,7 @@ func upToDate(ctx context.Context, tx pgx.Tx, held []Transition) ([]Transition, 
 func shareMappingVersions(ctx context.Context, tx pgx.Tx, tenants []string) (map[string]int64, error) {
 	versions := make(map[string]int64, len(tenants))
 	read := func() error {
-		rows, err := tx.Query(ctx, mappingVersionsSQL, tenants)
+		rows, err := tx.Query(ctx, shareMappingVersionsSQL, tenants)
 		if err != nil {
 			return err
 		}

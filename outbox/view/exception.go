@@ -14,8 +14,9 @@ type Exception struct {
 	Rule        string
 	Code        string
 	Field       string
-	Sample      string // the first reason, for people
-	HeldCount   int64  `db:"held"`
+	LookedUp    *string // in a mapping table; see [Exception.Gap]
+	Sample      string  // the first reason, for people
+	HeldCount   int64   `db:"held"`
 	Version     int32
 	OpenedAt    time.Time
 	LastAt      time.Time
@@ -33,7 +34,7 @@ type ExceptionFilter struct {
 	Destination string
 }
 
-const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.sample, x.held,
+const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.sample, x.held,
   x.version, x.opened_at, x.last_at, x.status, x.closed_at`
 
 const exceptionNames = `

@@ -215,6 +215,10 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	causes, err := t.causesOf(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
 	described := make([]*Delivery, len(rows))
 	for _, r := range found {
 		o := rows[r.Place]
@@ -229,6 +233,7 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 			}
 		}
 		described[r.Place] = o.delivery(s)
+		described[r.Place].Exceptions = causes[o]
 	}
 	return described, nil
 }

@@ -127,6 +127,7 @@ type ComplexityRoot struct {
 		Destination func(childComplexity int) int
 		Event       func(childComplexity int) int
 		Exception   func(childComplexity int) int
+		Exceptions  func(childComplexity int) int
 		ID          func(childComplexity int) int
 		LastKind    func(childComplexity int) int
 		Reason      func(childComplexity int) int
@@ -197,6 +198,7 @@ type ComplexityRoot struct {
 		Conflicts   func(childComplexity int, first int, after *string) int
 		Destination func(childComplexity int) int
 		Field       func(childComplexity int) int
+		Gap         func(childComplexity int) int
 		Held        func(childComplexity int, first int, after *string) int
 		HeldCount   func(childComplexity int) int
 		ID          func(childComplexity int) int
@@ -213,6 +215,12 @@ type ComplexityRoot struct {
 	ExceptionConnection struct {
 		Nodes    func(childComplexity int) int
 		PageInfo func(childComplexity int) int
+	}
+
+	Gap struct {
+		Command func(childComplexity int) int
+		Table   func(childComplexity int) int
+		Value   func(childComplexity int) int
 	}
 
 	Mutation struct {
@@ -405,6 +413,7 @@ type DeliveryResolver interface {
 
 	LastKind(ctx context.Context, obj *view.Delivery) (*raffsyncv1.OutcomeKind, error)
 	Exception(ctx context.Context, obj *view.Delivery) (*view.Exception, error)
+	Exceptions(ctx context.Context, obj *view.Delivery) ([]*view.Exception, error)
 
 	Reason(ctx context.Context, obj *view.Delivery) (*string, error)
 	Attempts(ctx context.Context, obj *view.Delivery, first int) ([]*view.Entry, error)
@@ -803,6 +812,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Delivery.Exception(childComplexity), true
+	case "Delivery.exceptions":
+		if e.ComplexityRoot.Delivery.Exceptions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Delivery.Exceptions(childComplexity), true
 	case "Delivery.id":
 		if e.ComplexityRoot.Delivery.ID == nil {
 			break
@@ -1131,6 +1146,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Field(childComplexity), true
+	case "Exception.gap":
+		if e.ComplexityRoot.Exception.Gap == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Gap(childComplexity), true
 	case "Exception.held":
 		if e.ComplexityRoot.Exception.Held == nil {
 			break
@@ -1220,6 +1241,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ExceptionConnection.PageInfo(childComplexity), true
+
+	case "Gap.command":
+		if e.ComplexityRoot.Gap.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.Command(childComplexity), true
+	case "Gap.table":
+		if e.ComplexityRoot.Gap.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.Table(childComplexity), true
+	case "Gap.value":
+		if e.ComplexityRoot.Gap.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.Value(childComplexity), true
 
 	case "Mutation.changeReplay":
 		if e.ComplexityRoot.Mutation.ChangeReplay == nil {
@@ -2339,8 +2379,10 @@ type Delivery {
   attemptsSpent: Int!
   "What its last attempt came to; null before the first."
   lastKind: OutcomeKind
-  "What holds it, where it needs action."
+  "What holds it, where it needs action; of several, the one that it is listed under."
   exception: Exception
+  "All that hold it: it goes on when the last of them is solved. At most 100."
+  exceptions: [Exception!]!
   "When it ended."
   settledAt: Time
   "Why it ended so, for people."
@@ -2451,9 +2493,14 @@ type Exception {
   rule: String!
   code: String!
   field: String!
+  "What a mapping table lacks, where that is the cause."
+  gap: Gap
   "The first reason, for people."
   reason: String!
-  "How much it holds now."
+  """
+  How much it holds now. What is resolved may hold something for a moment still, while it
+  is set free.
+  """
   heldCount: Int64!
   version: Int!
   openedAt: Time!
@@ -2467,6 +2514,14 @@ type Exception {
   conflicts(first: Int! = 20, after: String): ConflictConnection!
   "What happened to it, in the order of time."
   timeline(first: Int! = 50, after: String): TimelineConnection!
+}
+
+"A look-up that found nothing: what a mapping table lacks."
+type Gap {
+  table: String!
+  value: String!
+  "The command that closes it; TARGET is what the value is called there."
+  command: String!
 }
 
 "A second content that came under the id of an event. It was kept, and not delivered."
@@ -2651,6 +2706,8 @@ enum TimelineWhat {
   REPLAY
   "A start after the database was restored from a backup."
   RESTORE
+  "A delivery was set free, since all that held it is resolved."
+  RELEASE
 }
 
 "One line of the audit."
@@ -3040,6 +3097,8 @@ func (ec *executionContext) childFields_Delivery(ctx context.Context, field grap
 		return ec.fieldContext_Delivery_lastKind(ctx, field)
 	case "exception":
 		return ec.fieldContext_Delivery_exception(ctx, field)
+	case "exceptions":
+		return ec.fieldContext_Delivery_exceptions(ctx, field)
 	case "settledAt":
 		return ec.fieldContext_Delivery_settledAt(ctx, field)
 	case "reason":
@@ -3164,6 +3223,8 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_code(ctx, field)
 	case "field":
 		return ec.fieldContext_Exception_field(ctx, field)
+	case "gap":
+		return ec.fieldContext_Exception_gap(ctx, field)
 	case "reason":
 		return ec.fieldContext_Exception_reason(ctx, field)
 	case "heldCount":
@@ -3196,6 +3257,18 @@ func (ec *executionContext) childFields_ExceptionConnection(ctx context.Context,
 		return ec.fieldContext_ExceptionConnection_pageInfo(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ExceptionConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_Gap_table(ctx, field)
+	case "value":
+		return ec.fieldContext_Gap_value(ctx, field)
+	case "command":
+		return ec.fieldContext_Gap_command(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Gap", field.Name)
 }
 
 func (ec *executionContext) childFields_OldestOpen(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5610,6 +5683,38 @@ func (ec *executionContext) fieldContext_Delivery_exception(_ context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Delivery_exceptions(ctx context.Context, field graphql.CollectedField, obj *view.Delivery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Delivery_exceptions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Delivery().Exceptions(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Exception) graphql.Marshaler {
+			return ec.marshalNException2ᚕᚖraffsyncᚋoutboxᚋviewᚐExceptionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Delivery_exceptions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Delivery",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exception(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Delivery_settledAt(ctx context.Context, field graphql.CollectedField, obj *view.Delivery) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -6790,6 +6895,38 @@ func (ec *executionContext) fieldContext_Exception_field(_ context.Context, fiel
 	return graphql.NewScalarFieldContext("Exception", field, false, false, "String")
 }
 
+func (ec *executionContext) _Exception_gap(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_gap(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Gap(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Gap) graphql.Marshaler {
+			return ec.marshalOGap2ᚖraffsyncᚋoutboxᚋviewᚐGap(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_gap(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Gap(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Exception_reason(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7145,6 +7282,75 @@ func (ec *executionContext) fieldContext_ExceptionConnection_pageInfo(_ context.
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _Gap_table(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Gap", field, false, false, "String")
+}
+
+func (ec *executionContext) _Gap_value(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Gap", field, false, false, "String")
+}
+
+func (ec *executionContext) _Gap_command(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_command(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Command(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_command(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Gap", field, true, false, "String")
 }
 
 func (ec *executionContext) _Mutation_retryDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
@@ -12378,6 +12584,12 @@ func (ec *executionContext) _Delivery(ctx context.Context, sel ast.SelectionSet,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Delivery_exception(ctx, field, obj)
 				})
+		case "exceptions":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Delivery_exceptions(ctx, field, obj)
+				})
 		case "settledAt":
 			out.Values[i] = ec._Delivery_settledAt(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
@@ -12775,6 +12987,11 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "gap":
+			out.Values[i] = ec._Exception_gap(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "reason":
 			out.Values[i] = ec._Exception_reason(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -12863,6 +13080,49 @@ func (ec *executionContext) _ExceptionConnection(ctx context.Context, sel ast.Se
 			}
 		case "pageInfo":
 			out.Values[i] = ec._ExceptionConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var gapImplementors = []string{"Gap"}
+
+func (ec *executionContext) _Gap(ctx context.Context, sel ast.SelectionSet, obj *view.Gap) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, gapImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Gap")
+		case "table":
+			out.Values[i] = ec._Gap_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._Gap_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "command":
+			out.Values[i] = ec._Gap_command(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -15324,6 +15584,13 @@ func (ec *executionContext) marshalOFloat2ᚖfloat64(ctx context.Context, sel as
 	_ = sel
 	res := graphql.MarshalFloatContext(*v)
 	return graphql.WrapContextMarshaler(ctx, res)
+}
+
+func (ec *executionContext) marshalOGap2ᚖraffsyncᚋoutboxᚋviewᚐGap(ctx context.Context, sel ast.SelectionSet, v *view.Gap) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Gap(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOInt2ᚖint(ctx context.Context, v any) (*int, error) {
