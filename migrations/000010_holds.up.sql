@@ -40,3 +40,17 @@ BEGIN
   ALTER TABLE timeline DROP CONSTRAINT timeline_what_check;
   EXECUTE format('ALTER TABLE timeline ADD CONSTRAINT timeline_what_check CHECK (what IN (%s, ''release'')) NOT VALID', words);
 END $$;
+
+-- A platform that takes its authorisation away, or suspends the account, holds its
+-- destination as a whole: one exception, and one row among what is held until further
+-- notice, which every replica reads. The deliveries are not written to.
+ALTER TABLE exceptions ADD COLUMN holds_destination boolean NOT NULL DEFAULT false;
+-- When a destination was last given back: requests from before that say nothing new.
+CREATE INDEX exceptions_of_destinations ON exceptions (destination, closed_at) WHERE holds_destination;
+
+ALTER TABLE controls DROP CONSTRAINT controls_kind_check;
+ALTER TABLE controls ADD CONSTRAINT controls_kind_check CHECK (kind IN ('source', 'route', 'destination', 'breaker', 'authorisation'));
+ALTER TABLE controls DROP CONSTRAINT controls_state;
+ALTER TABLE controls ADD CONSTRAINT controls_state
+  CHECK (CASE kind WHEN 'breaker' THEN state IN ('OPEN', 'CLOSED') WHEN 'authorisation' THEN state = 'LOST' ELSE state = 'PAUSED' END);
+GRANT INSERT ON controls TO raffsync_engine;

@@ -78,11 +78,13 @@ WITH gone AS (
 )
 SELECT lane, destination, seq FROM gone`
 
+// waitingSQL lets the age of tries begin anew where the destination has lost its
+// authorisation (AUTH_REVOKED, ACCOUNT_STATE): however long that lasts is not their doing.
 const waitingSQL = `
 WITH changed AS (
   UPDATE deliveries d
      SET state = 1, due_at = clock_timestamp() + f.delay, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
-         unknown_at = f.unknown_at, tried_at = coalesce(d.tried_at, f.started_at)
+         unknown_at = f.unknown_at, tried_at = CASE WHEN f.kind IN (7, 9) THEN NULL ELSE coalesce(d.tried_at, f.started_at) END
     FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
                 $11::integer[], $12::timestamptz[], $13::interval[], $14::bigint[], $15::timestamptz[])
          AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, delay, key_hash, accepted_at)

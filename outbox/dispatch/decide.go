@@ -102,6 +102,7 @@ const (
 //	UNKNOWN_OUTCOME, idempotent      → as TRANSIENT, within the platform's deduplication window
 //	UNKNOWN_OUTCOME, otherwise       → NEEDS_ACTION: a second request could have a second effect
 //	RATE_LIMITED, QUOTA              → WAITING as long as asked; spends no attempt
+//	AUTH_REVOKED, ACCOUNT_STATE      → WAITING until the destination is given back; spends no attempt
 //	UNCLASSIFIED, STALE, AUTH_EXPIRED → WAITING, a few times
 //	anything else, or nothing sent   → NEEDS_ACTION
 //	look-ups that found nothing      → NEEDS_ACTION, for as many causes
@@ -118,6 +119,9 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	}
 	if a.Newer != nil {
 		return supersede(t, &a)
+	}
+	if a.Sent && losesDestination(a.Kind) {
+		return lost(t)
 	}
 	if a.Asked {
 		return decideAsked(t, &a, &p, now, dice)

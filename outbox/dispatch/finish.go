@@ -63,8 +63,16 @@ func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
 		transitions[i] = Decide(f.delivery, f.attempt, f.policy, now, n.config.Dice())
 		leases[f.lease.Lane] = f.lease
 	}
+	lost, err := n.noteLosses(ctx, flights)
+	if err != nil {
+		return err
+	}
 	stored, began := make(map[outbox.Position]bool, len(flights)), time.Now()
 	if err := n.store(ctx, transitions, leases, stored); err != nil {
+		return err
+	}
+	regained, err := n.noteRegained(ctx, flights)
+	if err != nil {
 		return err
 	}
 	tellBatch(n.config.Observe.Finished, len(transitions), began)
@@ -81,6 +89,9 @@ func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
 		}
 	})
 	n.prepareAgain(ctx, flights, stored)
+	if lost || regained {
+		n.LookAtControls() // what the scheduler has taken for lost may not be held
+	}
 	return nil
 }
 

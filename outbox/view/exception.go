@@ -34,8 +34,14 @@ type ExceptionFilter struct {
 	Destination string
 }
 
-const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.sample, x.held,
+const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.sample,
+  ` + exceptionHolds + ` AS held,
   x.version, x.opened_at, x.last_at, x.status, x.closed_at`
+
+// What an exception holds that holds a destination as a whole is all that this has open.
+const exceptionHolds = `CASE WHEN x.holds_destination AND x.closed_at IS NULL
+  THEN (SELECT coalesce(sum(t.accepted - t.delivered - t.skipped - t.superseded), 0)::bigint FROM tallies t WHERE t.tenant = x.tenant AND t.destination = x.destination)
+  ELSE x.held END`
 
 const exceptionNames = `
   LEFT JOIN destinations d ON d.id = x.destination

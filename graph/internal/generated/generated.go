@@ -153,19 +153,20 @@ type ComplexityRoot struct {
 	}
 
 	Destination struct {
-		Accepted    func(childComplexity int) int
-		Breaker     func(childComplexity int) int
-		Delivered   func(childComplexity int) int
-		Depth       func(childComplexity int) int
-		Fault       func(childComplexity int) int
-		Late        func(childComplexity int) int
-		Name        func(childComplexity int) int
-		NeedsAction func(childComplexity int) int
-		OldestOpen  func(childComplexity int) int
-		Paused      func(childComplexity int) int
-		RemovedAt   func(childComplexity int) int
-		Skipped     func(childComplexity int) int
-		Superseded  func(childComplexity int) int
+		Accepted     func(childComplexity int) int
+		Breaker      func(childComplexity int) int
+		Delivered    func(childComplexity int) int
+		Depth        func(childComplexity int) int
+		Fault        func(childComplexity int) int
+		Late         func(childComplexity int) int
+		Name         func(childComplexity int) int
+		NeedsAction  func(childComplexity int) int
+		OldestOpen   func(childComplexity int) int
+		Paused       func(childComplexity int) int
+		RemovedAt    func(childComplexity int) int
+		Skipped      func(childComplexity int) int
+		Superseded   func(childComplexity int) int
+		Unauthorised func(childComplexity int) int
 	}
 
 	Event struct {
@@ -995,6 +996,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Superseded(childComplexity), true
+	case "Destination.unauthorised":
+		if e.ComplexityRoot.Destination.Unauthorised == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Unauthorised(childComplexity), true
 
 	case "Event.acceptedAt":
 		if e.ComplexityRoot.Event.AcceptedAt == nil {
@@ -2323,6 +2330,8 @@ enum WaitingReason {
   SLOTS
   "An operator paused its destination, its source or its route: see ` + "`" + `control` + "`" + `."
   PAUSED
+  "Its platform has taken the authorisation away, or suspended the account: see ` + "`" + `control` + "`" + `."
+  AUTHORISATION
   "Its destination cannot be used as configured: see ` + "`" + `fault` + "`" + `."
   CONFIGURATION
   "An earlier delivery of its ordering key is not done: see ` + "`" + `blockedBy` + "`" + `."
@@ -2398,13 +2407,13 @@ type Waiting {
   until: Time
   "The first of the line that it stands in."
   blockedBy: Delivery
-  "What an operator decided, where that is why."
+  "What is held until further notice, where that is why."
   control: Control
   "What is wrong with the configuration, where that is why."
   fault: ConfigurationFault
 }
 
-"What an operator holds until further notice, and why."
+"What is held until further notice, and why: by an operator, or since a platform has taken an authorisation away."
 type Control {
   kind: ControlKind!
   "Of the source, route or destination; a breaker has its destination's."
@@ -2421,6 +2430,8 @@ enum ControlKind {
   ROUTE
   DESTINATION
   BREAKER
+  "Of a destination, by its name."
+  AUTHORISATION
 }
 
 enum ControlState {
@@ -2429,6 +2440,8 @@ enum ControlState {
   OPEN
   "A breaker that lets everything through, whatever comes of it."
   CLOSED
+  "An authorisation that the platform has taken away."
+  LOST
 }
 
 "Why a destination is not used as configured: the worst that any running process says."
@@ -2482,7 +2495,8 @@ type Exception {
   """
   The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT. LATE and
   SOURCE_SILENT resolve by themselves, when nothing that was late is open any more, and
-  when the source sends again.
+  when the source sends again. AUTH_REVOKED and ACCOUNT_STATE hold the destination as a
+  whole; they are resolved by ` + "`" + `resume` + "`" + `, or when a request succeeds.
   """
   class: String!
   "The destination that it is about, if any."
@@ -2498,8 +2512,8 @@ type Exception {
   "The first reason, for people."
   reason: String!
   """
-  How much it holds now. What is resolved may hold something for a moment still, while it
-  is set free.
+  How much it holds now; all that its destination has open, where it holds that as a whole.
+  What is resolved may hold something for a moment still, while it is set free.
   """
   heldCount: Int64!
   version: Int!
@@ -2571,6 +2585,8 @@ type Destination {
   breaker: Breaker!
   "Who paused it, and why; null where it runs."
   paused: Control
+  "Since when, and why, its platform accepts nothing: it has taken the authorisation away, or suspended the account. Null where it has not."
+  unauthorised: Control
   "Why it is not used as configured; null where it is."
   fault: ConfigurationFault
   "Deliveries that have not ended."
@@ -2865,6 +2881,8 @@ enum PausableKind {
   SOURCE
   ROUTE
   DESTINATION
+  "Of a destination, by its name. It can be resumed only, once it is connected again: it is the platform that takes it away."
+  AUTHORISATION
 }
 
 input PauseInput {
@@ -3139,6 +3157,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_breaker(ctx, field)
 	case "paused":
 		return ec.fieldContext_Destination_paused(ctx, field)
+	case "unauthorised":
+		return ec.fieldContext_Destination_unauthorised(ctx, field)
 	case "fault":
 		return ec.fieldContext_Destination_fault(ctx, field)
 	case "depth":
@@ -6031,6 +6051,38 @@ func (ec *executionContext) _Destination_paused(ctx context.Context, field graph
 	)
 }
 func (ec *executionContext) fieldContext_Destination_paused(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Destination",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Destination_unauthorised(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_unauthorised(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unauthorised, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Control) graphql.Marshaler {
+			return ec.marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_unauthorised(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "Destination",
 		Field:      field,
@@ -12728,6 +12780,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			}
 		case "paused":
 			out.Values[i] = ec._Destination_paused(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "unauthorised":
+			out.Values[i] = ec._Destination_unauthorised(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
