@@ -11,8 +11,6 @@ import (
 // Gap is a look-up that found nothing: what a mapping table lacks.
 type Gap struct {
 	Table, Value string
-	// Destination whose look-up it was.
-	Destination string
 }
 
 // Gap that the exception is about; nil where its cause is no look-up.
@@ -24,15 +22,24 @@ func (e *Exception) Gap() *Gap {
 	if g.Value == "" {
 		g.Value = e.Code // too long for an entry: only a default answers it
 	}
-	if e.Destination != nil {
-		g.Destination = *e.Destination
-	}
 	return g
 }
 
-// Command that closes the gap, for a shell; TARGET is for a person to fill in.
-func (g *Gap) Command() string {
-	return "raffsync mappings set " + quoted(g.Table) + " " + quoted(g.Value) + " TARGET --destination " + quoted(g.Destination)
+// Command that resolves the exception, for a shell, where one does; words in capitals are
+// for a person to fill in. A gap is closed by an entry of its table.
+func (e *Exception) Command() *string {
+	var command string
+	switch g := e.Gap(); {
+	case e.Destination == nil:
+		return nil
+	case g != nil:
+		command = "raffsync mappings set " + quoted(g.Table) + " " + quoted(g.Value) + " TARGET --destination " + quoted(*e.Destination)
+	case e.HoldsDestination && e.ClosedAt == nil:
+		command = "raffsync resume authorisation " + quoted(*e.Destination) + " --reason WHY"
+	default:
+		return nil
+	}
+	return &command
 }
 
 // quoted is a word for a shell.

@@ -7,26 +7,28 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestException_Gap(t *testing.T) {
+func TestException_Command(t *testing.T) {
 	text := func(s string) *string { return &s }
 	for name, c := range map[string]struct {
 		exception Exception
 		command   string
 	}{
-		"Plain":       {Exception{Field: "sku", Code: "ICE-1", LookedUp: text("ICE-1"), Destination: text("books")}, `raffsync mappings set sku ICE-1 TARGET --destination books`},
-		"ForAShell":   {Exception{Field: "sku", Code: "Es teh 'manis'", LookedUp: text("Es teh 'manis'"), Destination: text("books")}, `raffsync mappings set sku 'Es teh '\''manis'\''' TARGET --destination books`},
-		"LikeAFlag":   {Exception{Field: "tax", Code: "-x", LookedUp: text("-x"), Destination: text("books")}, `raffsync mappings set tax '-x' TARGET --destination books`},
-		"CutInCode":   {Exception{Field: "sku", Code: "abc…12", LookedUp: text("abcdef"), Destination: text("books")}, `raffsync mappings set sku abcdef TARGET --destination books`},
-		"OnlyDefault": {Exception{Field: "sku", Code: "abc…12", LookedUp: text(""), Destination: text("books")}, `raffsync mappings set sku 'abc…12' TARGET --destination books`},
+		"Plain":        {Exception{Field: "sku", Code: "ICE-1", LookedUp: text("ICE-1"), Destination: text("books")}, `raffsync mappings set sku ICE-1 TARGET --destination books`},
+		"ForAShell":    {Exception{Field: "sku", Code: "Es teh 'manis'", LookedUp: text("Es teh 'manis'"), Destination: text("books")}, `raffsync mappings set sku 'Es teh '\''manis'\''' TARGET --destination books`},
+		"LikeAFlag":    {Exception{Field: "tax", Code: "-x", LookedUp: text("-x"), Destination: text("books")}, `raffsync mappings set tax '-x' TARGET --destination books`},
+		"CutInCode":    {Exception{Field: "sku", Code: "abc…12", LookedUp: text("abcdef"), Destination: text("books")}, `raffsync mappings set sku abcdef TARGET --destination books`},
+		"Unauthorised": {Exception{HoldsDestination: true, Destination: text("books")}, `raffsync resume authorisation books --reason WHY`},
+		"OnlyDefault":  {Exception{Field: "sku", Code: "abc…12", LookedUp: text(""), Destination: text("books")}, `raffsync mappings set sku 'abc…12' TARGET --destination books`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.exception.Gap().Command(); got != c.command {
+			if got := *c.exception.Command(); got != c.command {
 				t.Errorf("the command is %s, want %s", got, c.command)
 			}
 		})
 	}
-	if g := (&Exception{Field: "sku"}).Gap(); g != nil {
-		t.Errorf("what is no look-up has the gap %+v", g)
+	refused := Exception{Field: "sku", Destination: text("books")}
+	if refused.Gap() != nil || refused.Command() != nil {
+		t.Errorf("what is no look-up has the gap %+v, and the command %v", refused.Gap(), refused.Command())
 	}
 }
 

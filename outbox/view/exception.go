@@ -15,13 +15,15 @@ type Exception struct {
 	Code        string
 	Field       string
 	LookedUp    *string // in a mapping table; see [Exception.Gap]
-	Sample      string  // the first reason, for people
-	HeldCount   int64   `db:"held"`
-	Version     int32
-	OpenedAt    time.Time
-	LastAt      time.Time
-	Status      string // NEEDS_ACTION, RESOLVED, DISMISSED
-	ClosedAt    *time.Time
+	// HoldsDestination: its destination is held as a whole.
+	HoldsDestination bool
+	Sample           string // the first reason, for people
+	HeldCount        int64  `db:"held"`
+	Version          int32
+	OpenedAt         time.Time
+	LastAt           time.Time
+	Status           string // NEEDS_ACTION, RESOLVED, DISMISSED
+	ClosedAt         *time.Time
 }
 
 // ID is the opaque text that names it for callers.
@@ -34,7 +36,7 @@ type ExceptionFilter struct {
 	Destination string
 }
 
-const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.sample,
+const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.holds_destination, x.sample,
   ` + exceptionHolds + ` AS held,
   x.version, x.opened_at, x.last_at, x.status, x.closed_at`
 

@@ -196,6 +196,7 @@ type ComplexityRoot struct {
 		Class       func(childComplexity int) int
 		ClosedAt    func(childComplexity int) int
 		Code        func(childComplexity int) int
+		Command     func(childComplexity int) int
 		Conflicts   func(childComplexity int, first int, after *string) int
 		Destination func(childComplexity int) int
 		Field       func(childComplexity int) int
@@ -219,9 +220,8 @@ type ComplexityRoot struct {
 	}
 
 	Gap struct {
-		Command func(childComplexity int) int
-		Table   func(childComplexity int) int
-		Value   func(childComplexity int) int
+		Table func(childComplexity int) int
+		Value func(childComplexity int) int
 	}
 
 	Mutation struct {
@@ -1130,6 +1130,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Code(childComplexity), true
+	case "Exception.command":
+		if e.ComplexityRoot.Exception.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Command(childComplexity), true
 	case "Exception.conflicts":
 		if e.ComplexityRoot.Exception.Conflicts == nil {
 			break
@@ -1249,12 +1255,6 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ExceptionConnection.PageInfo(childComplexity), true
 
-	case "Gap.command":
-		if e.ComplexityRoot.Gap.Command == nil {
-			break
-		}
-
-		return e.ComplexityRoot.Gap.Command(childComplexity), true
 	case "Gap.table":
 		if e.ComplexityRoot.Gap.Table == nil {
 			break
@@ -2509,6 +2509,8 @@ type Exception {
   field: String!
   "What a mapping table lacks, where that is the cause."
   gap: Gap
+  "The command that resolves it, where there is one; words in capitals are to be filled in."
+  command: String
   "The first reason, for people."
   reason: String!
   """
@@ -2534,8 +2536,6 @@ type Exception {
 type Gap {
   table: String!
   value: String!
-  "The command that closes it; TARGET is what the value is called there."
-  command: String!
 }
 
 "A second content that came under the id of an event. It was kept, and not delivered."
@@ -3245,6 +3245,8 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_field(ctx, field)
 	case "gap":
 		return ec.fieldContext_Exception_gap(ctx, field)
+	case "command":
+		return ec.fieldContext_Exception_command(ctx, field)
 	case "reason":
 		return ec.fieldContext_Exception_reason(ctx, field)
 	case "heldCount":
@@ -3285,8 +3287,6 @@ func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.C
 		return ec.fieldContext_Gap_table(ctx, field)
 	case "value":
 		return ec.fieldContext_Gap_value(ctx, field)
-	case "command":
-		return ec.fieldContext_Gap_command(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Gap", field.Name)
 }
@@ -6979,6 +6979,29 @@ func (ec *executionContext) fieldContext_Exception_gap(_ context.Context, field 
 	return fc, nil
 }
 
+func (ec *executionContext) _Exception_command(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_command(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Command(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_command(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, false, "String")
+}
+
 func (ec *executionContext) _Exception_reason(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7380,29 +7403,6 @@ func (ec *executionContext) _Gap_value(ctx context.Context, field graphql.Collec
 }
 func (ec *executionContext) fieldContext_Gap_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Gap", field, false, false, "String")
-}
-
-func (ec *executionContext) _Gap_command(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
-	return graphql.ResolveField(
-		ctx,
-		ec.OperationContext,
-		field,
-		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-			return ec.fieldContext_Gap_command(ctx, field)
-		},
-		func(ctx context.Context) (any, error) {
-			return obj.Command(), nil
-		},
-		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
-			return ec.marshalNString2string(ctx, selections, v)
-		},
-		true,
-		true,
-	)
-}
-func (ec *executionContext) fieldContext_Gap_command(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Gap", field, true, false, "String")
 }
 
 func (ec *executionContext) _Mutation_retryDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
@@ -13049,6 +13049,11 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "command":
+			out.Values[i] = ec._Exception_command(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "reason":
 			out.Values[i] = ec._Exception_reason(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -13175,11 +13180,6 @@ func (ec *executionContext) _Gap(ctx context.Context, sel ast.SelectionSet, obj 
 			}
 		case "value":
 			out.Values[i] = ec._Gap_value(ctx, field, obj)
-			if out.Values[i] == graphql.Null {
-				out.Invalids++
-			}
-		case "command":
-			out.Values[i] = ec._Gap_command(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
