@@ -35,7 +35,7 @@ func TestQuery_ShowsWhatAMappingLacks(t *testing.T) {
 		exceptions(filter: {open: true}, first: 10) { nodes { code heldCount command gap { table value } } }
 		deliveries(filter: {state: NEEDS_ACTION}, first: 10) { nodes { exception { code } exceptions { code gap { table value } } } }
 	}`, nil, &got)
-	if x := got.Exceptions.Nodes; len(x) != 2 || x[0].Code != "ICE 2" || *x[0].Gap != (gap{"sku", "ICE 2"}) || x[0].Command != "raffsync mappings set sku 'ICE 2' TARGET --destination books" {
+	if x := got.Exceptions.Nodes; len(x) != 2 || x[0].Code != "ICE 2" || *x[0].Gap != (gap{"sku", "ICE 2"}) || x[0].Command != "raffsync mappings set books sku 'ICE 2=TARGET' --reason WHY" {
 		t.Errorf("exceptions %+v", x)
 	}
 	if d := got.Deliveries.Nodes; len(d) != 2 || d[0].Exception.Code != "TEA" || len(d[0].Exceptions) != 2 || d[0].Exceptions[1].Gap.Value != "ICE 2" {

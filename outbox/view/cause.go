@@ -32,8 +32,10 @@ func (e *Exception) Command() *string {
 	switch g := e.Gap(); {
 	case e.Destination == nil:
 		return nil
+	case g != nil && strings.Contains(g.Value, "="): // which would end the value
+		command = "raffsync mappings import " + quoted(*e.Destination) + " " + quoted(g.Table) + " FILE --reason WHY"
 	case g != nil:
-		command = "raffsync mappings set " + quoted(g.Table) + " " + quoted(g.Value) + " TARGET --destination " + quoted(*e.Destination)
+		command = "raffsync mappings set " + quoted(*e.Destination) + " " + quoted(g.Table) + " " + quoted(g.Value+"=TARGET") + " --reason WHY"
 	case e.HoldsDestination && e.ClosedAt == nil:
 		command = "raffsync resume authorisation " + quoted(*e.Destination) + " --reason WHY"
 	default:
@@ -50,7 +52,7 @@ func quoted(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,-]*$`)
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+,=][A-Za-z0-9_./:@%+,=-]*$`)
 
 // Of the causes of a delivery those that are open stand first, and of these the one that
 // it is listed under.

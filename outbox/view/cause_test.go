@@ -13,12 +13,13 @@ func TestException_Command(t *testing.T) {
 		exception Exception
 		command   string
 	}{
-		"Plain":        {Exception{Field: "sku", Code: "ICE-1", LookedUp: text("ICE-1"), Destination: text("books")}, `raffsync mappings set sku ICE-1 TARGET --destination books`},
-		"ForAShell":    {Exception{Field: "sku", Code: "Es teh 'manis'", LookedUp: text("Es teh 'manis'"), Destination: text("books")}, `raffsync mappings set sku 'Es teh '\''manis'\''' TARGET --destination books`},
-		"LikeAFlag":    {Exception{Field: "tax", Code: "-x", LookedUp: text("-x"), Destination: text("books")}, `raffsync mappings set tax '-x' TARGET --destination books`},
-		"CutInCode":    {Exception{Field: "sku", Code: "abc…12", LookedUp: text("abcdef"), Destination: text("books")}, `raffsync mappings set sku abcdef TARGET --destination books`},
+		"Plain":        {Exception{Field: "sku", Code: "ICE-1", LookedUp: text("ICE-1"), Destination: text("books")}, `raffsync mappings set books sku ICE-1=TARGET --reason WHY`},
+		"ForAShell":    {Exception{Field: "sku", Code: "Es teh 'manis'", LookedUp: text("Es teh 'manis'"), Destination: text("books")}, `raffsync mappings set books sku 'Es teh '\''manis'\''=TARGET' --reason WHY`},
+		"LikeAFlag":    {Exception{Field: "tax", Code: "-x", LookedUp: text("-x"), Destination: text("books")}, `raffsync mappings set books tax '-x=TARGET' --reason WHY`},
+		"WithItsSign":  {Exception{Field: "sku", Code: "a=b", LookedUp: text("a=b"), Destination: text("books")}, `raffsync mappings import books sku FILE --reason WHY`},
+		"CutInCode":    {Exception{Field: "sku", Code: "abc…12", LookedUp: text("abcdef"), Destination: text("books")}, `raffsync mappings set books sku abcdef=TARGET --reason WHY`},
 		"Unauthorised": {Exception{HoldsDestination: true, Destination: text("books")}, `raffsync resume authorisation books --reason WHY`},
-		"OnlyDefault":  {Exception{Field: "sku", Code: "abc…12", LookedUp: text(""), Destination: text("books")}, `raffsync mappings set sku 'abc…12' TARGET --destination books`},
+		"OnlyDefault":  {Exception{Field: "sku", Code: "abc…12", LookedUp: text(""), Destination: text("books")}, `raffsync mappings set books sku 'abc…12=TARGET' --reason WHY`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := *c.exception.Command(); got != c.command {
