@@ -53,6 +53,7 @@ type app struct {
 	dispatcher *dispatch.Dispatcher
 	api        *graph.API
 	plans      *plans
+	mappings   *outbox.Mappings
 	seen       observation
 	heard      outbox.Heard
 	routing    routing
@@ -106,7 +107,13 @@ func (a *app) build(ctx context.Context) error {
 	c := a.config
 	a.observe(ctx)
 	var err error
-	if a.dispatcher, err = dispatch.New(dispatch.Config{Store: c.store, Log: c.log, Lease: c.lease, Observe: a.seen.dispatch}); err != nil {
+	if a.mappings, err = outbox.NewMappings(outbox.MappingsConfig{Store: c.store, Log: c.log}); err != nil {
+		return err
+	}
+	if err := a.mappings.Refresh(ctx); err != nil { // before anything is looked up
+		return err
+	}
+	if a.dispatcher, err = dispatch.New(dispatch.Config{Store: c.store, Log: c.log, Lease: c.lease, Observe: a.seen.dispatch, Mappings: a.mappings}); err != nil {
 		return err
 	}
 	a.broker, err = broker.New(broker.Config{
@@ -181,9 +188,13 @@ func (a *app) run(ctx context.Context) error {
 			if h.Controls {
 				a.dispatcher.LookAtControls()
 			}
+			if h.Mappings {
+				a.mappings.Poke()
+			}
 		})
 	})
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })
+	group.Go(func() error { return a.mappings.Run(background) })
 	group.Go(func() error { return a.tidy(background) })
 	group.Go(func() error { return a.config.watermark.run(background) })
 	group.Go(func() error { return a.sweep(background) })

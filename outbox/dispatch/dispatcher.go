@@ -29,6 +29,8 @@ type Config struct {
 	Dice func() float64
 	// Observe is told what happens.
 	Observe Observer
+	// Mappings that steps look values up in; nil: there are none.
+	Mappings *outbox.Mappings
 }
 
 // Dispatcher delivers. It holds a share of the lanes while it runs.
