@@ -7,8 +7,7 @@
 -- tenant are lined up before by an advisory lock.
 CREATE TABLE mapping_versions (
   tenant  text COLLATE "C" PRIMARY KEY,
-  version bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
-  entries integer NOT NULL DEFAULT 0 CHECK (entries >= 0) -- for the cap, without a count
+  version bigint NOT NULL DEFAULT 0 CHECK (version >= 0)
 );
 
 -- What holds now. Values and targets are kept byte for byte and compared so: codes of
@@ -21,6 +20,16 @@ CREATE TABLE mapping_entries (
   target      text COLLATE "C" NOT NULL CHECK (octet_length(target) BETWEEN 1 AND 500),
   version     bigint NOT NULL,             -- of the change that made it what it is
   PRIMARY KEY (tenant, name, destination, value)
+);
+
+-- How much stands in each table, so that neither the list of them nor the cap counts rows.
+CREATE TABLE mapping_tables (
+  tenant      text COLLATE "C" NOT NULL,
+  name        text COLLATE "C" NOT NULL,
+  destination integer NOT NULL,
+  entries     integer NOT NULL DEFAULT 0 CHECK (entries >= 0), -- without the default
+  version     bigint NOT NULL,             -- of the last change
+  PRIMARY KEY (tenant, name, destination)
 );
 
 -- Who changed something, when and why: one row a request, however many entries it had.
@@ -46,7 +55,8 @@ CREATE TABLE mapping_history (
   PRIMARY KEY (tenant, name, destination, value, version),
   CHECK (was IS DISTINCT FROM becomes)
 );
-CREATE INDEX mapping_history_version ON mapping_history (tenant, version);
+-- What came after a version, and the newest first: every column of the order.
+CREATE INDEX mapping_history_version ON mapping_history (tenant, version, name, destination, value);
 
 -- What is missing, by what it holds up: the gaps of all tables.
 CREATE INDEX exceptions_gaps ON exceptions (tenant, id) WHERE rule = 'look-up' AND closed_at IS NULL;
@@ -55,7 +65,7 @@ DO $$
 DECLARE
   t text;
 BEGIN
-  FOREACH t IN ARRAY ARRAY['mapping_versions', 'mapping_entries', 'mapping_changes', 'mapping_history'] LOOP
+  FOREACH t IN ARRAY ARRAY['mapping_versions', 'mapping_tables', 'mapping_entries', 'mapping_changes', 'mapping_history'] LOOP
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
     EXECUTE format($p$CREATE POLICY of_the_tenant ON %I TO raffsync_api
       USING (tenant = current_setting('raffsync.tenant', true))
@@ -65,8 +75,17 @@ BEGIN
   END LOOP;
 END $$;
 GRANT INSERT, UPDATE ON mapping_versions TO raffsync_api, raffsync_engine; -- a share lock needs UPDATE
+GRANT INSERT, UPDATE ON mapping_tables TO raffsync_api;
 GRANT INSERT, UPDATE, DELETE ON mapping_entries TO raffsync_api;
 GRANT INSERT ON mapping_changes, mapping_history TO raffsync_api;
+
+-- A change is staged in temporary tables. Who may make them is often narrowed.
+DO $$
+BEGIN
+  IF NOT has_database_privilege('raffsync_api', current_database(), 'TEMPORARY') THEN
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO raffsync_api', current_database());
+  END IF;
+END $$;
 
 -- The timeline learns a word, beside those that it knows by now.
 DO $$
