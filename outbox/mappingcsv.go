@@ -127,12 +127,19 @@ func (r *csvReader) field() (text string, last bool, err error) {
 	}
 }
 
-// appendCSV writes a field so that [csvReader] reads the same bytes.
-func appendCSV(to []byte, field string) []byte {
-	if field != "" && !strings.ContainsAny(field, ",;\t\"\r\n") && field[0] != '\xEF' {
-		return append(to, field...)
+// appendCSV writes a line that [csvReader] reads as the same fields.
+func appendCSV(to []byte, fields []string) []byte {
+	for i, field := range fields {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		if field != "" && !strings.ContainsAny(field, ",;\t\"\r\n") && !strings.HasPrefix(field, "\uFEFF") {
+			to = append(to, field...)
+			continue
+		}
+		to = append(to, '"')
+		to = append(to, strings.ReplaceAll(field, `"`, `""`)...)
+		to = append(to, '"')
 	}
-	to = append(to, '"')
-	to = append(to, strings.ReplaceAll(field, `"`, `""`)...)
-	return append(to, '"')
+	return append(to, '\n')
 }

@@ -56,14 +56,8 @@ func (s *Store) ExportMappings(ctx context.Context, tenant string, table Mapping
 		var line []byte
 		_, err = pgx.ForEachRow(rows, []any{&fields[0], &fields[1], &fields[2], &fields[3]}, func() error {
 			n++
-			line = line[:0]
-			for i, field := range fields[2-before:] {
-				if i > 0 {
-					line = append(line, ',')
-				}
-				line = appendCSV(line, field)
-			}
-			_, err := out.Write(append(line, '\n'))
+			line = appendCSV(line[:0], fields[2-before:])
+			_, err := out.Write(line)
 			return err
 		})
 		return err
