@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"fmt"
 	"io"
 	"time"
 )
@@ -45,4 +46,19 @@ func WriteMappingFile(pairs []MappingPair) string {
 		text = appendCSV(text, []string{p.Value, p.Target})
 	}
 	return string(text)
+}
+
+// All is what a snapshot holds: by table, destination and value, the target and version.
+func (s *MappingSnapshot) All() map[string]string {
+	all := make(map[string]string)
+	for table, layers := range s.tables {
+		for _, layer := range []map[string]mapped{layers.base, layers.newer} {
+			for value := range layer {
+				if e, ok := layers.at(value); ok {
+					all[fmt.Sprintf("%s\t%d\t%s", table.name, table.destination, value)] = fmt.Sprintf("%s\t%d", e.target, e.version)
+				}
+			}
+		}
+	}
+	return all
 }

@@ -94,14 +94,16 @@ CREATE TEMPORARY TABLE mapping_diff (
 	analyseMappingStageSQL = `ANALYZE mapping_stage`
 	analyseMappingDiffSQL  = `ANALYZE mapping_diff`
 
-	// mappingPatienceSQL: a file may come slowly, and another import may be at work.
-	mappingPatienceSQL = `SELECT set_config('statement_timeout', '10min', true), set_config('lock_timeout', '1min', true)`
+	// mappingPatienceSQL: a file may come slowly, and another import may be at work. The
+	// memory is what the rows of a large one are sorted in.
+	mappingPatienceSQL = `SELECT set_config('statement_timeout', '10min', true), set_config('lock_timeout', '1min', true), set_config('work_mem', '64MB', true)`
 	mappingLockSQL     = `SELECT pg_advisory_xact_lock(hashtextextended('raffsync mappings ' || $1, 0))`
 
 	contradictionsSQL = `
-SELECT value, min(target), max(target), (array_agg(line ORDER BY line))[1:5], count(*)
-  FROM mapping_stage GROUP BY name, destination, value
-HAVING count(DISTINCT target) > 1 ORDER BY min(line) LIMIT 5`
+SELECT value, one, other, ARRAY(SELECT line FROM mapping_stage s WHERE s.name = w.name AND s.destination = w.destination AND s.value = w.value ORDER BY line LIMIT 5), n
+  FROM (SELECT name, destination, value, min(target) AS one, max(target) AS other, count(*) AS n, min(line) AS first
+          FROM mapping_stage GROUP BY name, destination, value HAVING min(target) <> max(target) ORDER BY first LIMIT 5) AS w
+ ORDER BY first`
 
 	mappingAtSQL = `SELECT coalesce((SELECT version FROM mapping_versions WHERE tenant = $1), 0)`
 
