@@ -124,7 +124,7 @@ func likeliest(value string, candidates []MappingSuggestion) []MappingSuggestion
 	}
 	for _, c := range candidates {
 		d := min(distance(value, c.Value), distance(value, c.Target))
-		if d <= max(1, utf8.RuneCountInString(value)/3) {
+		if d <= utf8.RuneCountInString(value)/3 {
 			near = append(near, scored{c, d})
 		}
 	}
