@@ -12,14 +12,14 @@ import (
 // MappingGap is a value that a look-up missed and that holds deliveries: an open exception
 // by the rule "look-up".
 type MappingGap struct {
-	Exception   int64
-	Class       string
-	Destination *string // name
-	Number      int32   // of the destination
-	Table       string
-	Value       string
-	HeldCount   int64 `db:"held"`
-	OpenedAt    time.Time
+	Number            int64 `db:"exception"`
+	Class             string
+	Destination       *string // name
+	DestinationNumber int32
+	Table             string
+	Value             string
+	HeldCount         int64 `db:"held"`
+	OpenedAt          time.Time
 	// Suggestions are targets that the value may be meant to have, the likeliest first: at
 	// most three.
 	Suggestions []MappingSuggestion `db:"-"`
@@ -31,8 +31,11 @@ type MappingSuggestion struct {
 	Value  string
 }
 
+// Label says of which value it is the target.
+func (s MappingSuggestion) Label() string { return s.Value + " → " + s.Target }
+
 var mappingGaps = register("mapping gaps", `
-SELECT x.id AS exception, x.class, d.name AS destination, x.destination AS number, x.field AS "table", x.code AS value, x.held, x.opened_at
+SELECT x.id AS exception, x.class, d.name AS destination, x.destination AS destination_number, x.field AS "table", x.code AS value, x.held, x.opened_at
   FROM (SELECT * FROM exceptions WHERE rule = 'look-up' AND closed_at IS NULL ORDER BY id LIMIT $1) AS x
   LEFT JOIN destinations d ON d.id = x.destination
  WHERE (x.held < $2 OR x.held = $2 AND x.id > $3)
@@ -61,7 +64,7 @@ func (t *Tx) MappingGaps(ctx context.Context, f GapFilter, first int, after stri
 	if err != nil {
 		return page, err
 	}
-	page.cut(first, func(g *MappingGap) string { return gap{g.HeldCount, g.Exception}.cursor() })
+	page.cut(first, func(g *MappingGap) string { return gap{g.HeldCount, g.Number}.cursor() })
 	return page, t.suggest(ctx, page.Nodes)
 }
 
@@ -87,7 +90,7 @@ func (t *Tx) suggest(ctx context.Context, gaps []*MappingGap) error {
 	var destinations []int32
 	var names, values []string
 	for _, g := range gaps {
-		destinations, names, values = append(destinations, g.Number), append(names, g.Table), append(values, g.Value)
+		destinations, names, values = append(destinations, g.DestinationNumber), append(names, g.Table), append(values, g.Value)
 	}
 	type row struct {
 		Place         int32
