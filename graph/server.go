@@ -144,5 +144,6 @@ func (r *resolver) Subscription() generated.SubscriptionResolver { return subscr
 func (r *resolver) MappingRevision() generated.MappingRevisionResolver {
 	return mappingRevisionResolver{}
 }
+
 func (r *resolver) TimelineEntry() generated.TimelineEntryResolver { return timelineEntryResolver{} }
 func (r *resolver) Waiting() generated.WaitingResolver             { return waitingResolver{} }
