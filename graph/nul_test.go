@@ -84,8 +84,18 @@ func plausible(schema *ast.Schema, of *ast.Type, name, id string) string {
 	switch {
 	case definition.Kind == ast.Enum:
 		return definition.EnumValues[0].Name
+	case definition.Kind == ast.InputObject:
+		var fields []string
+		for _, f := range definition.Fields {
+			if f.Type.NonNull && f.DefaultValue == nil {
+				fields = append(fields, f.Name+": "+plausible(schema, f.Type, f.Name, id))
+			}
+		}
+		return "{" + strings.Join(fields, ", ") + "}"
 	case of.Name() == "Int":
 		return "1"
+	case of.Name() == "Boolean":
+		return "true"
 	case of.Name() == "ID":
 		return fmt.Sprintf("%q", id)
 	}

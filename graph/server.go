@@ -24,6 +24,7 @@ type Config struct {
 	Operators   Operators
 	Transitions Transitions
 	Replays     Replays
+	Mappings    Mappings
 	Log         *slog.Logger
 	// Development serves GraphiQL at / and lets clients read the schema, with
 	// suggestions in errors.
@@ -43,12 +44,12 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Log == nil {
-		return nil, errors.New("graph: View, Operators, Transitions, Replays and Log are needed")
+	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Mappings == nil || c.Log == nil {
+		return nil, errors.New("graph: View, Operators, Transitions, Replays, Mappings and Log are needed")
 	}
 	a := &API{hub: newHub(c.View, c.Log)}
 	a.base, a.stop = context.WithCancel(context.Background())
-	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, hub: a.hub}
+	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, mappings: c.Mappings, hub: a.hub}
 	server := newGraphQL(c, r, gatherFor)
 	var err error
 	a.Handler, err = newFront(c, server, a.base)
@@ -69,6 +70,7 @@ type resolver struct {
 	view        *view.View
 	transitions Transitions
 	replays     Replays
+	mappings    Mappings
 	hub         *hub
 }
 
@@ -133,10 +135,15 @@ func (r *resolver) Delivery() generated.DeliveryResolver         { return delive
 func (r *resolver) Destination() generated.DestinationResolver   { return destinationResolver{} }
 func (r *resolver) Event() generated.EventResolver               { return eventResolver{} }
 func (r *resolver) Exception() generated.ExceptionResolver       { return exceptionResolver{r} }
+func (r *resolver) MappingGap() generated.MappingGapResolver     { return mappingGapResolver{} }
 func (r *resolver) Mutation() generated.MutationResolver         { return mutationResolver{r} }
 func (r *resolver) OldestOpen() generated.OldestOpenResolver     { return oldestOpenResolver{} }
 func (r *resolver) Query() generated.QueryResolver               { return queryResolver{r} }
 func (r *resolver) Subscription() generated.SubscriptionResolver { return subscriptionResolver{r} }
+
+func (r *resolver) MappingRevision() generated.MappingRevisionResolver {
+	return mappingRevisionResolver{}
+}
 
 func (r *resolver) TimelineEntry() generated.TimelineEntryResolver { return timelineEntryResolver{} }
 func (r *resolver) Waiting() generated.WaitingResolver             { return waitingResolver{} }

@@ -25,6 +25,10 @@
 //   - Each transition, by the engine or by an operator, is compare-and-set, and has its
 //     timeline entry in the same transaction.
 //
+// Mapping tables are data beside all that: [Store.SetMappings] and its neighbours change
+// them under a version of the tenant, with their history; [Mappings] is what the way of an
+// event looks them up in.
+//
 // Positions: a [Seq] is a writer's number and a counter that rises in commit order
 // within a lane, so a reader may keep a cursor for each writer and never skips a late
 // commit. Time is the database's.

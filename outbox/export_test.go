@@ -1,6 +1,10 @@
 package outbox
 
-import "time"
+import (
+	"fmt"
+	"io"
+	"time"
+)
 
 // DispatchSettings are those of a replica's sessions.
 var DispatchSettings = dispatchSettings
@@ -17,3 +21,44 @@ const (
 	// CopyFrom is the number of entries from which a batch goes by COPY.
 	CopyFrom = copyFrom
 )
+
+// ReadMappingFile reads a file as an import does, for the shared table sku.
+func ReadMappingFile(file io.Reader) (pairs []MappingPair, err error) {
+	q := ImportMappings{Table: MappingTable{Name: "sku"}, Source: file}
+	rows := q.change(nil).source
+	if err := rows.open(map[string]int32{"": 0}); err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		row, err := rows.Values()
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, MappingPair{row[3].(string), row[4].(string)})
+	}
+	return pairs, rows.Err()
+}
+
+// WriteMappingFile writes a file as an export does.
+func WriteMappingFile(pairs []MappingPair) string {
+	text := []byte("value,target\n")
+	for _, p := range pairs {
+		text = appendCSV(text, []string{p.Value, p.Target})
+	}
+	return string(text)
+}
+
+// All is what a snapshot holds: by table, destination and value, the target and version.
+func (s *MappingSnapshot) All() map[string]string {
+	all := make(map[string]string)
+	for table, layers := range s.tables {
+		for _, layer := range []map[string]mapped{layers.base, layers.newer} {
+			for value := range layer {
+				if e, ok := layers.at(value); ok {
+					all[fmt.Sprintf("%s\t%d\t%s", table.name, table.destination, value)] = fmt.Sprintf("%s\t%d", e.target, e.version)
+				}
+			}
+		}
+	}
+	return all
+}

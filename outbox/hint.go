@@ -17,6 +17,8 @@ type Hint struct {
 	Controls bool `json:"controls,omitempty"`
 	// Releases: an exception was resolved while it held deliveries (see [ReleaseAnswered]).
 	Releases bool `json:"releases,omitempty"`
+	// Mappings: somebody's mapping tables have changed.
+	Mappings bool `json:"mappings,omitempty"`
 }
 
 const (
@@ -33,6 +35,7 @@ type hints struct {
 	config   bool
 	controls bool
 	releases bool
+	mappings bool
 	pending  chan struct{} // made by RunHints; nil while it does not run
 }
 
@@ -50,6 +53,7 @@ func (s *Store) Hint(h Hint) {
 	s.hints.config = s.hints.config || h.Configuration
 	s.hints.controls = s.hints.controls || h.Controls
 	s.hints.releases = s.hints.releases || h.Releases
+	s.hints.mappings = s.hints.mappings || h.Mappings
 	select {
 	case s.hints.pending <- struct{}{}:
 	default:
@@ -92,9 +96,10 @@ func (s *Store) sendHints(ctx context.Context, pending <-chan struct{}) {
 		for lane := range s.hints.lanes {
 			h.Lanes = append(h.Lanes, lane)
 		}
-		h.Configuration, h.Controls, h.Releases = s.hints.config, s.hints.controls, s.hints.releases
+		h.Configuration, h.Controls = s.hints.config, s.hints.controls
+		h.Releases, h.Mappings = s.hints.releases, s.hints.mappings
 		clear(s.hints.lanes)
-		s.hints.config, s.hints.controls, s.hints.releases = false, false, false
+		s.hints.config, s.hints.controls, s.hints.releases, s.hints.mappings = false, false, false, false
 		s.hints.mu.Unlock()
 		payload, err := json.Marshal(h)
 		if err == nil {

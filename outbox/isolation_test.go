@@ -91,6 +91,15 @@ func fill(s *shop) {
 		s.t.Fatal(err)
 	}
 	s.exec(`INSERT INTO releases (exception, tenant, reason) VALUES (1, 'kopi', 'r'), (2, 'teh', 'r')`)
+	for _, tenant := range []string{"kopi", "teh"} {
+		q := outbox.SetMappings{
+			MappingRequest: outbox.MappingRequest{RequestID: "mapping", Reason: "new item"}, Table: outbox.MappingTable{Name: "sku"},
+			Entries: []outbox.MappingPair{{Value: "LATTE", Target: "of " + tenant}},
+		}
+		if _, err := s.SetMappings(s.t.Context(), outbox.Actor{Tenant: tenant, Name: "x"}, q); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
 	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)

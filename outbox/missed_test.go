@@ -28,9 +28,9 @@ func missing(d *outbox.Delivery, version int64, values ...string) outbox.Transit
 	return t
 }
 
-// mapped stores entries of the table sku for all destinations, as a change of the
+// answered stores entries of the table sku for all destinations, as a change of the
 // mappings does, and releases what they answer.
-func (s *shop) mapped(values ...string) outbox.Released {
+func (s *shop) answered(values ...string) outbox.Released {
 	s.t.Helper()
 	var done outbox.Released
 	err := pgx.BeginFunc(s.t.Context(), s.API(), func(tx pgx.Tx) error {
@@ -127,7 +127,7 @@ func TestReplica_HoldsByLookUps(t *testing.T) {
 		s.orderly()
 
 		// It goes on with the last of its causes only.
-		if done := s.mapped("TEA", "MILK"); done != (outbox.Released{Exceptions: 2, Deliveries: 6}) {
+		if done := s.answered("TEA", "MILK"); done != (outbox.Released{Exceptions: 2, Deliveries: 6}) {
 			t.Errorf("released %+v, want two exceptions with six holds", done)
 		}
 		if n := d.release(); n != 4 {
@@ -137,7 +137,7 @@ func TestReplica_HoldsByLookUps(t *testing.T) {
 		if diff := cmp.Diff([]string{"ICE 1 NEEDS_ACTION", "MILK 0 RESOLVED", "TEA 0 RESOLVED"}, s.causes()); diff != "" {
 			t.Errorf("causes (-want +got):\n%s", diff)
 		}
-		s.mapped("ICE")
+		s.answered("ICE")
 		if n := d.release(); n != 1 {
 			t.Errorf("%d were set free, want the last", n)
 		}
@@ -167,15 +167,15 @@ func TestReplica_HoldsByLookUps(t *testing.T) {
 		if n := one[int](s, `SELECT count(DISTINCT code) FROM exceptions WHERE held = 1`); n != 6 {
 			t.Errorf("%d causes, want six", n)
 		}
-		if done := s.mapped(long + "1"); done.Exceptions != 1 {
+		if done := s.answered(long + "1"); done.Exceptions != 1 {
 			t.Errorf("%d are released by a long value, want one", done.Exceptions)
 		}
 		s.exec(`INSERT INTO mapping_entries (tenant, name, value, target, version) VALUES ('kopi', 'sku', '', 'OTHER', 2)`)
-		if done := s.mapped("OTHER"); done.Exceptions != 0 {
+		if done := s.answered("OTHER"); done.Exceptions != 0 {
 			t.Errorf("%d are released by another value, want none", done.Exceptions)
 		}
 		s.exec(`DELETE FROM mapping_entries WHERE value = ''`)
-		if done := s.mapped(""); done.Exceptions != 5 {
+		if done := s.answered(""); done.Exceptions != 5 {
 			t.Errorf("%d are released by a default, want the five that are left", done.Exceptions)
 		}
 		if n := d.release(); n != 1 {
@@ -190,7 +190,7 @@ func TestReplica_HoldsByLookUps(t *testing.T) {
 			d := s.dispatcher()
 			a, b := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books")
 			d.finish(missing(a, 0, "TEA", "MILK"), missing(b, 0, "MILK"))
-			s.mapped("TEA") // and the owner of the lane has not come by yet
+			s.answered("TEA") // and the owner of the lane has not come by yet
 			a.Version++
 			if _, err := operate(s.Store, t.Context(), clerk, request(a, name)); err != nil {
 				t.Fatal(err)
@@ -225,7 +225,7 @@ func TestReplica_HoldsByLookUps(t *testing.T) {
 		d := s.dispatcher()
 		d.finish(missing(d.deliveryOf("a", "order/1", "books"), 0, "TEA"), missing(d.deliveryOf("b", "order/2", "stock"), 0, "TEA"))
 		s.exec(`INSERT INTO mapping_entries (tenant, name, destination, value, target, version) VALUES ('kopi', 'sku', $1, 'TEA', 'T', 1)`, s.destinations["stock"])
-		if done := s.mapped("MILK", "TEA2"); done.Exceptions != 0 {
+		if done := s.answered("MILK", "TEA2"); done.Exceptions != 0 {
 			t.Errorf("%d are released by other values", done.Exceptions)
 		}
 		err := pgx.BeginFunc(t.Context(), s.db, func(tx pgx.Tx) error {
@@ -247,7 +247,7 @@ func TestReplica_HoldsByLookUps(t *testing.T) {
 		s := shop.emptied(t)
 		d := s.dispatcher()
 		a := d.deliveryOf("a", "order/1", "books")
-		s.mapped("TEA")
+		s.answered("TEA")
 		if n := d.finish(missing(a, 0, "TEA")); n != 0 {
 			t.Error("it is held by what newer mappings answer")
 		}
@@ -274,7 +274,7 @@ func TestReplica_NoReleaseIsLost(t *testing.T) {
 		value := fmt.Sprint("sku ", i)
 		version := one[int64](s, `SELECT coalesce(max(version), 0) FROM mapping_versions`)
 		var both sync.WaitGroup
-		both.Go(func() { s.mapped(value) })
+		both.Go(func() { s.answered(value) })
 		both.Go(func() {
 			if rand.IntN(2) == 0 {
 				_ = one[int](s, `SELECT 1`) // a moment later
@@ -355,7 +355,7 @@ func TestReplica_HoldsDoNotDeadlock(t *testing.T) {
 	}
 	all.Go(func() {
 		for _, value := range []string{"E", "B", "A"} {
-			s.mapped(value)
+			s.answered(value)
 			for _, d := range replicas {
 				if _, err := d.ReleaseAll(t.Context(), d.heldLanes()); err != nil {
 					t.Errorf("release: %v", err)
@@ -364,8 +364,8 @@ func TestReplica_HoldsDoNotDeadlock(t *testing.T) {
 		}
 	})
 	all.Wait()
-	s.mapped("C", "D")
-	s.mapped() // and whatever was missed after it was mapped, which is this test's doing
+	s.answered("C", "D")
+	s.answered() // and whatever was missed after it was mapped, which is this test's doing
 	for _, d := range replicas {
 		d.release()
 	}

@@ -53,6 +53,7 @@ type app struct {
 	dispatcher *dispatch.Dispatcher
 	api        *graph.API
 	plans      *plans
+	mappings   *outbox.Mappings
 	seen       observation
 	heard      outbox.Heard
 	routing    routing
@@ -106,7 +107,13 @@ func (a *app) build(ctx context.Context) error {
 	c := a.config
 	a.observe(ctx)
 	var err error
-	if a.dispatcher, err = dispatch.New(dispatch.Config{Store: c.store, Log: c.log, Lease: c.lease, Observe: a.seen.dispatch}); err != nil {
+	if a.mappings, err = outbox.NewMappings(outbox.MappingsConfig{Store: c.store, Log: c.log}); err != nil {
+		return err
+	}
+	if err := a.mappings.Refresh(ctx); err != nil { // before anything is looked up
+		return err
+	}
+	if a.dispatcher, err = dispatch.New(dispatch.Config{Store: c.store, Log: c.log, Lease: c.lease, Observe: a.seen.dispatch, Mappings: a.mappings}); err != nil {
 		return err
 	}
 	a.broker, err = broker.New(broker.Config{
@@ -122,7 +129,7 @@ func (a *app) build(ctx context.Context) error {
 	}
 	a.api, err = graph.New(graph.Config{
 		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
-		Replays: replays{c.store, a.routing.router},
+		Replays: replays{c.store, a.routing.router}, Mappings: c.store,
 	})
 	if err != nil {
 		return err
@@ -184,9 +191,13 @@ func (a *app) run(ctx context.Context) error {
 			if h.Releases {
 				a.dispatcher.LookAtReleases()
 			}
+			if h.Mappings {
+				a.mappings.Poke()
+			}
 		})
 	})
 	group.Go(func() error { return a.plans.watch(background, watchEvery) })
+	group.Go(func() error { return a.mappings.Run(background) })
 	group.Go(func() error { return a.tidy(background) })
 	group.Go(func() error { return a.config.watermark.run(background) })
 	group.Go(func() error { return a.sweep(background) })

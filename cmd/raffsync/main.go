@@ -44,6 +44,8 @@ type commandLine struct {
 	Bench      benchCommand      `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
+	Mappings mappingsCommand `cmd:"" help:"Say what values are called at destinations: SKUs, taxes, customers."`
+
 	Platform    demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
 	BenchEngine benchEngineCommand   `cmd:"" hidden:"" help:"Serve a round of the bench."`
 	Torture     torture.Command      `cmd:"" hidden:"" help:"Have everything go wrong, and check that every promise was kept."`

@@ -65,6 +65,9 @@ func TestCursor_ReadsWhatItWrote(t *testing.T) {
 		c := cell{rapid.Int16().Draw(t, "lane"), rapid.Int32().Draw(t, "destination"), m.number}
 		p := position{rapid.Int64Min(0).Draw(t, "seq"), c.destination}
 		k := cause{m, c}
+		v := mappingValue(rapid.StringMatching(`[ -~é]{1,50}`).Draw(t, "value"))
+		r := revision{m.number, c.destination, rapid.StringMatching(`[a-z0-9]{1,63}`).Draw(t, "table"), rapid.SampledFrom([]string{"", string(v)}).Draw(t, "of")}
+		g := gap{m.number, rapid.Int64().Draw(t, "exception")}
 		h := hit{rapid.ByteMax(rankOrderingKey).Draw(t, "rank"), m}
 		x := content{
 			m.at, c.destination, [32]byte(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "hash")),
@@ -78,11 +81,14 @@ func TestCursor_ReadsWhatItWrote(t *testing.T) {
 		gotX, err5 := parseContent(x.cursor())
 		gotL, err6 := ParseHorizon(FormatHorizon(m.at))
 		gotK, err7 := parseCause(k.cursor())
-		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
+		gotV, err8 := parseMappingValue(v.cursor())
+		gotR, err9 := parseRevision(r.cursor())
+		gotG, err10 := parseGap(g.cursor())
+		if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, err10); err != nil {
 			t.Fatal(err)
 		}
-		got, want := []any{gotM, gotC, gotP, gotH, gotX, gotL, gotK}, []any{m, c, p, h, x, m.at, k}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(moment{}, cell{}, position{}, hit{}, content{}, cause{})); diff != "" {
+		got, want := []any{gotM, gotC, gotP, gotH, gotX, gotL, gotK, gotV, gotR, gotG}, []any{m, c, p, h, x, m.at, k, v, r, g}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(moment{}, cell{}, position{}, hit{}, content{}, cause{}, revision{}, gap{})); diff != "" {
 			t.Fatal(diff)
 		}
 	})
@@ -106,6 +112,7 @@ func FuzzCursor(f *testing.F) {
 	for _, seed := range []string{
 		"", "AA", m.cursor(listEvents), m.cursor(listTimeline), cell{1, 2, 3}.cursor(), position{1, 2}.cursor(), cause{m, cell{1, 2, 3}}.cursor(),
 		hit{2, m}.cursor(), content{m.at, 1, [32]byte{9}, "id"}.cursor(), FormatHorizon(m.at),
+		mappingValue("LATTE").cursor(), revision{7, 3, "sku", "LATTE"}.cursor(), gap{5, 6}.cursor(),
 		FormatEventID(outbox.EventID{AcceptedAt: m.at, Seq: 1}),
 	} {
 		f.Add(seed)
@@ -129,6 +136,12 @@ func FuzzCursor(f *testing.F) {
 			again(x.cursor(), err)
 			k, err := parseCause(text)
 			again(k.cursor(), err)
+			v, err := parseMappingValue(text)
+			again(v.cursor(), err)
+			r, err := parseRevision(text)
+			again(r.cursor(), err)
+			g, err := parseGap(text)
+			again(g.cursor(), err)
 			l, err := ParseHorizon(text)
 			again(FormatHorizon(l), err)
 		}

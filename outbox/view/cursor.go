@@ -28,6 +28,9 @@ const (
 	listNeeds      list = 'n'
 	listTimeline   list = 't'
 	listChanges    list = 'l'
+	listMapping    list = 'm'
+	listHistory    list = 'v'
+	listGaps       list = 'g'
 )
 
 func newCursor(l list) encoder { return encoder{cursorVersion, byte(l)} }
@@ -163,8 +166,7 @@ func parseContent(text string) (content, error) {
 	d := openCursor(listConflicts, text)
 	c := content{at: d.time(), source: d.int32(), hash: [32]byte(d.take(32))}
 	c.id = string(d.rest)
-	// Postgres holds neither a NUL nor invalid UTF-8, and would say so.
-	if !d.ok || c.id == "" || !utf8.ValidString(c.id) || strings.Contains(c.id, "\x00") {
+	if !d.ok || !storable(c.id) {
 		return content{}, ErrCursor
 	}
 	return c, nil
@@ -190,6 +192,74 @@ func parseHit(text string) (hit, error) {
 		return hit{}, ErrCursor
 	}
 	return h, nil
+}
+
+// mappingValue is a place in a mapping table.
+type mappingValue string
+
+func (v mappingValue) cursor() string { return append(newCursor(listMapping), v...).String() }
+
+func parseMappingValue(text string) (mappingValue, error) {
+	if text == "" {
+		return "", nil // the default, which stands before all entries and is not one
+	}
+	d := openCursor(listMapping, text)
+	if !d.ok || !storable(string(d.rest)) {
+		return "", ErrCursor
+	}
+	return mappingValue(d.rest), nil
+}
+
+// revision is a place in the history of mappings.
+type revision struct {
+	version     int64
+	destination int32
+	table       string
+	value       string
+}
+
+func (r revision) cursor() string {
+	e := newCursor(listHistory).int64(r.version).int32(r.destination).byte(byte(len(r.table)))
+	return append(append(e, r.table...), r.value...).String()
+}
+
+func parseRevision(text string) (revision, error) {
+	if text == "" {
+		return revision{version: math.MaxInt64}, nil
+	}
+	d := openCursor(listHistory, text)
+	r := revision{version: d.int64(), destination: d.int32()}
+	r.table = string(d.take(int(d.byte())))
+	r.value = string(d.rest)
+	if !d.ok || !storable(r.table) || r.value != "" && !storable(r.value) {
+		return revision{}, ErrCursor
+	}
+	return r, nil
+}
+
+// gap is a place among what mapping tables miss.
+type gap struct {
+	held, exception int64
+}
+
+func (g gap) cursor() string { return newCursor(listGaps).int64(g.held).int64(g.exception).String() }
+
+func parseGap(text string) (gap, error) {
+	if text == "" {
+		return gap{held: math.MaxInt64}, nil
+	}
+	d := openCursor(listGaps, text)
+	g := gap{d.int64(), d.int64()}
+	if !d.done() {
+		return gap{}, ErrCursor
+	}
+	return g, nil
+}
+
+// storable tells whether Postgres could hold a text: it holds neither a NUL nor invalid
+// UTF-8, and would say so.
+func storable(text string) bool {
+	return text != "" && utf8.ValidString(text) && !strings.Contains(text, "\x00")
 }
 
 // FormatHorizon gives the cursor of the live feed that stands for a time.

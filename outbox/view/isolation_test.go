@@ -29,7 +29,15 @@ func TestView_TenantsNeverSeeEachOther(t *testing.T) {
 		x := h.number(t, `INSERT INTO exceptions (tenant, class, sample) VALUES ($1, 'VALIDATION', $2) RETURNING id`, tenant, "canary-"+tenant)
 		h.exec(t, `INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT $1, lane, destination, seq, tenant FROM deliveries WHERE tenant = $2`, x, tenant)
 		h.exec(t, `INSERT INTO tallies (tenant, destination, shard, accepted) VALUES ($1, 0, 0, $2)`, tenant, 100+i)
+		h.exec(t, `INSERT INTO mapping_changes (tenant, version, actor, reason) VALUES ($1, 1, $2, $2)`, tenant, "canary-"+tenant)
+		h.exec(t, `INSERT INTO mapping_versions (tenant, version) VALUES ($1, $2)`, tenant, 1+i)
+		h.exec(t, `INSERT INTO mapping_tables (tenant, name, destination, entries, version) VALUES ($1, 'sku', 0, 1, 1)`, tenant)
+		h.exec(t, `INSERT INTO mapping_entries (tenant, name, value, target, version) VALUES ($1, 'sku', $2, $2, 1)`, tenant, "canary-"+tenant+"2")
+		h.exec(t, `INSERT INTO mapping_history (tenant, name, destination, value, version, becomes) VALUES ($1, 'sku', 0, $2, 1, $2)`, tenant, "canary-"+tenant)
 		ids[tenant] = e
+	}
+	for _, tenant := range tenants { // behind those whose numbers are asked for
+		h.exec(t, `INSERT INTO exceptions (tenant, class, rule, code, field) VALUES ($1, 'SKU_UNMAPPED', 'look-up', $2, 'sku')`, tenant, "canary-"+tenant)
 	}
 	seed := [2]uint64{rand.Uint64(), rand.Uint64()}
 	t.Logf("seed %v", seed)
@@ -111,10 +119,23 @@ func everything(ctx context.Context, tx *Tx, ids map[string]outbox.EventID) (str
 	held, err11 := tx.Held(ctx, []HeldBy{{Exception: 1, First: 10}, {Exception: 2, First: 10}})
 	stories, err12 := tx.EventStories(ctx, []EventStory{{both[0], 10, ""}, {both[1], 10, ""}})
 	totals, err13 := tx.Totals(ctx)
-	err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11, err12, err13)
+	tables, err14 := tx.MappingTables(ctx)
+	entries, err15 := tx.MappingEntries(ctx, MappingFilter{Table: "sku"}, 100, "")
+	history, err16 := tx.MappingHistory(ctx, HistoryFilter{}, 100, "")
+	gaps, err17 := tx.MappingGaps(ctx, GapFilter{}, 100, "")
+	mappings := errors.Join(err14, err15, err16, err17)
+	if mappings == nil {
+		for _, n := range []int{len(tables), len(entries.Nodes), len(history.Nodes), len(gaps.Nodes)} {
+			if n != 1 {
+				return seen.String(), fmt.Errorf("%d rows of mappings where the tenant has one", n)
+			}
+		}
+		mappings = note(fmt.Sprintf("%+v %+v %+v %+v", *tables[0], *entries.Nodes[0], *history.Nodes[0], *gaps.Nodes[0]), nil)
+	}
+	err := errors.Join(mappings, err1, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11, err12, err13)
 	for _, n := range []int{
 		len(unrouted.Nodes), len(byKey.Nodes), len(byID), len(payloads), len(deliveries), len(found.Nodes), len(open.Nodes),
-		len(exceptions.Nodes), len(timeline.Nodes) - 1, len(held[0].Nodes) + len(held[1].Nodes), len(stories[0].Nodes) + len(stories[1].Nodes) - 1,
+		len(exceptions.Nodes) - 1, len(timeline.Nodes) - 1, len(held[0].Nodes) + len(held[1].Nodes), len(stories[0].Nodes) + len(stories[1].Nodes) - 1,
 	} {
 		if err == nil && n != 1 {
 			return seen.String(), fmt.Errorf("%d rows where the tenant has one", n)

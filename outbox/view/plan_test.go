@@ -13,7 +13,7 @@ import (
 
 // large are the tables that grow with history, or with a backlog; their partitions
 // begin with the name.
-var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts"}
+var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts", "mapping_entries", "mapping_history"}
 
 const seedLarge = `
 SELECT raffsync_ensure_partitions(now() - interval '40 days', now() + interval '1 month');
@@ -48,6 +48,14 @@ INSERT INTO configuration (tenant, version, document, digest, actor, reason) VAL
 INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
 SELECT 1, g, ARRAY[lane], ARRAY[destination], ARRAY[seq], ARRAY[0::smallint], ARRAY[1], ARRAY[0::smallint]
   FROM (SELECT row_number() OVER () AS g, * FROM deliveries LIMIT 100) d;
+INSERT INTO exceptions (tenant, class, destination, rule, code, field, held) SELECT 'kopi', 'SKU_UNMAPPED', 3, 'look-up', 'SKU-' || g, 'sku', g % 100 FROM generate_series(1, 15000) g;
+INSERT INTO mapping_changes (tenant, version, actor, reason) SELECT 'kopi', g, 'a', 'r' FROM generate_series(1, 1000) g;
+INSERT INTO mapping_versions (tenant, version) VALUES ('kopi', 1000);
+INSERT INTO mapping_tables (tenant, name, destination, entries, version) VALUES ('kopi', 'sku', 0, 20000, 900), ('kopi', 'sku', 3, 20000, 1000);
+INSERT INTO mapping_entries (tenant, name, destination, value, target, version)
+SELECT 'kopi', 'sku', d, 'SKU-' || g, 'ITM-' || g, 1 + g % 1000 FROM generate_series(1, 20000) g, unnest(ARRAY[0, 3]) d;
+INSERT INTO mapping_history (tenant, name, destination, value, version, was, becomes)
+SELECT 'kopi', 'sku', d, 'SKU-' || g, v + g % 500, 'ITM-' || v, 'ITM-' || v + 1 FROM generate_series(1, 20000) g, unnest(ARRAY[0, 3]) d, unnest(ARRAY[1, 501]) v;
 ANALYZE`
 
 // sampleArgs are arguments like those of a real page, for each statement.
@@ -119,6 +127,16 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"sources":                               {},
 		"horizon":                               {},
 		"entries since a time":                  {now.Add(-24 * time.Hour), 0, 1000},
+		"mapping tables":                        {},
+		"mapping table":                         {"sku", "d3"},
+		"mapping version":                       {},
+		"mapping entries":                       {"sku", "d3", "SKU-5", Budget, "not there", 51},
+		"mapping entries, last examined":        {"sku", "d3", "SKU-1", Budget},
+		"mapping history":                       {1000, "sku", 4, "", Budget, "tax", "d3", 51},
+		"mapping history, last examined":        {1000, "sku", 4, "", Budget},
+		"mapping history of a value":            {"sku", "d3", "SKU-17777", newest, 51},
+		"mapping gaps":                          {Budget, 50, 0, "sku", "d3", 51},
+		"mapping neighbours":                    {[]int32{d3, d3}, []string{"sku", "sku"}, []string{"SKU-17", "SKU-9x"}, neighbours},
 		"entries by id":                         {ats, []int64{h.number(t, `SELECT entry FROM timeline WHERE at = $1`, at)}},
 	}
 }

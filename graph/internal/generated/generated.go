@@ -40,6 +40,8 @@ type ResolverRoot interface {
 	Destination() DestinationResolver
 	Event() EventResolver
 	Exception() ExceptionResolver
+	MappingGap() MappingGapResolver
+	MappingRevision() MappingRevisionResolver
 	Mutation() MutationResolver
 	OldestOpen() OldestOpenResolver
 	Query() QueryResolver
@@ -224,14 +226,111 @@ type ComplexityRoot struct {
 		Value func(childComplexity int) int
 	}
 
+	ImportMappingPayload struct {
+		Change      func(childComplexity int) int
+		Differences func(childComplexity int) int
+		Repeated    func(childComplexity int) int
+		UserErrors  func(childComplexity int) int
+	}
+
+	MappingChange struct {
+		Added     func(childComplexity int) int
+		Changed   func(childComplexity int) int
+		Released  func(childComplexity int) int
+		Removed   func(childComplexity int) int
+		Unchanged func(childComplexity int) int
+		Version   func(childComplexity int) int
+	}
+
+	MappingConnection struct {
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+		Table    func(childComplexity int) int
+		Version  func(childComplexity int) int
+	}
+
+	MappingDifference struct {
+		Destination func(childComplexity int) int
+		From        func(childComplexity int) int
+		Table       func(childComplexity int) int
+		To          func(childComplexity int) int
+		Value       func(childComplexity int) int
+	}
+
+	MappingEntry struct {
+		Actor   func(childComplexity int) int
+		At      func(childComplexity int) int
+		Reason  func(childComplexity int) int
+		Target  func(childComplexity int) int
+		Value   func(childComplexity int) int
+		Version func(childComplexity int) int
+	}
+
+	MappingGap struct {
+		Destination func(childComplexity int) int
+		Exception   func(childComplexity int) int
+		HeldCount   func(childComplexity int) int
+		OpenedAt    func(childComplexity int) int
+		Suggestions func(childComplexity int) int
+		Table       func(childComplexity int) int
+		Value       func(childComplexity int) int
+	}
+
+	MappingGapConnection struct {
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	MappingHistoryConnection struct {
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	MappingPayload struct {
+		Change     func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	MappingRevision struct {
+		Actor       func(childComplexity int) int
+		At          func(childComplexity int) int
+		Destination func(childComplexity int) int
+		From        func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		Table       func(childComplexity int) int
+		To          func(childComplexity int) int
+		Value       func(childComplexity int) int
+		Version     func(childComplexity int) int
+	}
+
+	MappingSuggestion struct {
+		Label  func(childComplexity int) int
+		Target func(childComplexity int) int
+	}
+
+	MappingTable struct {
+		Actor       func(childComplexity int) int
+		At          func(childComplexity int) int
+		Default     func(childComplexity int) int
+		Destination func(childComplexity int) int
+		Entries     func(childComplexity int) int
+		Name        func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		Version     func(childComplexity int) int
+	}
+
 	Mutation struct {
-		ChangeReplay  func(childComplexity int, input model.ChangeReplayInput) int
-		ForceBreaker  func(childComplexity int, input model.ForceBreakerInput) int
-		Pause         func(childComplexity int, input model.PauseInput) int
-		Resume        func(childComplexity int, input model.PauseInput) int
-		RetryDelivery func(childComplexity int, input model.DeliveryTransitionInput) int
-		SkipDelivery  func(childComplexity int, input model.DeliveryTransitionInput) int
-		StartReplay   func(childComplexity int, input model.StartReplayInput) int
+		ChangeReplay      func(childComplexity int, input model.ChangeReplayInput) int
+		ForceBreaker      func(childComplexity int, input model.ForceBreakerInput) int
+		ImportMapping     func(childComplexity int, input model.ImportMappingInput) int
+		Pause             func(childComplexity int, input model.PauseInput) int
+		RemoveMapping     func(childComplexity int, input model.RemoveMappingInput) int
+		Resume            func(childComplexity int, input model.PauseInput) int
+		RetryDelivery     func(childComplexity int, input model.DeliveryTransitionInput) int
+		SetMapping        func(childComplexity int, input model.SetMappingInput) int
+		SetMappingDefault func(childComplexity int, input model.SetMappingDefaultInput) int
+		SkipDelivery      func(childComplexity int, input model.DeliveryTransitionInput) int
+		StartReplay       func(childComplexity int, input model.StartReplayInput) int
 	}
 
 	OldestOpen struct {
@@ -250,22 +349,26 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
-		Controls      func(childComplexity int) int
-		Deliveries    func(childComplexity int, filter *model.DeliveryFilter, first int, after *string) int
-		Delivery      func(childComplexity int, id string) int
-		Destination   func(childComplexity int, name string) int
-		Destinations  func(childComplexity int) int
-		Event         func(childComplexity int, id string) int
-		Events        func(childComplexity int, filter *model.EventFilter, first int, after *string) int
-		Exception     func(childComplexity int, id string) int
-		Exceptions    func(childComplexity int, filter *model.ExceptionFilter, first int, after *string) int
-		ReplayPreview func(childComplexity int, destination string, filter model.ReplayFilter, rate int) int
-		Replays       func(childComplexity int, first int, before *int) int
-		Search        func(childComplexity int, text string, first int, after *string) int
-		Sources       func(childComplexity int) int
-		Timeline      func(childComplexity int, filter *model.TimelineFilter, first int, after *string) int
-		Totals        func(childComplexity int) int
-		Viewer        func(childComplexity int) int
+		Controls       func(childComplexity int) int
+		Deliveries     func(childComplexity int, filter *model.DeliveryFilter, first int, after *string) int
+		Delivery       func(childComplexity int, id string) int
+		Destination    func(childComplexity int, name string) int
+		Destinations   func(childComplexity int) int
+		Event          func(childComplexity int, id string) int
+		Events         func(childComplexity int, filter *model.EventFilter, first int, after *string) int
+		Exception      func(childComplexity int, id string) int
+		Exceptions     func(childComplexity int, filter *model.ExceptionFilter, first int, after *string) int
+		Mapping        func(childComplexity int, table string, destination *string, search *string, first int, after *string) int
+		MappingGaps    func(childComplexity int, table *string, destination *string, first int, after *string) int
+		MappingHistory func(childComplexity int, table *string, destination *string, value *string, first int, after *string) int
+		MappingTables  func(childComplexity int) int
+		ReplayPreview  func(childComplexity int, destination string, filter model.ReplayFilter, rate int) int
+		Replays        func(childComplexity int, first int, before *int) int
+		Search         func(childComplexity int, text string, first int, after *string) int
+		Sources        func(childComplexity int) int
+		Timeline       func(childComplexity int, filter *model.TimelineFilter, first int, after *string) int
+		Totals         func(childComplexity int) int
+		Viewer         func(childComplexity int) int
 	}
 
 	Reference struct {
@@ -437,6 +540,12 @@ type ExceptionResolver interface {
 	Conflicts(ctx context.Context, obj *view.Exception, first int, after *string) (*model.ConflictConnection, error)
 	Timeline(ctx context.Context, obj *view.Exception, first int, after *string) (*model.TimelineConnection, error)
 }
+type MappingGapResolver interface {
+	Exception(ctx context.Context, obj *view.MappingGap) (*view.Exception, error)
+}
+type MappingRevisionResolver interface {
+	Value(ctx context.Context, obj *view.MappingRevision) (*string, error)
+}
 type MutationResolver interface {
 	RetryDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
 	SkipDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
@@ -445,6 +554,10 @@ type MutationResolver interface {
 	ForceBreaker(ctx context.Context, input model.ForceBreakerInput) (*model.ControlPayload, error)
 	StartReplay(ctx context.Context, input model.StartReplayInput) (*model.ReplayPayload, error)
 	ChangeReplay(ctx context.Context, input model.ChangeReplayInput) (*model.ReplayPayload, error)
+	SetMapping(ctx context.Context, input model.SetMappingInput) (*model.MappingPayload, error)
+	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
+	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
+	ImportMapping(ctx context.Context, input model.ImportMappingInput) (*model.ImportMappingPayload, error)
 }
 type OldestOpenResolver interface {
 	Delivery(ctx context.Context, obj *view.Oldest) (*view.Delivery, error)
@@ -465,6 +578,10 @@ type QueryResolver interface {
 	Controls(ctx context.Context) ([]*view.Control, error)
 	Replays(ctx context.Context, first int, before *int) ([]*model.Replay, error)
 	ReplayPreview(ctx context.Context, destination string, filter model.ReplayFilter, rate int) (*model.ReplayPreviewPayload, error)
+	MappingTables(ctx context.Context) ([]*view.MappingTable, error)
+	Mapping(ctx context.Context, table string, destination *string, search *string, first int, after *string) (*model.MappingConnection, error)
+	MappingHistory(ctx context.Context, table *string, destination *string, value *string, first int, after *string) (*model.MappingHistoryConnection, error)
+	MappingGaps(ctx context.Context, table *string, destination *string, first int, after *string) (*model.MappingGapConnection, error)
 	Search(ctx context.Context, text string, first int, after *string) (*model.SearchConnection, error)
 }
 type SubscriptionResolver interface {
@@ -1268,6 +1385,360 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Gap.Value(childComplexity), true
 
+	case "ImportMappingPayload.change":
+		if e.ComplexityRoot.ImportMappingPayload.Change == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ImportMappingPayload.Change(childComplexity), true
+	case "ImportMappingPayload.differences":
+		if e.ComplexityRoot.ImportMappingPayload.Differences == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ImportMappingPayload.Differences(childComplexity), true
+	case "ImportMappingPayload.repeated":
+		if e.ComplexityRoot.ImportMappingPayload.Repeated == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ImportMappingPayload.Repeated(childComplexity), true
+	case "ImportMappingPayload.userErrors":
+		if e.ComplexityRoot.ImportMappingPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ImportMappingPayload.UserErrors(childComplexity), true
+
+	case "MappingChange.added":
+		if e.ComplexityRoot.MappingChange.Added == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingChange.Added(childComplexity), true
+	case "MappingChange.changed":
+		if e.ComplexityRoot.MappingChange.Changed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingChange.Changed(childComplexity), true
+	case "MappingChange.released":
+		if e.ComplexityRoot.MappingChange.Released == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingChange.Released(childComplexity), true
+	case "MappingChange.removed":
+		if e.ComplexityRoot.MappingChange.Removed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingChange.Removed(childComplexity), true
+	case "MappingChange.unchanged":
+		if e.ComplexityRoot.MappingChange.Unchanged == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingChange.Unchanged(childComplexity), true
+	case "MappingChange.version":
+		if e.ComplexityRoot.MappingChange.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingChange.Version(childComplexity), true
+
+	case "MappingConnection.nodes":
+		if e.ComplexityRoot.MappingConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingConnection.Nodes(childComplexity), true
+	case "MappingConnection.pageInfo":
+		if e.ComplexityRoot.MappingConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingConnection.PageInfo(childComplexity), true
+	case "MappingConnection.table":
+		if e.ComplexityRoot.MappingConnection.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingConnection.Table(childComplexity), true
+	case "MappingConnection.version":
+		if e.ComplexityRoot.MappingConnection.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingConnection.Version(childComplexity), true
+
+	case "MappingDifference.destination":
+		if e.ComplexityRoot.MappingDifference.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingDifference.Destination(childComplexity), true
+	case "MappingDifference.from":
+		if e.ComplexityRoot.MappingDifference.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingDifference.From(childComplexity), true
+	case "MappingDifference.table":
+		if e.ComplexityRoot.MappingDifference.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingDifference.Table(childComplexity), true
+	case "MappingDifference.to":
+		if e.ComplexityRoot.MappingDifference.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingDifference.To(childComplexity), true
+	case "MappingDifference.value":
+		if e.ComplexityRoot.MappingDifference.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingDifference.Value(childComplexity), true
+
+	case "MappingEntry.actor":
+		if e.ComplexityRoot.MappingEntry.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingEntry.Actor(childComplexity), true
+	case "MappingEntry.changedAt":
+		if e.ComplexityRoot.MappingEntry.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingEntry.At(childComplexity), true
+	case "MappingEntry.reason":
+		if e.ComplexityRoot.MappingEntry.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingEntry.Reason(childComplexity), true
+	case "MappingEntry.target":
+		if e.ComplexityRoot.MappingEntry.Target == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingEntry.Target(childComplexity), true
+	case "MappingEntry.value":
+		if e.ComplexityRoot.MappingEntry.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingEntry.Value(childComplexity), true
+	case "MappingEntry.version":
+		if e.ComplexityRoot.MappingEntry.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingEntry.Version(childComplexity), true
+
+	case "MappingGap.destination":
+		if e.ComplexityRoot.MappingGap.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGap.Destination(childComplexity), true
+	case "MappingGap.exception":
+		if e.ComplexityRoot.MappingGap.Exception == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGap.Exception(childComplexity), true
+	case "MappingGap.heldCount":
+		if e.ComplexityRoot.MappingGap.HeldCount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGap.HeldCount(childComplexity), true
+	case "MappingGap.openedAt":
+		if e.ComplexityRoot.MappingGap.OpenedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGap.OpenedAt(childComplexity), true
+	case "MappingGap.suggestions":
+		if e.ComplexityRoot.MappingGap.Suggestions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGap.Suggestions(childComplexity), true
+	case "MappingGap.table":
+		if e.ComplexityRoot.MappingGap.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGap.Table(childComplexity), true
+	case "MappingGap.value":
+		if e.ComplexityRoot.MappingGap.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGap.Value(childComplexity), true
+
+	case "MappingGapConnection.nodes":
+		if e.ComplexityRoot.MappingGapConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGapConnection.Nodes(childComplexity), true
+	case "MappingGapConnection.pageInfo":
+		if e.ComplexityRoot.MappingGapConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingGapConnection.PageInfo(childComplexity), true
+
+	case "MappingHistoryConnection.nodes":
+		if e.ComplexityRoot.MappingHistoryConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingHistoryConnection.Nodes(childComplexity), true
+	case "MappingHistoryConnection.pageInfo":
+		if e.ComplexityRoot.MappingHistoryConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingHistoryConnection.PageInfo(childComplexity), true
+
+	case "MappingPayload.change":
+		if e.ComplexityRoot.MappingPayload.Change == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingPayload.Change(childComplexity), true
+	case "MappingPayload.userErrors":
+		if e.ComplexityRoot.MappingPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingPayload.UserErrors(childComplexity), true
+
+	case "MappingRevision.actor":
+		if e.ComplexityRoot.MappingRevision.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.Actor(childComplexity), true
+	case "MappingRevision.at":
+		if e.ComplexityRoot.MappingRevision.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.At(childComplexity), true
+	case "MappingRevision.destination":
+		if e.ComplexityRoot.MappingRevision.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.Destination(childComplexity), true
+	case "MappingRevision.from":
+		if e.ComplexityRoot.MappingRevision.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.From(childComplexity), true
+	case "MappingRevision.reason":
+		if e.ComplexityRoot.MappingRevision.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.Reason(childComplexity), true
+	case "MappingRevision.table":
+		if e.ComplexityRoot.MappingRevision.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.Table(childComplexity), true
+	case "MappingRevision.to":
+		if e.ComplexityRoot.MappingRevision.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.To(childComplexity), true
+	case "MappingRevision.value":
+		if e.ComplexityRoot.MappingRevision.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.Value(childComplexity), true
+	case "MappingRevision.version":
+		if e.ComplexityRoot.MappingRevision.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingRevision.Version(childComplexity), true
+
+	case "MappingSuggestion.label":
+		if e.ComplexityRoot.MappingSuggestion.Label == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingSuggestion.Label(childComplexity), true
+	case "MappingSuggestion.value":
+		if e.ComplexityRoot.MappingSuggestion.Target == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingSuggestion.Target(childComplexity), true
+
+	case "MappingTable.actor":
+		if e.ComplexityRoot.MappingTable.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.Actor(childComplexity), true
+	case "MappingTable.changedAt":
+		if e.ComplexityRoot.MappingTable.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.At(childComplexity), true
+	case "MappingTable.default":
+		if e.ComplexityRoot.MappingTable.Default == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.Default(childComplexity), true
+	case "MappingTable.destination":
+		if e.ComplexityRoot.MappingTable.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.Destination(childComplexity), true
+	case "MappingTable.entries":
+		if e.ComplexityRoot.MappingTable.Entries == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.Entries(childComplexity), true
+	case "MappingTable.name":
+		if e.ComplexityRoot.MappingTable.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.Name(childComplexity), true
+	case "MappingTable.reason":
+		if e.ComplexityRoot.MappingTable.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.Reason(childComplexity), true
+	case "MappingTable.version":
+		if e.ComplexityRoot.MappingTable.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingTable.Version(childComplexity), true
+
 	case "Mutation.changeReplay":
 		if e.ComplexityRoot.Mutation.ChangeReplay == nil {
 			break
@@ -1290,6 +1761,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ForceBreaker(childComplexity, args["input"].(model.ForceBreakerInput)), true
+	case "Mutation.importMapping":
+		if e.ComplexityRoot.Mutation.ImportMapping == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_importMapping_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ImportMapping(childComplexity, args["input"].(model.ImportMappingInput)), true
 	case "Mutation.pause":
 		if e.ComplexityRoot.Mutation.Pause == nil {
 			break
@@ -1301,6 +1783,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.Pause(childComplexity, args["input"].(model.PauseInput)), true
+	case "Mutation.removeMapping":
+		if e.ComplexityRoot.Mutation.RemoveMapping == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_removeMapping_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RemoveMapping(childComplexity, args["input"].(model.RemoveMappingInput)), true
 	case "Mutation.resume":
 		if e.ComplexityRoot.Mutation.Resume == nil {
 			break
@@ -1323,6 +1816,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RetryDelivery(childComplexity, args["input"].(model.DeliveryTransitionInput)), true
+	case "Mutation.setMapping":
+		if e.ComplexityRoot.Mutation.SetMapping == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setMapping_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetMapping(childComplexity, args["input"].(model.SetMappingInput)), true
+	case "Mutation.setMappingDefault":
+		if e.ComplexityRoot.Mutation.SetMappingDefault == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_setMappingDefault_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SetMappingDefault(childComplexity, args["input"].(model.SetMappingDefaultInput)), true
 	case "Mutation.skipDelivery":
 		if e.ComplexityRoot.Mutation.SkipDelivery == nil {
 			break
@@ -1475,6 +1990,45 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.Exceptions(childComplexity, args["filter"].(*model.ExceptionFilter), args["first"].(int), args["after"].(*string)), true
 
+	case "Query.mapping":
+		if e.ComplexityRoot.Query.Mapping == nil {
+			break
+		}
+
+		args, err := ec.field_Query_mapping_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Mapping(childComplexity, args["table"].(string), args["destination"].(*string), args["search"].(*string), args["first"].(int), args["after"].(*string)), true
+	case "Query.mappingGaps":
+		if e.ComplexityRoot.Query.MappingGaps == nil {
+			break
+		}
+
+		args, err := ec.field_Query_mappingGaps_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.MappingGaps(childComplexity, args["table"].(*string), args["destination"].(*string), args["first"].(int), args["after"].(*string)), true
+	case "Query.mappingHistory":
+		if e.ComplexityRoot.Query.MappingHistory == nil {
+			break
+		}
+
+		args, err := ec.field_Query_mappingHistory_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.MappingHistory(childComplexity, args["table"].(*string), args["destination"].(*string), args["value"].(*string), args["first"].(int), args["after"].(*string)), true
+	case "Query.mappingTables":
+		if e.ComplexityRoot.Query.MappingTables == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.MappingTables(childComplexity), true
 	case "Query.replayPreview":
 		if e.ComplexityRoot.Query.ReplayPreview == nil {
 			break
@@ -1986,8 +2540,13 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("ExceptionFilter", ec.unmarshalInputExceptionFilter),
 			graphql.NewInputUnmarshaler("ForceBreakerInput", ec.unmarshalInputForceBreakerInput),
+			graphql.NewInputUnmarshaler("ImportMappingInput", ec.unmarshalInputImportMappingInput),
+			graphql.NewInputUnmarshaler("MappingPairInput", ec.unmarshalInputMappingPairInput),
 			graphql.NewInputUnmarshaler("PauseInput", ec.unmarshalInputPauseInput),
+			graphql.NewInputUnmarshaler("RemoveMappingInput", ec.unmarshalInputRemoveMappingInput),
 			graphql.NewInputUnmarshaler("ReplayFilter", ec.unmarshalInputReplayFilter),
+			graphql.NewInputUnmarshaler("SetMappingDefaultInput", ec.unmarshalInputSetMappingDefaultInput),
+			graphql.NewInputUnmarshaler("SetMappingInput", ec.unmarshalInputSetMappingInput),
 			graphql.NewInputUnmarshaler("StartReplayInput", ec.unmarshalInputStartReplayInput),
 			graphql.NewInputUnmarshaler("TimelineFilter", ec.unmarshalInputTimelineFilter),
 		)
@@ -2178,6 +2737,32 @@ type Query {
   replayPreview(destination: String!, filter: ReplayFilter!, rate: Int! = 20): ReplayPreviewPayload!
 
   """
+  Every mapping table that has something in it, by name, shared ones before those of
+  destinations.
+  """
+  mappingTables: [MappingTable!]!
+
+  """
+  The entries of a mapping table, by value. Without a destination it is the table that all
+  of them share. ` + "`" + `search` + "`" + ` is part of a value or target, the letters A to Z in either case,
+  and examines at most 10,000 entries a page.
+  """
+  mapping(table: String!, destination: String, search: String, first: Int! = 50, after: String): MappingConnection!
+
+  """
+  What became of mapping entries, the newest first: of one value, of a table (which examines
+  at most 10,000 changes of entries a page), or of all. With a table and no destination it is
+  the table that all of them share.
+  """
+  mappingHistory(table: String, destination: String, value: String, first: Int! = 50, after: String): MappingHistoryConnection!
+
+  """
+  Values that look-ups missed and that hold deliveries, what holds most first. Of more than
+  10,000 those that opened first are looked at; the others follow as these are filled.
+  """
+  mappingGaps(table: String, destination: String, first: Int! = 50, after: String): MappingGapConnection!
+
+  """
   What is called exactly so: a destination by its name, then events by their id, by the
   value of a reference (an order or invoice number), and by their ordering key; among
   equals the newest first. ` + "`" + `text` + "`" + ` has at most 300 characters.
@@ -2223,6 +2808,25 @@ type Mutation {
   state that it is in changes nothing.
   """
   changeReplay(input: ChangeReplayInput!): ReplayPayload!
+
+  """
+  Makes entries of a mapping table, new ones or with another target: all of them or none.
+  Look-ups find them within about a second. A table is there once something is in it.
+  """
+  setMapping(input: SetMappingInput!): MappingPayload!
+
+  "Removes entries of a mapping table; a value without an entry is refused."
+  removeMapping(input: RemoveMappingInput!): MappingPayload!
+
+  "Sets or removes what values without an entry are called."
+  setMappingDefault(input: SetMappingDefaultInput!): MappingPayload!
+
+  """
+  Makes entries of a CSV file, all of it or nothing, or shows what that would change. A
+  request has at most 256 KiB, which are some thousands of rows: ` + "`" + `raffsync mappings import` + "`" + `
+  takes files of any length.
+  """
+  importMapping(input: ImportMappingInput!): ImportMappingPayload!
 }
 
 type Subscription {
@@ -2703,6 +3307,114 @@ type ReplayPayload {
   userErrors: [UserError!]!
 }
 
+"A table of what values are called at a destination: look-ups of its routes find them here."
+type MappingTable {
+  name: String!
+  "Name of the destination; null where all of them share it."
+  destination: String
+  "How many, without the default."
+  entries: Int!
+  "What values without an entry are called; null where they are missing."
+  default: String
+  "The version of the tenant's mappings that changed it last; when, by whom and why."
+  version: Int64!
+  changedAt: Time!
+  actor: String!
+  reason: String!
+}
+
+"What a value is called, and the change that made it so."
+type MappingEntry {
+  "Byte for byte: spaces and letter case count."
+  value: String!
+  target: String!
+  "The version of the tenant's mappings."
+  version: Int64!
+  changedAt: Time!
+  actor: String!
+  reason: String!
+}
+
+"What a change did to one entry."
+type MappingRevision {
+  "The version of the tenant's mappings that it made; an import's entries have one."
+  version: Int64!
+  at: Time!
+  actor: String!
+  reason: String!
+  table: String!
+  "Null where all of them share it."
+  destination: String
+  "Null for the default."
+  value: String
+  "Null where there was none."
+  from: String
+  "Null where it was removed."
+  to: String
+}
+
+"A value that look-ups missed."
+type MappingGap {
+  table: String!
+  "Null where that is not known."
+  destination: String
+  value: String!
+  "How many deliveries it holds."
+  heldCount: Int64!
+  openedAt: Time!
+  exception: Exception
+  "Targets of values that look much like it, the likeliest first: at most three."
+  suggestions: [MappingSuggestion!]!
+}
+
+type MappingSuggestion {
+  "The target."
+  value: String!
+  "For people: what is called so."
+  label: String!
+}
+
+"What a change of mappings came to."
+type MappingChange {
+  "The version of the tenant's mappings that has it; the one before where nothing changed."
+  version: Int64!
+  "Deliveries that it releases: those of the exceptions that it resolves. One that hangs on another cause besides waits for that."
+  released: Int64!
+  added: Int!
+  changed: Int!
+  removed: Int!
+  "They were so before."
+  unchanged: Int!
+}
+
+"What came of it, or why nothing was changed."
+type MappingPayload {
+  change: MappingChange
+  userErrors: [UserError!]!
+}
+
+"What an import does to one entry."
+type MappingDifference {
+  table: String!
+  "Null where all of them share it."
+  destination: String
+  value: String!
+  "Null where there is none."
+  from: String
+  "Null where it is removed."
+  to: String
+}
+
+"What came of it, or would come of it, or why nothing was changed."
+type ImportMappingPayload {
+  change: MappingChange
+  "Rows that say what another one says; they count once."
+  repeated: Int!
+  "Of a dry run: the first 100, by table and value."
+  differences: [MappingDifference!]!
+  userErrors: [UserError!]!
+}
+
 "What a timeline entry records."
 enum TimelineWhat {
   ACCEPTED
@@ -2724,6 +3436,8 @@ enum TimelineWhat {
   RESTORE
   "A delivery was set free, since all that held it is resolved."
   RELEASE
+  "Mapping tables were changed: ` + "`" + `detail` + "`" + ` has the table, how much, and the version."
+  MAPPING
 }
 
 "One line of the audit."
@@ -2782,6 +3496,22 @@ type ConflictConnection {
 }
 type TimelineConnection {
   nodes: [TimelineEntry!]!
+  pageInfo: PageInfo!
+}
+type MappingConnection {
+  "Null where nothing is in it."
+  table: MappingTable
+  "The version that the tenant's mappings are at, for ` + "`" + `expectedVersion` + "`" + `."
+  version: Int64!
+  nodes: [MappingEntry!]!
+  pageInfo: PageInfo!
+}
+type MappingHistoryConnection {
+  nodes: [MappingRevision!]!
+  pageInfo: PageInfo!
+}
+type MappingGapConnection {
+  nodes: [MappingGap!]!
   pageInfo: PageInfo!
 }
 type SearchConnection {
@@ -2853,6 +3583,72 @@ input ChangeReplayInput {
   "RUNNING, PAUSED or CANCELLED."
   state: ReplayState!
   "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+"Each 1 to 500 bytes, kept byte for byte."
+input MappingPairInput {
+  value: String!
+  target: String!
+}
+
+input SetMappingInput {
+  "Chosen by the caller, 1 to 100 bytes. A repeat of what was carried out gets the first answer."
+  requestId: String!
+  "1 to 63 lower-case letters, digits, _ and -, a letter or digit first."
+  table: String!
+  "Null: the table that all of them share."
+  destination: String
+  entries: [MappingPairInput!]!
+  """
+  The version of the tenant's mappings as the caller saw them: refused where one of these
+  entries has changed since. Null: whatever they are.
+  """
+  expectedVersion: Int64
+  "For whoever reads the history, 1 to 500 bytes."
+  reason: String!
+}
+
+input RemoveMappingInput {
+  "As in SetMappingInput."
+  requestId: String!
+  table: String!
+  destination: String
+  values: [String!]! = []
+  "Every entry of the table; the default stays."
+  all: Boolean! = false
+  expectedVersion: Int64
+  reason: String!
+}
+
+input SetMappingDefaultInput {
+  "As in SetMappingInput."
+  requestId: String!
+  table: String!
+  destination: String
+  "Null removes it."
+  target: String
+  expectedVersion: Int64
+  reason: String!
+}
+
+input ImportMappingInput {
+  "As in SetMappingInput; a dry run is not remembered."
+  requestId: String!
+  "Null where the file has a column ` + "`" + `table` + "`" + `."
+  table: String
+  "Null where all of them share it, or the file has a column ` + "`" + `destination` + "`" + `."
+  destination: String
+  """
+  The first line names the columns: value, target and, where rows say so themselves, table
+  and destination. Separated by comma, semicolon or tab; fields are not trimmed.
+  """
+  text: String!
+  "Removes the entries of the file's tables that it does not have; defaults stay."
+  replace: Boolean! = false
+  "Stores nothing, and says what would change."
+  dryRun: Boolean! = false
+  expectedVersion: Int64
   reason: String!
 }
 
@@ -3289,6 +4085,192 @@ func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.C
 		return ec.fieldContext_Gap_value(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Gap", field.Name)
+}
+
+func (ec *executionContext) childFields_ImportMappingPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "change":
+		return ec.fieldContext_ImportMappingPayload_change(ctx, field)
+	case "repeated":
+		return ec.fieldContext_ImportMappingPayload_repeated(ctx, field)
+	case "differences":
+		return ec.fieldContext_ImportMappingPayload_differences(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ImportMappingPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ImportMappingPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "version":
+		return ec.fieldContext_MappingChange_version(ctx, field)
+	case "released":
+		return ec.fieldContext_MappingChange_released(ctx, field)
+	case "added":
+		return ec.fieldContext_MappingChange_added(ctx, field)
+	case "changed":
+		return ec.fieldContext_MappingChange_changed(ctx, field)
+	case "removed":
+		return ec.fieldContext_MappingChange_removed(ctx, field)
+	case "unchanged":
+		return ec.fieldContext_MappingChange_unchanged(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingChange", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_MappingConnection_table(ctx, field)
+	case "version":
+		return ec.fieldContext_MappingConnection_version(ctx, field)
+	case "nodes":
+		return ec.fieldContext_MappingConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MappingConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingDifference(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_MappingDifference_table(ctx, field)
+	case "destination":
+		return ec.fieldContext_MappingDifference_destination(ctx, field)
+	case "value":
+		return ec.fieldContext_MappingDifference_value(ctx, field)
+	case "from":
+		return ec.fieldContext_MappingDifference_from(ctx, field)
+	case "to":
+		return ec.fieldContext_MappingDifference_to(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingDifference", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingEntry(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "value":
+		return ec.fieldContext_MappingEntry_value(ctx, field)
+	case "target":
+		return ec.fieldContext_MappingEntry_target(ctx, field)
+	case "version":
+		return ec.fieldContext_MappingEntry_version(ctx, field)
+	case "changedAt":
+		return ec.fieldContext_MappingEntry_changedAt(ctx, field)
+	case "actor":
+		return ec.fieldContext_MappingEntry_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_MappingEntry_reason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingEntry", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingGap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_MappingGap_table(ctx, field)
+	case "destination":
+		return ec.fieldContext_MappingGap_destination(ctx, field)
+	case "value":
+		return ec.fieldContext_MappingGap_value(ctx, field)
+	case "heldCount":
+		return ec.fieldContext_MappingGap_heldCount(ctx, field)
+	case "openedAt":
+		return ec.fieldContext_MappingGap_openedAt(ctx, field)
+	case "exception":
+		return ec.fieldContext_MappingGap_exception(ctx, field)
+	case "suggestions":
+		return ec.fieldContext_MappingGap_suggestions(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingGap", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingGapConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "nodes":
+		return ec.fieldContext_MappingGapConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MappingGapConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingGapConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingHistoryConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "nodes":
+		return ec.fieldContext_MappingHistoryConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MappingHistoryConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingHistoryConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "change":
+		return ec.fieldContext_MappingPayload_change(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_MappingPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingRevision(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "version":
+		return ec.fieldContext_MappingRevision_version(ctx, field)
+	case "at":
+		return ec.fieldContext_MappingRevision_at(ctx, field)
+	case "actor":
+		return ec.fieldContext_MappingRevision_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_MappingRevision_reason(ctx, field)
+	case "table":
+		return ec.fieldContext_MappingRevision_table(ctx, field)
+	case "destination":
+		return ec.fieldContext_MappingRevision_destination(ctx, field)
+	case "value":
+		return ec.fieldContext_MappingRevision_value(ctx, field)
+	case "from":
+		return ec.fieldContext_MappingRevision_from(ctx, field)
+	case "to":
+		return ec.fieldContext_MappingRevision_to(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingRevision", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingSuggestion(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "value":
+		return ec.fieldContext_MappingSuggestion_value(ctx, field)
+	case "label":
+		return ec.fieldContext_MappingSuggestion_label(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingSuggestion", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingTable(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_MappingTable_name(ctx, field)
+	case "destination":
+		return ec.fieldContext_MappingTable_destination(ctx, field)
+	case "entries":
+		return ec.fieldContext_MappingTable_entries(ctx, field)
+	case "default":
+		return ec.fieldContext_MappingTable_default(ctx, field)
+	case "version":
+		return ec.fieldContext_MappingTable_version(ctx, field)
+	case "changedAt":
+		return ec.fieldContext_MappingTable_changedAt(ctx, field)
+	case "actor":
+		return ec.fieldContext_MappingTable_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_MappingTable_reason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingTable", field.Name)
 }
 
 func (ec *executionContext) childFields_OldestOpen(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -3781,12 +4763,40 @@ func (ec *executionContext) field_Mutation_forceBreaker_args(ctx context.Context
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_importMapping_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ImportMappingInput, error) {
+			return ec.unmarshalNImportMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐImportMappingInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_pause_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.PauseInput, error) {
 			return ec.unmarshalNPauseInput2raffsyncᚋgraphᚋinternalᚋmodelᚐPauseInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_removeMapping_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.RemoveMappingInput, error) {
+			return ec.unmarshalNRemoveMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐRemoveMappingInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -3815,6 +4825,34 @@ func (ec *executionContext) field_Mutation_retryDelivery_args(ctx context.Contex
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.DeliveryTransitionInput, error) {
 			return ec.unmarshalNDeliveryTransitionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDeliveryTransitionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_setMappingDefault_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.SetMappingDefaultInput, error) {
+			return ec.unmarshalNSetMappingDefaultInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSetMappingDefaultInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_setMapping_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.SetMappingInput, error) {
+			return ec.unmarshalNSetMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSetMappingInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -4008,6 +5046,136 @@ func (ec *executionContext) field_Query_exceptions_args(ctx context.Context, raw
 		return nil, err
 	}
 	args["after"] = arg2
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_mappingGaps_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "table",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["table"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "destination",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["destination"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg3
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_mappingHistory_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "table",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["table"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "destination",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["destination"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "value",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["value"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg4
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_mapping_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "table",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["table"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "destination",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["destination"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "search",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["search"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg4
 	return args, nil
 }
 
@@ -7405,6 +8573,1443 @@ func (ec *executionContext) fieldContext_Gap_value(_ context.Context, field grap
 	return graphql.NewScalarFieldContext("Gap", field, false, false, "String")
 }
 
+func (ec *executionContext) _ImportMappingPayload_change(ctx context.Context, field graphql.CollectedField, obj *model.ImportMappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ImportMappingPayload_change(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Change, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.MappingChange) graphql.Marshaler {
+			return ec.marshalOMappingChange2ᚖraffsyncᚋoutboxᚐMappingChange(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ImportMappingPayload_change(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ImportMappingPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingChange(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ImportMappingPayload_repeated(ctx context.Context, field graphql.CollectedField, obj *model.ImportMappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ImportMappingPayload_repeated(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Repeated, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ImportMappingPayload_repeated(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ImportMappingPayload", field, false, false, "Int")
+}
+
+func (ec *executionContext) _ImportMappingPayload_differences(ctx context.Context, field graphql.CollectedField, obj *model.ImportMappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ImportMappingPayload_differences(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Differences, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.MappingDifference) graphql.Marshaler {
+			return ec.marshalNMappingDifference2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingDifferenceᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ImportMappingPayload_differences(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ImportMappingPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingDifference(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ImportMappingPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.ImportMappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ImportMappingPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ImportMappingPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ImportMappingPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingChange_version(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingChange_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingChange_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingChange_released(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingChange_released(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Released, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingChange_released(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingChange_added(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingChange_added(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Added, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingChange_added(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MappingChange_changed(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingChange_changed(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Changed, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingChange_changed(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MappingChange_removed(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingChange_removed(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Removed, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingChange_removed(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MappingChange_unchanged(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingChange_unchanged(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unchanged, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingChange_unchanged(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MappingConnection_table(ctx context.Context, field graphql.CollectedField, obj *model.MappingConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingConnection_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.MappingTable) graphql.Marshaler {
+			return ec.marshalOMappingTable2ᚖraffsyncᚋoutboxᚋviewᚐMappingTable(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingConnection_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingTable(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingConnection_version(ctx context.Context, field graphql.CollectedField, obj *model.MappingConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingConnection_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingConnection_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingConnection", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.MappingConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.MappingEntry) graphql.Marshaler {
+			return ec.marshalNMappingEntry2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingEntryᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingEntry(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.MappingConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingDifference_table(ctx context.Context, field graphql.CollectedField, obj *model.MappingDifference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingDifference_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingDifference_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingDifference", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingDifference_destination(ctx context.Context, field graphql.CollectedField, obj *model.MappingDifference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingDifference_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destination, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingDifference_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingDifference", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingDifference_value(ctx context.Context, field graphql.CollectedField, obj *model.MappingDifference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingDifference_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingDifference_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingDifference", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingDifference_from(ctx context.Context, field graphql.CollectedField, obj *model.MappingDifference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingDifference_from(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.From, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingDifference_from(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingDifference", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingDifference_to(ctx context.Context, field graphql.CollectedField, obj *model.MappingDifference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingDifference_to(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.To, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingDifference_to(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingDifference", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingEntry_value(ctx context.Context, field graphql.CollectedField, obj *view.MappingEntry) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingEntry_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingEntry_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingEntry", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingEntry_target(ctx context.Context, field graphql.CollectedField, obj *view.MappingEntry) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingEntry_target(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Target, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingEntry_target(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingEntry", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingEntry_version(ctx context.Context, field graphql.CollectedField, obj *view.MappingEntry) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingEntry_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingEntry_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingEntry", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingEntry_changedAt(ctx context.Context, field graphql.CollectedField, obj *view.MappingEntry) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingEntry_changedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingEntry_changedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingEntry", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MappingEntry_actor(ctx context.Context, field graphql.CollectedField, obj *view.MappingEntry) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingEntry_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingEntry_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingEntry", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingEntry_reason(ctx context.Context, field graphql.CollectedField, obj *view.MappingEntry) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingEntry_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingEntry_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingEntry", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingGap_table(ctx context.Context, field graphql.CollectedField, obj *view.MappingGap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGap_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGap_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingGap", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingGap_destination(ctx context.Context, field graphql.CollectedField, obj *view.MappingGap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGap_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destination, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGap_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingGap", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingGap_value(ctx context.Context, field graphql.CollectedField, obj *view.MappingGap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGap_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGap_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingGap", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingGap_heldCount(ctx context.Context, field graphql.CollectedField, obj *view.MappingGap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGap_heldCount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.HeldCount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGap_heldCount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingGap", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingGap_openedAt(ctx context.Context, field graphql.CollectedField, obj *view.MappingGap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGap_openedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.OpenedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGap_openedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingGap", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MappingGap_exception(ctx context.Context, field graphql.CollectedField, obj *view.MappingGap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGap_exception(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingGap().Exception(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Exception) graphql.Marshaler {
+			return ec.marshalOException2ᚖraffsyncᚋoutboxᚋviewᚐException(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGap_exception(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingGap",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exception(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingGap_suggestions(ctx context.Context, field graphql.CollectedField, obj *view.MappingGap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGap_suggestions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Suggestions, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []view.MappingSuggestion) graphql.Marshaler {
+			return ec.marshalNMappingSuggestion2ᚕraffsyncᚋoutboxᚋviewᚐMappingSuggestionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGap_suggestions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingGap",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingSuggestion(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingGapConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.MappingGapConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGapConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.MappingGap) graphql.Marshaler {
+			return ec.marshalNMappingGap2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingGapᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGapConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingGapConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingGap(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingGapConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.MappingGapConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingGapConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingGapConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingGapConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingHistoryConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.MappingHistoryConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingHistoryConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.MappingRevision) graphql.Marshaler {
+			return ec.marshalNMappingRevision2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingRevisionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingHistoryConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingHistoryConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingRevision(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingHistoryConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.MappingHistoryConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingHistoryConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingHistoryConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingHistoryConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingPayload_change(ctx context.Context, field graphql.CollectedField, obj *model.MappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingPayload_change(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Change, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.MappingChange) graphql.Marshaler {
+			return ec.marshalOMappingChange2ᚖraffsyncᚋoutboxᚐMappingChange(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingPayload_change(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingChange(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.MappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingRevision_version(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingRevision_at(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MappingRevision_actor(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingRevision_reason(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingRevision_table(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingRevision_destination(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destination, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingRevision_value(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingRevision().Value(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingRevision_from(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_from(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.From, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_from(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingRevision_to(ctx context.Context, field graphql.CollectedField, obj *view.MappingRevision) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingRevision_to(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.To, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingRevision_to(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingRevision", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingSuggestion_value(ctx context.Context, field graphql.CollectedField, obj *view.MappingSuggestion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingSuggestion_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Target, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingSuggestion_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingSuggestion", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingSuggestion_label(ctx context.Context, field graphql.CollectedField, obj *view.MappingSuggestion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingSuggestion_label(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Label(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingSuggestion_label(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingSuggestion", field, true, false, "String")
+}
+
+func (ec *executionContext) _MappingTable_name(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingTable_destination(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destination, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingTable_entries(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_entries(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Entries, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_entries(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MappingTable_default(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_default(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Default, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_default(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingTable_version(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingTable_changedAt(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_changedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_changedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MappingTable_actor(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingTable_reason(ctx context.Context, field graphql.CollectedField, obj *view.MappingTable) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingTable_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingTable_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "String")
+}
+
 func (ec *executionContext) _Mutation_retryDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7707,6 +10312,182 @@ func (ec *executionContext) fieldContext_Mutation_changeReplay(ctx context.Conte
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_changeReplay_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_setMapping(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_setMapping(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().SetMapping(ctx, fc.Args["input"].(model.SetMappingInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingPayload) graphql.Marshaler {
+			return ec.marshalNMappingPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_setMapping(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_setMapping_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_removeMapping(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_removeMapping(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RemoveMapping(ctx, fc.Args["input"].(model.RemoveMappingInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingPayload) graphql.Marshaler {
+			return ec.marshalNMappingPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_removeMapping(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_removeMapping_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_setMappingDefault(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_setMappingDefault(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().SetMappingDefault(ctx, fc.Args["input"].(model.SetMappingDefaultInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingPayload) graphql.Marshaler {
+			return ec.marshalNMappingPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_setMappingDefault(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_setMappingDefault_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_importMapping(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_importMapping(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ImportMapping(ctx, fc.Args["input"].(model.ImportMappingInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ImportMappingPayload) graphql.Marshaler {
+			return ec.marshalNImportMappingPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐImportMappingPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_importMapping(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ImportMappingPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_importMapping_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -8454,6 +11235,170 @@ func (ec *executionContext) fieldContext_Query_replayPreview(ctx context.Context
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Query_replayPreview_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_mappingTables(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_mappingTables(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().MappingTables(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.MappingTable) graphql.Marshaler {
+			return ec.marshalNMappingTable2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingTableᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_mappingTables(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingTable(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_mapping(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_mapping(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Mapping(ctx, fc.Args["table"].(string), fc.Args["destination"].(*string), fc.Args["search"].(*string), fc.Args["first"].(int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingConnection) graphql.Marshaler {
+			return ec.marshalNMappingConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_mapping(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_mapping_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_mappingHistory(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_mappingHistory(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().MappingHistory(ctx, fc.Args["table"].(*string), fc.Args["destination"].(*string), fc.Args["value"].(*string), fc.Args["first"].(int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingHistoryConnection) graphql.Marshaler {
+			return ec.marshalNMappingHistoryConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingHistoryConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_mappingHistory(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingHistoryConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_mappingHistory_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_mappingGaps(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_mappingGaps(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().MappingGaps(ctx, fc.Args["table"].(*string), fc.Args["destination"].(*string), fc.Args["first"].(int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingGapConnection) graphql.Marshaler {
+			return ec.marshalNMappingGapConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingGapConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_mappingGaps(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingGapConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_mappingGaps_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -11767,6 +14712,153 @@ func UnmarshalForceBreakerInput(ctx context.Context, raw any) (model.ForceBreake
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputImportMappingInput(ctx context.Context, obj any) (model.ImportMappingInput, error) {
+	var it model.ImportMappingInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["replace"]; !present {
+		asMap["replace"] = false
+	}
+	if _, present := asMap["dryRun"]; !present {
+		asMap["dryRun"] = false
+	}
+
+	fieldsInOrder := [...]string{"requestId", "table", "destination", "text", "replace", "dryRun", "expectedVersion", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "table":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("table"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Table = data
+		case "destination":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("destination"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Destination = data
+		case "text":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("text"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Text = data
+		case "replace":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("replace"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Replace = data
+		case "dryRun":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("dryRun"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.DryRun = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalOInt642ᚖint64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalImportMappingInput unmarshals raw into the ImportMappingInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalImportMappingInput(ctx context.Context, raw any) (model.ImportMappingInput, error) {
+	var out model.ImportMappingInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ImportMappingInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputMappingPairInput(ctx context.Context, obj any) (model.MappingPairInput, error) {
+	var it model.MappingPairInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"value", "target"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "value":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("value"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Value = data
+		case "target":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("target"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Target = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalMappingPairInput unmarshals raw into the MappingPairInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalMappingPairInput(ctx context.Context, raw any) (model.MappingPairInput, error) {
+	var out model.MappingPairInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "MappingPairInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputPauseInput(ctx context.Context, obj any) (model.PauseInput, error) {
 	var it model.PauseInput
 	if obj == nil {
@@ -11827,6 +14919,97 @@ func (ec *executionContext) unmarshalInputPauseInput(ctx context.Context, obj an
 func UnmarshalPauseInput(ctx context.Context, raw any) (model.PauseInput, error) {
 	var out model.PauseInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "PauseInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputRemoveMappingInput(ctx context.Context, obj any) (model.RemoveMappingInput, error) {
+	var it model.RemoveMappingInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["values"]; !present {
+		asMap["values"] = []any{}
+	}
+	if _, present := asMap["all"]; !present {
+		asMap["all"] = false
+	}
+
+	fieldsInOrder := [...]string{"requestId", "table", "destination", "values", "all", "expectedVersion", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "table":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("table"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Table = data
+		case "destination":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("destination"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Destination = data
+		case "values":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("values"))
+			data, err := ec.unmarshalNString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Values = data
+		case "all":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("all"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.All = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalOInt642ᚖint64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalRemoveMappingInput unmarshals raw into the RemoveMappingInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalRemoveMappingInput(ctx context.Context, raw any) (model.RemoveMappingInput, error) {
+	var out model.RemoveMappingInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "RemoveMappingInput", raw, &out)
 	return out, err
 }
 
@@ -11915,6 +15098,160 @@ func (ec *executionContext) unmarshalInputReplayFilter(ctx context.Context, obj 
 func UnmarshalReplayFilter(ctx context.Context, raw any) (model.ReplayFilter, error) {
 	var out model.ReplayFilter
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "ReplayFilter", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputSetMappingDefaultInput(ctx context.Context, obj any) (model.SetMappingDefaultInput, error) {
+	var it model.SetMappingDefaultInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "table", "destination", "target", "expectedVersion", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "table":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("table"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Table = data
+		case "destination":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("destination"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Destination = data
+		case "target":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("target"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Target = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalOInt642ᚖint64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalSetMappingDefaultInput unmarshals raw into the SetMappingDefaultInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalSetMappingDefaultInput(ctx context.Context, raw any) (model.SetMappingDefaultInput, error) {
+	var out model.SetMappingDefaultInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "SetMappingDefaultInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputSetMappingInput(ctx context.Context, obj any) (model.SetMappingInput, error) {
+	var it model.SetMappingInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "table", "destination", "entries", "expectedVersion", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "table":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("table"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Table = data
+		case "destination":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("destination"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Destination = data
+		case "entries":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("entries"))
+			data, err := ec.unmarshalNMappingPairInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPairInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Entries = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalOInt642ᚖint64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalSetMappingInput unmarshals raw into the SetMappingInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalSetMappingInput(ctx context.Context, raw any) (model.SetMappingInput, error) {
+	var out model.SetMappingInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "SetMappingInput", raw, &out)
 	return out, err
 }
 
@@ -13200,6 +16537,629 @@ func (ec *executionContext) _Gap(ctx context.Context, sel ast.SelectionSet, obj 
 	return out
 }
 
+var importMappingPayloadImplementors = []string{"ImportMappingPayload"}
+
+func (ec *executionContext) _ImportMappingPayload(ctx context.Context, sel ast.SelectionSet, obj *model.ImportMappingPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, importMappingPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ImportMappingPayload")
+		case "change":
+			out.Values[i] = ec._ImportMappingPayload_change(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "repeated":
+			out.Values[i] = ec._ImportMappingPayload_repeated(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "differences":
+			out.Values[i] = ec._ImportMappingPayload_differences(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._ImportMappingPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingChangeImplementors = []string{"MappingChange"}
+
+func (ec *executionContext) _MappingChange(ctx context.Context, sel ast.SelectionSet, obj *outbox.MappingChange) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingChangeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingChange")
+		case "version":
+			out.Values[i] = ec._MappingChange_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "released":
+			out.Values[i] = ec._MappingChange_released(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "added":
+			out.Values[i] = ec._MappingChange_added(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "changed":
+			out.Values[i] = ec._MappingChange_changed(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "removed":
+			out.Values[i] = ec._MappingChange_removed(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unchanged":
+			out.Values[i] = ec._MappingChange_unchanged(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingConnectionImplementors = []string{"MappingConnection"}
+
+func (ec *executionContext) _MappingConnection(ctx context.Context, sel ast.SelectionSet, obj *model.MappingConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingConnection")
+		case "table":
+			out.Values[i] = ec._MappingConnection_table(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "version":
+			out.Values[i] = ec._MappingConnection_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._MappingConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._MappingConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingDifferenceImplementors = []string{"MappingDifference"}
+
+func (ec *executionContext) _MappingDifference(ctx context.Context, sel ast.SelectionSet, obj *model.MappingDifference) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingDifferenceImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingDifference")
+		case "table":
+			out.Values[i] = ec._MappingDifference_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "destination":
+			out.Values[i] = ec._MappingDifference_destination(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._MappingDifference_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "from":
+			out.Values[i] = ec._MappingDifference_from(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "to":
+			out.Values[i] = ec._MappingDifference_to(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingEntryImplementors = []string{"MappingEntry"}
+
+func (ec *executionContext) _MappingEntry(ctx context.Context, sel ast.SelectionSet, obj *view.MappingEntry) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingEntryImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingEntry")
+		case "value":
+			out.Values[i] = ec._MappingEntry_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "target":
+			out.Values[i] = ec._MappingEntry_target(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "version":
+			out.Values[i] = ec._MappingEntry_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "changedAt":
+			out.Values[i] = ec._MappingEntry_changedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._MappingEntry_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._MappingEntry_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingGapImplementors = []string{"MappingGap"}
+
+func (ec *executionContext) _MappingGap(ctx context.Context, sel ast.SelectionSet, obj *view.MappingGap) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingGapImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingGap")
+		case "table":
+			out.Values[i] = ec._MappingGap_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "destination":
+			out.Values[i] = ec._MappingGap_destination(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "value":
+			out.Values[i] = ec._MappingGap_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "heldCount":
+			out.Values[i] = ec._MappingGap_heldCount(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "openedAt":
+			out.Values[i] = ec._MappingGap_openedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "exception":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingGap_exception(ctx, field, obj)
+				})
+		case "suggestions":
+			out.Values[i] = ec._MappingGap_suggestions(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingGapConnectionImplementors = []string{"MappingGapConnection"}
+
+func (ec *executionContext) _MappingGapConnection(ctx context.Context, sel ast.SelectionSet, obj *model.MappingGapConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingGapConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingGapConnection")
+		case "nodes":
+			out.Values[i] = ec._MappingGapConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._MappingGapConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingHistoryConnectionImplementors = []string{"MappingHistoryConnection"}
+
+func (ec *executionContext) _MappingHistoryConnection(ctx context.Context, sel ast.SelectionSet, obj *model.MappingHistoryConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingHistoryConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingHistoryConnection")
+		case "nodes":
+			out.Values[i] = ec._MappingHistoryConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._MappingHistoryConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingPayloadImplementors = []string{"MappingPayload"}
+
+func (ec *executionContext) _MappingPayload(ctx context.Context, sel ast.SelectionSet, obj *model.MappingPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingPayload")
+		case "change":
+			out.Values[i] = ec._MappingPayload_change(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._MappingPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingRevisionImplementors = []string{"MappingRevision"}
+
+func (ec *executionContext) _MappingRevision(ctx context.Context, sel ast.SelectionSet, obj *view.MappingRevision) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingRevisionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingRevision")
+		case "version":
+			out.Values[i] = ec._MappingRevision_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "at":
+			out.Values[i] = ec._MappingRevision_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "actor":
+			out.Values[i] = ec._MappingRevision_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "reason":
+			out.Values[i] = ec._MappingRevision_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "table":
+			out.Values[i] = ec._MappingRevision_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "destination":
+			out.Values[i] = ec._MappingRevision_destination(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "value":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingRevision_value(ctx, field, obj)
+				})
+		case "from":
+			out.Values[i] = ec._MappingRevision_from(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "to":
+			out.Values[i] = ec._MappingRevision_to(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingSuggestionImplementors = []string{"MappingSuggestion"}
+
+func (ec *executionContext) _MappingSuggestion(ctx context.Context, sel ast.SelectionSet, obj *view.MappingSuggestion) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingSuggestionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingSuggestion")
+		case "value":
+			out.Values[i] = ec._MappingSuggestion_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "label":
+			out.Values[i] = ec._MappingSuggestion_label(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingTableImplementors = []string{"MappingTable"}
+
+func (ec *executionContext) _MappingTable(ctx context.Context, sel ast.SelectionSet, obj *view.MappingTable) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingTableImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingTable")
+		case "name":
+			out.Values[i] = ec._MappingTable_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "destination":
+			out.Values[i] = ec._MappingTable_destination(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "entries":
+			out.Values[i] = ec._MappingTable_entries(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "default":
+			out.Values[i] = ec._MappingTable_default(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "version":
+			out.Values[i] = ec._MappingTable_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "changedAt":
+			out.Values[i] = ec._MappingTable_changedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._MappingTable_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._MappingTable_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var mutationImplementors = []string{"Mutation"}
 
 func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet) graphql.Marshaler {
@@ -13264,6 +17224,34 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "changeReplay":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_changeReplay(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "setMapping":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_setMapping(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "removeMapping":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_removeMapping(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "setMappingDefault":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_setMappingDefault(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "importMapping":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_importMapping(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -13508,6 +17496,30 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_replayPreview(ctx, field)
+				})
+		case "mappingTables":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_mappingTables(ctx, field)
+				})
+		case "mapping":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_mapping(ctx, field)
+				})
+		case "mappingHistory":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_mappingHistory(ctx, field)
+				})
+		case "mappingGaps":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_mappingGaps(ctx, field)
 				})
 		case "search":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
@@ -15004,6 +19016,19 @@ func (ec *executionContext) marshalNID2string(ctx context.Context, sel ast.Selec
 	return res
 }
 
+func (ec *executionContext) unmarshalNImportMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐImportMappingInput(ctx context.Context, v any) (model.ImportMappingInput, error) {
+	res, err := ec.unmarshalInputImportMappingInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNImportMappingPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐImportMappingPayload(ctx context.Context, sel ast.SelectionSet, v *model.ImportMappingPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ImportMappingPayload!")
+		return graphql.Null
+	}
+	return ec._ImportMappingPayload(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNInt2int(ctx context.Context, v any) (int, error) {
 	res, err := graphql.UnmarshalInt(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -15044,6 +19069,197 @@ func (ec *executionContext) marshalNInt642int64(ctx context.Context, sel ast.Sel
 		graphql.AddInvalidNullFromMarshaler(ctx, "Int64!")
 	}
 	return res
+}
+
+func (ec *executionContext) marshalNMappingConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingConnection(ctx context.Context, sel ast.SelectionSet, v *model.MappingConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingConnection!")
+		return graphql.Null
+	}
+	return ec._MappingConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingDifference2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingDifferenceᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.MappingDifference) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingDifference2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingDifference(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingDifference2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingDifference(ctx context.Context, sel ast.SelectionSet, v *model.MappingDifference) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingDifference!")
+		return graphql.Null
+	}
+	return ec._MappingDifference(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingEntry2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingEntryᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingEntry) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingEntry2ᚖraffsyncᚋoutboxᚋviewᚐMappingEntry(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingEntry2ᚖraffsyncᚋoutboxᚋviewᚐMappingEntry(ctx context.Context, sel ast.SelectionSet, v *view.MappingEntry) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingEntry!")
+		return graphql.Null
+	}
+	return ec._MappingEntry(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingGap2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingGapᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingGap) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingGap2ᚖraffsyncᚋoutboxᚋviewᚐMappingGap(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingGap2ᚖraffsyncᚋoutboxᚋviewᚐMappingGap(ctx context.Context, sel ast.SelectionSet, v *view.MappingGap) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingGap!")
+		return graphql.Null
+	}
+	return ec._MappingGap(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingGapConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingGapConnection(ctx context.Context, sel ast.SelectionSet, v *model.MappingGapConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingGapConnection!")
+		return graphql.Null
+	}
+	return ec._MappingGapConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingHistoryConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingHistoryConnection(ctx context.Context, sel ast.SelectionSet, v *model.MappingHistoryConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingHistoryConnection!")
+		return graphql.Null
+	}
+	return ec._MappingHistoryConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNMappingPairInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPairInputᚄ(ctx context.Context, v any) ([]*model.MappingPairInput, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*model.MappingPairInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNMappingPairInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPairInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) unmarshalNMappingPairInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPairInput(ctx context.Context, v any) (*model.MappingPairInput, error) {
+	res, err := ec.unmarshalInputMappingPairInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNMappingPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingPayload(ctx context.Context, sel ast.SelectionSet, v *model.MappingPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingPayload!")
+		return graphql.Null
+	}
+	return ec._MappingPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingRevision2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingRevisionᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingRevision) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingRevision2ᚖraffsyncᚋoutboxᚋviewᚐMappingRevision(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingRevision2ᚖraffsyncᚋoutboxᚋviewᚐMappingRevision(ctx context.Context, sel ast.SelectionSet, v *view.MappingRevision) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingRevision!")
+		return graphql.Null
+	}
+	return ec._MappingRevision(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingSuggestion2raffsyncᚋoutboxᚋviewᚐMappingSuggestion(ctx context.Context, sel ast.SelectionSet, v view.MappingSuggestion) graphql.Marshaler {
+	return ec._MappingSuggestion(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNMappingSuggestion2ᚕraffsyncᚋoutboxᚋviewᚐMappingSuggestionᚄ(ctx context.Context, sel ast.SelectionSet, v []view.MappingSuggestion) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingSuggestion2raffsyncᚋoutboxᚋviewᚐMappingSuggestion(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingTable2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingTableᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingTable) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingTable2ᚖraffsyncᚋoutboxᚋviewᚐMappingTable(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingTable2ᚖraffsyncᚋoutboxᚋviewᚐMappingTable(ctx context.Context, sel ast.SelectionSet, v *view.MappingTable) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingTable!")
+		return graphql.Null
+	}
+	return ec._MappingTable(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx context.Context, sel ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
@@ -15095,6 +19311,11 @@ func (ec *executionContext) marshalNReference2ᚖraffsyncᚋgraphᚋinternalᚋm
 		return graphql.Null
 	}
 	return ec._Reference(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNRemoveMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐRemoveMappingInput(ctx context.Context, v any) (model.RemoveMappingInput, error) {
+	res, err := ec.unmarshalInputRemoveMappingInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNReplay2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplayᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.Replay) graphql.Marshaler {
@@ -15184,6 +19405,16 @@ func (ec *executionContext) marshalNSearchHit2ᚕraffsyncᚋgraphᚋinternalᚋm
 	return ret
 }
 
+func (ec *executionContext) unmarshalNSetMappingDefaultInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSetMappingDefaultInput(ctx context.Context, v any) (model.SetMappingDefaultInput, error) {
+	res, err := ec.unmarshalInputSetMappingDefaultInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) unmarshalNSetMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSetMappingInput(ctx context.Context, v any) (model.SetMappingInput, error) {
+	res, err := ec.unmarshalInputSetMappingInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNSource2ᚕᚖraffsyncᚋoutboxᚋviewᚐSourceᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Source) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -15225,6 +19456,35 @@ func (ec *executionContext) marshalNString2string(ctx context.Context, sel ast.S
 		graphql.AddInvalidNullFromMarshaler(ctx, "String!")
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNString2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNString2string(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNString2ᚕstringᚄ(ctx context.Context, sel ast.SelectionSet, v []string) graphql.Marshaler {
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNString2string(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func (ec *executionContext) unmarshalNTime2timeᚐTime(ctx context.Context, v any) (time.Time, error) {
@@ -15686,6 +19946,24 @@ func (ec *executionContext) marshalOInt2ᚖint32(ctx context.Context, sel ast.Se
 	return res
 }
 
+func (ec *executionContext) unmarshalOInt642ᚖint64(ctx context.Context, v any) (*int64, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := scalar.UnmarshalInt64(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOInt642ᚖint64(ctx context.Context, sel ast.SelectionSet, v *int64) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := scalar.MarshalInt64(*v)
+	return res
+}
+
 func (ec *executionContext) unmarshalOJSON2encodingᚋjsonᚐRawMessage(ctx context.Context, v any) (json.RawMessage, error) {
 	if v == nil {
 		return nil, nil
@@ -15702,6 +19980,20 @@ func (ec *executionContext) marshalOJSON2encodingᚋjsonᚐRawMessage(ctx contex
 	_ = ctx
 	res := scalar.MarshalJSON(v)
 	return res
+}
+
+func (ec *executionContext) marshalOMappingChange2ᚖraffsyncᚋoutboxᚐMappingChange(ctx context.Context, sel ast.SelectionSet, v *outbox.MappingChange) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._MappingChange(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOMappingTable2ᚖraffsyncᚋoutboxᚋviewᚐMappingTable(ctx context.Context, sel ast.SelectionSet, v *view.MappingTable) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._MappingTable(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOOldestOpen2ᚖraffsyncᚋoutboxᚋviewᚐOldest(ctx context.Context, sel ast.SelectionSet, v *view.Oldest) graphql.Marshaler {

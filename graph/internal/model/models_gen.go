@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"raffsync/outbox"
 	"raffsync/outbox/view"
 	"strconv"
 	"time"
@@ -112,6 +113,77 @@ type ForceBreakerInput struct {
 	Reason string `json:"reason"`
 }
 
+type ImportMappingInput struct {
+	// As in SetMappingInput; a dry run is not remembered.
+	RequestID string `json:"requestId"`
+	// Null where the file has a column `table`.
+	Table *string `json:"table,omitempty"`
+	// Null where all of them share it, or the file has a column `destination`.
+	Destination *string `json:"destination,omitempty"`
+	// The first line names the columns: value, target and, where rows say so themselves, table
+	// and destination. Separated by comma, semicolon or tab; fields are not trimmed.
+	Text string `json:"text"`
+	// Removes the entries of the file's tables that it does not have; defaults stay.
+	Replace bool `json:"replace"`
+	// Stores nothing, and says what would change.
+	DryRun          bool   `json:"dryRun"`
+	ExpectedVersion *int64 `json:"expectedVersion,omitempty"`
+	Reason          string `json:"reason"`
+}
+
+// What came of it, or would come of it, or why nothing was changed.
+type ImportMappingPayload struct {
+	Change *outbox.MappingChange `json:"change,omitempty"`
+	// Rows that say what another one says; they count once.
+	Repeated int `json:"repeated"`
+	// Of a dry run: the first 100, by table and value.
+	Differences []*MappingDifference `json:"differences"`
+	UserErrors  []*UserError         `json:"userErrors"`
+}
+
+type MappingConnection struct {
+	// Null where nothing is in it.
+	Table *view.MappingTable `json:"table,omitempty"`
+	// The version that the tenant's mappings are at, for `expectedVersion`.
+	Version  int64                `json:"version"`
+	Nodes    []*view.MappingEntry `json:"nodes"`
+	PageInfo PageInfo             `json:"pageInfo"`
+}
+
+// What an import does to one entry.
+type MappingDifference struct {
+	Table string `json:"table"`
+	// Null where all of them share it.
+	Destination *string `json:"destination,omitempty"`
+	Value       string  `json:"value"`
+	// Null where there is none.
+	From *string `json:"from,omitempty"`
+	// Null where it is removed.
+	To *string `json:"to,omitempty"`
+}
+
+type MappingGapConnection struct {
+	Nodes    []*view.MappingGap `json:"nodes"`
+	PageInfo PageInfo           `json:"pageInfo"`
+}
+
+type MappingHistoryConnection struct {
+	Nodes    []*view.MappingRevision `json:"nodes"`
+	PageInfo PageInfo                `json:"pageInfo"`
+}
+
+// Each 1 to 500 bytes, kept byte for byte.
+type MappingPairInput struct {
+	Value  string `json:"value"`
+	Target string `json:"target"`
+}
+
+// What came of it, or why nothing was changed.
+type MappingPayload struct {
+	Change     *outbox.MappingChange `json:"change,omitempty"`
+	UserErrors []*UserError          `json:"userErrors"`
+}
+
 type Mutation struct {
 }
 
@@ -139,6 +211,18 @@ type Query struct {
 type Reference struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+type RemoveMappingInput struct {
+	// As in SetMappingInput.
+	RequestID   string   `json:"requestId"`
+	Table       string   `json:"table"`
+	Destination *string  `json:"destination,omitempty"`
+	Values      []string `json:"values"`
+	// Every entry of the table; the default stays.
+	All             bool   `json:"all"`
+	ExpectedVersion *int64 `json:"expectedVersion,omitempty"`
+	Reason          string `json:"reason"`
 }
 
 // A job that makes new deliveries from old events.
@@ -207,6 +291,32 @@ type ReplayPreviewPayload struct {
 type SearchConnection struct {
 	Nodes    []SearchHit `json:"nodes"`
 	PageInfo PageInfo    `json:"pageInfo"`
+}
+
+type SetMappingDefaultInput struct {
+	// As in SetMappingInput.
+	RequestID   string  `json:"requestId"`
+	Table       string  `json:"table"`
+	Destination *string `json:"destination,omitempty"`
+	// Null removes it.
+	Target          *string `json:"target,omitempty"`
+	ExpectedVersion *int64  `json:"expectedVersion,omitempty"`
+	Reason          string  `json:"reason"`
+}
+
+type SetMappingInput struct {
+	// Chosen by the caller, 1 to 100 bytes. A repeat of what was carried out gets the first answer.
+	RequestID string `json:"requestId"`
+	// 1 to 63 lower-case letters, digits, _ and -, a letter or digit first.
+	Table string `json:"table"`
+	// Null: the table that all of them share.
+	Destination *string             `json:"destination,omitempty"`
+	Entries     []*MappingPairInput `json:"entries"`
+	// The version of the tenant's mappings as the caller saw them: refused where one of these
+	// entries has changed since. Null: whatever they are.
+	ExpectedVersion *int64 `json:"expectedVersion,omitempty"`
+	// For whoever reads the history, 1 to 500 bytes.
+	Reason string `json:"reason"`
 }
 
 type StartReplayInput struct {
