@@ -116,6 +116,8 @@ func complexities() generated.ComplexityRoot {
 	var c generated.ComplexityRoot
 	// Some events have a delivery for each of several destinations.
 	c.Event.Deliveries = func(child int) int { return 1 + 3*child }
+	// Some deliveries lack several mappings.
+	c.Delivery.Exceptions = func(child int) int { return 1 + 3*child }
 	// A payload may have 512 KiB.
 	c.Event.Payload = func(child int) int { return 20 + child }
 	c.Conflict.Payload = func(child int) int { return 20 + child }

@@ -41,6 +41,10 @@ func (deliveryResolver) Exception(ctx context.Context, d *view.Delivery) (*view.
 	return loadersOf(ctx).exceptions.Load(ctx, d.Exception)
 }
 
+func (deliveryResolver) Exceptions(ctx context.Context, d *view.Delivery) ([]*view.Exception, error) {
+	return loadersOf(ctx).exceptions.LoadAll(ctx, d.Exceptions)
+}
+
 func (deliveryResolver) Reason(_ context.Context, d *view.Delivery) (*string, error) {
 	return optional(d.Reason), nil
 }

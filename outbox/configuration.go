@@ -43,6 +43,9 @@ type DestinationConfig struct {
 	Quota       Quota         `json:"quota"`
 	Timeout     time.Duration `json:"timeout"` // of one request, in nanoseconds
 	Breaker     BreakerConfig `json:"breaker"`
+	// AuthorisationProbe is how often one request is tried while the platform has taken
+	// the authorisation away; 0: [DefaultAuthorisationProbe].
+	AuthorisationProbe time.Duration `json:"authorisation_probe,omitempty"`
 }
 
 // BreakerConfig says when requests to a destination stop, and when they are tried

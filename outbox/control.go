@@ -85,7 +85,7 @@ ON CONFLICT (tenant, kind, name) DO UPDATE SET state = excluded.state, reason = 
 
 	auditControlSQL = `
 INSERT INTO timeline (tenant, destination, what, reason, actor, detail)
-SELECT $1, (SELECT id FROM destinations WHERE name = $3 AND $2 IN ('destination', 'breaker')), $4, $5, $6,
+SELECT $1, (SELECT id FROM destinations WHERE name = $3 AND $2 IN ('destination', 'breaker', 'authorisation')), $4, $5, $6,
        jsonb_build_object('kind', $2, 'name', $3, 'state', $7::text)`
 
 	controlsSQL = `SELECT tenant, kind, name, state, reason, actor, since FROM controls ORDER BY tenant, kind, name`
@@ -133,8 +133,10 @@ func (q *ControlRequest) validate() error {
 		known = []ControlState{Paused, Automatic}
 	case OfBreaker:
 		known = []ControlState{ForcedOpen, ForcedClosed, Automatic}
+	case OfAuthorisation:
+		known = []ControlState{Automatic} // it is the platform that takes it away
 	default:
-		return &Refusal{Field: "kind", Message: fmt.Sprintf("%q cannot be held; expected source, route, destination or breaker", q.Kind)}
+		return &Refusal{Field: "kind", Message: fmt.Sprintf("%q cannot be held; expected source, route, destination, breaker or authorisation", q.Kind)}
 	}
 	for _, state := range known {
 		if q.State == state {
@@ -179,6 +181,11 @@ func (q *ControlRequest) carryOut(ctx context.Context, tx pgx.Tx, actor Actor) e
 	if err != nil {
 		return err
 	}
+	if q.Kind == OfAuthorisation {
+		if _, err := tx.Exec(ctx, closeLostSQL, q.Name, reason, actor.Name); err != nil {
+			return err
+		}
+	}
 	what := "pause"
 	switch {
 	case q.Kind == OfBreaker:
@@ -199,6 +206,8 @@ func (s ControlState) words() string {
 		return "held open"
 	case ForcedClosed:
 		return "held closed"
+	case Lost:
+		return "lost"
 	default:
 		return "automatic again"
 	}

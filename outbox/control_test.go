@@ -34,6 +34,8 @@ func TestStore_Control(t *testing.T) {
 		{what: "NoSuchRoute", ControlRequest: hold(outbox.OfRoute, "books", outbox.Paused, "8"), err: outbox.ErrNotFound},
 		{what: "NoSuchDestination", ControlRequest: hold(outbox.OfBreaker, "sales", outbox.ForcedOpen, "9"), err: outbox.ErrNotFound},
 		{what: "BreakerPaused", ControlRequest: hold(outbox.OfBreaker, "books", outbox.Paused, "10"), refusal: "cannot be PAUSED"},
+		{what: "AuthorisationTakenByUs", ControlRequest: hold(outbox.OfAuthorisation, "books", outbox.Lost, "13"), refusal: "cannot be LOST"},
+		{what: "AuthorisationThatIsThere", ControlRequest: hold(outbox.OfAuthorisation, "books", outbox.Automatic, "14"), refusal: "is not held"},
 		{what: "NoKind", ControlRequest: hold("tenant", "kopi", outbox.Paused, "11"), refusal: "cannot be held"},
 		{what: "NoRequestID", ControlRequest: hold(outbox.OfDestination, "books", outbox.Automatic, ""), refusal: "requestId"},
 		{what: "RequestIDReused", ControlRequest: hold(outbox.OfDestination, "books", outbox.Automatic, "2"), refusal: "choose a new one"},

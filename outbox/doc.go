@@ -8,7 +8,8 @@
 //	Append ─▶ PENDING ──Finish──▶ (delivered: row deleted)
 //	            ▲  │ └──────────▶ RETRY ───due───┐
 //	            │  └────────────▶ NEEDS_ACTION   │
-//	            └──Retry (an operator)──┴────────┘      Skip: row deleted, from any state
+//	            ├──Retry (an operator)──┤────────┘      Skip: row deleted, from any state
+//	            └──Release (all causes)─┘
 //
 // What it promises:
 //
@@ -18,6 +19,9 @@
 //   - [Replica.Intend] comes before any request; what it stored and [Replica.Finish]
 //     never answered is found by the next owner of the lane.
 //   - Whatever a replica stores is fenced: nothing of a lost lease is applied.
+//   - What is held hangs on an exception for each of its causes, and goes on with the last
+//     of them. A mapping that comes at the very moment in which its lack is stored is not
+//     missed ([ReleaseAnswered]).
 //   - Each transition, by the engine or by an operator, is compare-and-set, and has its
 //     timeline entry in the same transaction.
 //

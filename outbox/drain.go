@@ -21,8 +21,7 @@ const (
 	lockLaneSQL = `SELECT FROM lanes WHERE lane = $1 FOR UPDATE`
 
 	// skipPageSQL ends a lane's first deliveries to a destination, but for those whose
-	// request is on the wire: their outcome ends them, or the next call. It counts what
-	// it has skipped.
+	// request is on the wire: their outcome ends them, or the next call.
 	skipPageSQL = `
 WITH sending AS MATERIALIZED (
   SELECT p.seq, p.attempt
@@ -43,26 +42,13 @@ WITH sending AS MATERIALIZED (
   DELETE FROM holds WHERE ctid = ANY (ARRAY(
     SELECT h.ctid FROM gone CROSS JOIN LATERAL (
       SELECT holds.ctid FROM holds
-       WHERE holds.exception = gone.exception AND holds.lane = gone.lane AND holds.destination = gone.destination AND holds.seq = gone.seq LIMIT 1) AS h))
+       WHERE holds.lane = gone.lane AND holds.destination = gone.destination AND holds.seq = gone.seq OFFSET 0) AS h))
   RETURNING exception
-), released AS (
-  UPDATE exceptions
-     SET held = held - n, version = version + 1,
-         status = CASE WHEN held = n THEN 'RESOLVED' ELSE status END,
-         closed_at = CASE WHEN held = n THEN now() END
-    FROM (SELECT exception, count(*) AS n FROM freed GROUP BY exception ORDER BY exception) AS f
-   WHERE id = f.exception
-  RETURNING tenant, id, destination, status
-), told AS (
-  INSERT INTO timeline (tenant, exception, destination, what, reason, actor)
-  SELECT tenant, id, destination, 'resolved', $4, $5 FROM released WHERE status = 'RESOLVED'
 ), counted AS (
-  INSERT INTO tallies (tenant, destination, shard, skipped, needs_action)
-  SELECT tenant, destination, 0, count(*), -count(exception) FROM gone GROUP BY tenant, destination
-  ON CONFLICT (tenant, destination, shard) DO UPDATE
-    SET skipped = tallies.skipped + excluded.skipped, needs_action = tallies.needs_action + excluded.needs_action
+  SELECT exception, count(*) AS n FROM freed GROUP BY exception
 )
-SELECT count(*) FROM gone`
+SELECT (SELECT coalesce(min(tenant), '') FROM gone), (SELECT count(*) FROM gone), (SELECT count(exception) FROM gone),
+       ARRAY(SELECT exception FROM counted ORDER BY exception), ARRAY(SELECT n FROM counted ORDER BY exception)`
 
 	anyOpenSQL = `
 SELECT EXISTS (SELECT FROM lanes l CROSS JOIN LATERAL (SELECT FROM deliveries o WHERE o.lane = l.lane AND o.destination = $1 LIMIT 1) AS any_open)`
@@ -80,15 +66,38 @@ DELETE FROM due WHERE ctid = ANY (ARRAY(
 func (s *Store) SkipOpen(ctx context.Context, destination int32, order SkipOrder) (skipped int, err error) {
 	for lane := range int16(s.lanes) {
 		var n int
-		batch := &pgx.Batch{} // one transaction
-		batch.Queue(lockLaneSQL, lane)
-		batch.Queue(skipPageSQL, lane, destination, skipPage, order.Reason, order.Actor).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
-		if err := s.engine.SendBatch(ctx, batch).Close(); err != nil {
+		err := pgx.BeginFunc(ctx, s.engine, func(tx pgx.Tx) (err error) {
+			n, err = skipOfLane(ctx, tx, lane, destination, order)
+			return err
+		})
+		if err != nil {
 			return skipped, fmt.Errorf("skip what is open: %w", err)
 		}
 		skipped += n
 	}
 	return skipped, nil
+}
+
+// skipOfLane skips a page of one lane.
+func skipOfLane(ctx context.Context, tx pgx.Tx, lane int16, destination int32, order SkipOrder) (skipped int, err error) {
+	var tenant string
+	var held int
+	var exceptions, counts []int64
+	batch := &pgx.Batch{}
+	batch.Queue(lockLaneSQL, lane)
+	batch.Queue(skipPageSQL, lane, destination, skipPage, order.Reason, order.Actor).QueryRow(func(row pgx.Row) error {
+		return row.Scan(&tenant, &skipped, &held, &exceptions, &counts)
+	})
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil || skipped == 0 {
+		return skipped, err
+	}
+	if len(exceptions) > 0 {
+		if _, err := tx.Exec(ctx, unheldSQL, exceptions, counts, order.Reason, order.Actor); err != nil {
+			return 0, err
+		}
+	}
+	_, err = tx.Exec(ctx, countOperatedSQL, tenant, destination, skipped, -held)
+	return skipped, err
 }
 
 // skipRounds bounds what one sweep skips.

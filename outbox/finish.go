@@ -34,17 +34,13 @@ type Transition struct {
 	Spent int32
 	// Delay until the next attempt, where To is StateWaiting.
 	Delay time.Duration
-	// Cause is what needs action, where To is StateNeedsAction.
-	Cause Cause
+	// Cause is what needs action, where To is StateNeedsAction. Where look-ups are what
+	// needs it, Missed says which, and Cause says nothing.
+	Cause  Cause
+	Missed *Missed
 	// Snapshot is what the destination has from now on, where To is StateDelivered and the
 	// route names a version.
 	Snapshot *Snapshot
-}
-
-// Cause groups deliveries into one exception: never by message text.
-type Cause struct {
-	Class             string
-	Rule, Code, Field string
 }
 
 // Detail is kept with the attempt's timeline entry. Nothing of it is secret.
@@ -82,11 +78,13 @@ WITH gone AS (
 )
 SELECT lane, destination, seq FROM gone`
 
+// waitingSQL lets the age of tries begin anew where the destination has lost its
+// authorisation (AUTH_REVOKED, ACCOUNT_STATE): however long that lasts is not their doing.
 const waitingSQL = `
 WITH changed AS (
   UPDATE deliveries d
      SET state = 1, due_at = clock_timestamp() + f.delay, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
-         unknown_at = f.unknown_at, tried_at = coalesce(d.tried_at, f.started_at)
+         unknown_at = f.unknown_at, tried_at = CASE WHEN f.kind IN (7, 9) THEN NULL ELSE coalesce(d.tried_at, f.started_at) END
     FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
                 $11::integer[], $12::timestamptz[], $13::interval[], $14::bigint[], $15::timestamptz[])
          AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, delay, key_hash, accepted_at)
@@ -102,9 +100,14 @@ SELECT lane, destination, seq FROM changed`
 
 // Finish stores transitions, all or none, compare-and-set on each delivery's version
 // while every lane is held. It returns which of the deliveries it changed: the others
-// had changed before, and the table knows how. Calling it again after an unclear
+// had changed before, and the table knows how; or look-ups would hold them, and the
+// tenant's mappings have changed since they were asked, or are just being changed: such
+// a delivery is as it was, and is to be prepared again. Calling it again after an unclear
 // error is harmless, since what was stored no longer matches. [ErrLeaseLost]: nothing
 // was stored, and nothing of these lanes may be.
+//
+// What one transaction locks, it locks in this order, as everybody does: lanes,
+// deliveries, the version of the mappings, exceptions by their causes, tallies.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
 	var delivered, waiting, superseded finishColumns
@@ -129,7 +132,9 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	}
 	batch := &pgx.Batch{}
 	lanes, epochs := fenceArguments(heeded(leases))
-	batch.Queue(fenceSQL, r.id, lanes, epochs)
+	if len(held) == 0 {
+		batch.Queue(fenceSQL, r.id, lanes, epochs)
+	}
 	applied.queue(batch)
 	r.queueFinish(batch, &delivered, &waiting, &superseded, stored)
 	var err error
@@ -138,10 +143,13 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		err = r.pool.SendBatch(ctx, batch).Close()
 	} else {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+			if _, err := tx.Exec(ctx, fenceSQL, r.id, lanes, epochs); err != nil {
 				return err
 			}
-			return r.hold(ctx, tx, held, stored)
+			if err := r.hold(ctx, tx, held, stored); err != nil {
+				return err
+			}
+			return tx.SendBatch(ctx, batch).Close()
 		})
 	}
 	if err != nil {

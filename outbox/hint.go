@@ -15,6 +15,8 @@ type Hint struct {
 	Configuration bool    `json:"configuration,omitempty"`
 	// Controls: an operator holds something or has let go of it, or a breaker has turned.
 	Controls bool `json:"controls,omitempty"`
+	// Releases: an exception was resolved while it held deliveries (see [ReleaseAnswered]).
+	Releases bool `json:"releases,omitempty"`
 	// Mappings: somebody's mapping tables have changed.
 	Mappings bool `json:"mappings,omitempty"`
 }
@@ -32,6 +34,7 @@ type hints struct {
 	lanes    map[int16]bool
 	config   bool
 	controls bool
+	releases bool
 	mappings bool
 	pending  chan struct{} // made by RunHints; nil while it does not run
 }
@@ -49,6 +52,7 @@ func (s *Store) Hint(h Hint) {
 	}
 	s.hints.config = s.hints.config || h.Configuration
 	s.hints.controls = s.hints.controls || h.Controls
+	s.hints.releases = s.hints.releases || h.Releases
 	s.hints.mappings = s.hints.mappings || h.Mappings
 	select {
 	case s.hints.pending <- struct{}{}:
@@ -92,9 +96,10 @@ func (s *Store) sendHints(ctx context.Context, pending <-chan struct{}) {
 		for lane := range s.hints.lanes {
 			h.Lanes = append(h.Lanes, lane)
 		}
-		h.Configuration, h.Controls, h.Mappings = s.hints.config, s.hints.controls, s.hints.mappings
+		h.Configuration, h.Controls = s.hints.config, s.hints.controls
+		h.Releases, h.Mappings = s.hints.releases, s.hints.mappings
 		clear(s.hints.lanes)
-		s.hints.config, s.hints.controls, s.hints.mappings = false, false, false
+		s.hints.config, s.hints.controls, s.hints.releases, s.hints.mappings = false, false, false, false
 		s.hints.mu.Unlock()
 		payload, err := json.Marshal(h)
 		if err == nil {

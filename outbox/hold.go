@@ -1,93 +1,181 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// holdSQL puts deliveries that are as they were under the exception of their cause,
-// which it opens where there is none. Where all of them have changed, nothing is
-// opened.
-const holdSQL = `
-WITH matching AS (
-  SELECT f.*
-    FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $11::integer[], $12::timestamptz[], $21::bigint[], $22::timestamptz[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, key_hash, accepted_at)
-    JOIN deliveries d ON d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
-), raised AS (
-  INSERT INTO exceptions (tenant, destination, class, rule, code, field, sample, held)
-  SELECT $13, $14, $15, $16, $17, $18, $19, count(*) FROM matching HAVING count(*) > 0
+const (
+	// matchSQL finds the deliveries that are as they were, and keeps them so.
+	matchSQL = `
+SELECT f.ord::integer - 1
+  FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::bigint[], $6::timestamptz[]) WITH ORDINALITY
+       AS f(lane, destination, seq, version, key_hash, accepted_at, ord)
+  JOIN deliveries d ON d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
+   FOR NO KEY UPDATE OF d`
+
+	// raiseSQL gains each cause so many deliveries, in the order given, and opens what is
+	// not open.
+	raiseSQL = `
+WITH raised AS (
+  INSERT INTO exceptions (tenant, destination, class, rule, code, field, looked_up, sample, held)
+  SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[])
   ON CONFLICT (tenant, class, destination, source, rule, code, field) WHERE closed_at IS NULL
-  DO UPDATE SET held = exceptions.held + excluded.held, version = exceptions.version + 1, last_at = now()
-  RETURNING id, xmax = 0 AS opened
+  DO UPDATE SET held = exceptions.held + excluded.held, version = exceptions.version + 1, last_at = now(),
+                looked_up = coalesce(exceptions.looked_up, excluded.looked_up)
+  RETURNING id, tenant, destination, class, rule, code, field, sample, xmax = 0 AS opened
 ), announced AS (
-  INSERT INTO timeline (tenant, exception, destination, what, reason) SELECT $13, id, $14, 'exception', $19 FROM raised WHERE opened
-), changed AS (
+  INSERT INTO timeline (tenant, exception, destination, what, reason) SELECT tenant, id, destination, 'exception', sample FROM raised WHERE opened
+)
+SELECT id, tenant, destination, class, rule, code, field FROM raised`
+
+	// holdSQL puts deliveries under the first of their exceptions, and under all of them.
+	holdSQL = `
+WITH changed AS (
   UPDATE deliveries d
-     SET state = 2, due_at = NULL, exception = raised.id, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
+     SET state = 2, due_at = NULL, exception = f.exception, requests = f.attempt, attempts = f.spent, kind = f.kind, version = d.version + 1,
          unknown_at = f.unknown_at
-    FROM matching f, raised
+    FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
+                $11::integer[], $12::timestamptz[], $13::bigint[], $14::timestamptz[], $15::bigint[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, spent, unknown_at, key_hash, accepted_at, exception)
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, d.exception, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), held AS (
-  INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, lane, destination, seq, tenant FROM changed
+  INSERT INTO holds (exception, lane, destination, seq, tenant)
+  SELECT * FROM unnest($17::bigint[], $18::smallint[], $19::integer[], $20::bigint[], $21::text[])
 ), counted AS (
-  INSERT INTO tallies (tenant, destination, shard, needs_action) SELECT $13, $14, $20::smallint, count(*) FROM changed HAVING count(*) > 0
+  INSERT INTO tallies (tenant, destination, shard, needs_action) SELECT tenant, destination, $16::smallint, count(*) FROM changed GROUP BY tenant, destination ORDER BY tenant, destination
   ON CONFLICT (tenant, destination, shard) DO UPDATE SET needs_action = tallies.needs_action + excluded.needs_action
 ), audited AS (
   INSERT INTO timeline (tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, exception, what, state, reason, detail)
   SELECT tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, exception, 'attempt', 'NEEDS_ACTION', reason, detail::jsonb FROM changed
 )
 SELECT lane, destination, seq FROM changed`
+)
 
-// longestCause is the most bytes of each part of a cause: together they fit the index
-// over causes, whatever a platform wrote into them.
-const longestCause = 200
+// holding is a delivery with all that holds it from now on.
+type holding struct {
+	*Transition
+	causes  []cause
+	samples []string
+}
 
-// cause is what groups deliveries into one exception.
-type cause struct {
+// hold puts deliveries under the exceptions of their causes, which it opens where there
+// are none, and counts each of these once. Where a delivery has changed, nothing is
+// opened or counted for it.
+func (r *Replica) hold(ctx context.Context, tx pgx.Tx, held []Transition, stored map[Position]bool) error {
+	held, err := matching(ctx, tx, held)
+	if err != nil {
+		return err
+	}
+	if held, err = upToDate(ctx, tx, held); err != nil || len(held) == 0 {
+		return err
+	}
+	holdings := make([]holding, len(held))
+	for i := range held {
+		h := &holdings[i]
+		h.Transition = &held[i]
+		h.causes, h.samples = causesOf(&held[i])
+	}
+	ids, err := raise(ctx, tx, holdings)
+	if err != nil {
+		return err
+	}
+	var c finishColumns
+	var first []int64 // of each delivery
+	var exceptions []int64
+	var lanes []int16
+	var destinations []int32
+	var seqs []Seq
+	var tenants []string
+	for _, h := range holdings {
+		c.add(h.Transition)
+		first = append(first, ids[h.causes[0].name()])
+		for i := range h.causes {
+			exceptions = append(exceptions, ids[h.causes[i].name()])
+			lanes, destinations = append(lanes, h.Lane), append(destinations, h.Destination)
+			seqs, tenants = append(seqs, h.Seq), append(tenants, h.Tenant)
+		}
+	}
+	rows, err := tx.Query(ctx, holdSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt,
+		c.keyHash, c.acceptedAt, first, r.shard, exceptions, lanes, destinations, seqs, tenants)
+	if err != nil {
+		return err
+	}
+	return notePositions(rows, stored)
+}
+
+// matching leaves out the deliveries that have changed.
+func matching(ctx context.Context, tx pgx.Tx, held []Transition) ([]Transition, error) {
+	var c finishColumns
+	for i := range held {
+		c.add(&held[i])
+	}
+	rows, err := tx.Query(ctx, matchSQL, c.lane, c.destination, c.seq, c.version, c.keyHash, c.acceptedAt)
+	if err != nil {
+		return nil, err
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return nil, err
+	}
+	same := make([]Transition, len(found))
+	for i, ord := range found {
+		same[i] = held[ord]
+	}
+	return same, nil
+}
+
+// causeName is what two causes do not share.
+type causeName struct {
 	tenant      string
 	destination int32
 	Cause
 }
 
-func causeOf(t *Transition) cause {
-	c := t.Cause
-	return cause{t.Tenant, t.Destination, Cause{
-		Class: truncated(c.Class, longestCause), Rule: truncated(c.Rule, longestCause),
-		Code: truncated(c.Code, longestCause), Field: truncated(c.Field, longestCause),
-	}}
-}
+func (c *cause) name() causeName { return causeName{c.tenant, c.destination, c.Cause} }
 
-func (c cause) compare(o cause) int {
-	return cmp.Or(cmp.Compare(c.tenant, o.tenant), cmp.Compare(c.destination, o.destination), cmp.Compare(c.Class, o.Class),
-		cmp.Compare(c.Rule, o.Rule), cmp.Compare(c.Code, o.Code), cmp.Compare(c.Field, o.Field))
-}
-
-// hold puts the deliveries under an exception for each cause. Causes are taken in one
-// order for all, so that no two replicas wait in a circle.
-func (r *Replica) hold(ctx context.Context, tx pgx.Tx, held []Transition, stored map[Position]bool) error {
-	slices.SortStableFunc(held, func(a, b Transition) int { return causeOf(&a).compare(causeOf(&b)) })
-	for len(held) > 0 {
-		g := causeOf(&held[0])
-		sample := storable(held[0].Reason)
-		var c finishColumns
-		for len(held) > 0 && causeOf(&held[0]) == g {
-			c.add(&held[0])
-			held = held[1:]
-		}
-		rows, err := tx.Query(ctx, holdSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt,
-			g.tenant, g.destination, g.Class, g.Rule, g.Code, g.Field, sample, r.shard, c.keyHash, c.acceptedAt)
-		if err != nil {
-			return err
-		}
-		if err := notePositions(rows, stored); err != nil {
-			return err
+// raise opens what is not open, and returns the exception of each cause. Causes are taken
+// in one order for all, so that no two replicas wait in a circle.
+func raise(ctx context.Context, tx pgx.Tx, holdings []holding) (map[causeName]int64, error) {
+	counts := make(map[causeName]int64)
+	var causes []cause
+	sample := make(map[causeName]string)
+	for _, h := range holdings {
+		for i := range h.causes {
+			name := h.causes[i].name()
+			if counts[name]++; counts[name] == 1 {
+				causes = append(causes, h.causes[i])
+				sample[name] = h.samples[i]
+			}
 		}
 	}
-	return nil
+	slices.SortFunc(causes, func(a, b cause) int { return a.compare(&b) })
+	n := len(causes)
+	tenants, destinations := make([]string, n), make([]int32, n)
+	classes, rules, codes, fields := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	lookedUp, samples, gained := make([]*string, n), make([]string, n), make([]int64, n)
+	for i := range causes {
+		c := &causes[i]
+		tenants[i], destinations[i] = c.tenant, c.destination
+		classes[i], rules[i], codes[i], fields[i] = c.Class, c.Rule, c.Code, c.Field
+		if c.isLookUp {
+			lookedUp[i] = &c.lookedUp
+		}
+		samples[i], gained[i] = sample[c.name()], counts[c.name()]
+	}
+	rows, err := tx.Query(ctx, raiseSQL, tenants, destinations, classes, rules, codes, fields, lookedUp, samples, gained)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[causeName]int64, n)
+	var id int64
+	var name causeName
+	_, err = pgx.ForEachRow(rows, []any{&id, &name.tenant, &name.destination, &name.Class, &name.Rule, &name.Code, &name.Field}, func() error {
+		ids[name] = id
+		return nil
+	})
+	return ids, err
 }

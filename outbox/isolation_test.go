@@ -90,6 +90,7 @@ func fill(s *shop) {
 	if err := p.Report(s.t.Context(), []outbox.Use{{Tenant: "kopi", Version: 1}, {Tenant: "teh", Version: 1}}, true); err != nil {
 		s.t.Fatal(err)
 	}
+	s.exec(`INSERT INTO releases (exception, tenant, reason) VALUES (1, 'kopi', 'r'), (2, 'teh', 'r')`)
 	for _, tenant := range []string{"kopi", "teh"} {
 		q := outbox.SetMappings{
 			MappingRequest: outbox.MappingRequest{RequestID: "mapping", Reason: "new item"}, Table: outbox.MappingTable{Name: "sku"},

@@ -87,6 +87,9 @@ type MappingChange struct {
 	Unchanged int `json:"unchanged"`
 	// Repeated rows of an import say what another one says.
 	Repeated int `json:"repeated"`
+	// Released deliveries are those that exceptions held which it resolves. One that hangs
+	// on another cause besides goes on holding.
+	Released int64 `json:"released"`
 }
 
 // SetMappings makes entries, with their history and one timeline entry in the same

@@ -52,6 +52,8 @@ SELECT c.name, c.destination, coalesce(d.name, '')
   FROM (SELECT DISTINCT name, destination FROM mapping_diff) AS c LEFT JOIN destinations d ON d.id = c.destination
  ORDER BY c.name, d.name NULLS FIRST LIMIT 20`
 
+	answeredTablesSQL = `SELECT DISTINCT name FROM mapping_diff WHERE becomes IS NOT NULL`
+
 	auditMappingSQL = `INSERT INTO timeline (tenant, destination, what, reason, actor, detail) VALUES ($1, $2, 'mapping', $3, $4, $5)`
 
 	// raiseMappingVersionSQL comes last: whoever share-locks the row waits for the commit only.
@@ -92,7 +94,25 @@ func (c *mappingChange) apply(ctx context.Context, tx pgx.Tx, actor Actor, done 
 	if err := auditMapping(ctx, tx, actor, reason, done); err != nil {
 		return err
 	}
+	if err := releaseMapped(ctx, tx, actor, reason, done); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, raiseMappingVersionSQL, actor.Tenant, done.Version)
+	return err
+}
+
+// releaseMapped resolves what waited for the entries that there are now.
+func releaseMapped(ctx context.Context, tx pgx.Tx, actor Actor, reason string, done *MappingChange) error {
+	rows, err := tx.Query(ctx, answeredTablesSQL)
+	if err != nil {
+		return err
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) == 0 {
+		return err
+	}
+	released, err := ReleaseAnswered(ctx, tx, Answer{Tenant: actor.Tenant, Version: done.Version, Actor: actor.Name, Reason: reason, Tables: tables})
+	done.Released = released.Deliveries
 	return err
 }
 

@@ -161,7 +161,7 @@ func (s *Store) changeMappings(ctx context.Context, actor Actor, c *mappingChang
 		return MappingChange{}, err
 	}
 	if done.Version != before {
-		s.Hint(Hint{Mappings: true})
+		s.Hint(Hint{Mappings: true, Releases: done.Released > 0})
 	}
 	return done, nil
 }

@@ -48,7 +48,7 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Message }
 
 // Retry sets a waiting or held delivery free to be tried now, with all its attempts
-// before it. It is refused while a request of it is on the wire.
+// before it, whatever held it: it is taken off all its causes. It is refused while a request of it is on the wire.
 func (s *Store) Retry(ctx context.Context, actor Actor, q OperatorRequest) (Operated, error) {
 	return s.operate(ctx, actor, q, "retry", retrySQL)
 }
@@ -61,7 +61,7 @@ func (s *Store) Skip(ctx context.Context, actor Actor, q OperatorRequest) (Opera
 
 const (
 	// Operators count in shard 0 of the tallies, and there last of all, so that no two
-	// wait in a circle: lane, delivery, exception, tally is the order for all.
+	// wait in a circle; [Replica.Finish] says what the order is for all.
 
 	tenantSQL    = `SELECT set_config('raffsync.tenant', $1, true)`
 	eventLaneSQL = `SELECT lane FROM events WHERE tenant = $1 AND accepted_at = $2 AND seq = $3`
@@ -114,20 +114,6 @@ WITH changed AS (
   SELECT tenant, event, event_at, destination, replay, step, $5::bigint, 'skip', 'SKIPPED', $6, $7 FROM changed
 )
 SELECT 'SKIPPED', 0 FROM changed`
-
-	unholdSQL = `
-WITH freed AS (
-  DELETE FROM holds WHERE exception = $1 AND lane = $2 AND destination = $3 AND seq = $4 RETURNING tenant
-)
-UPDATE exceptions
-   SET held = held - 1, version = version + 1,
-       status = CASE WHEN held = 1 THEN 'RESOLVED' ELSE status END,
-       closed_at = CASE WHEN held = 1 THEN now() END
- WHERE id = $1 AND EXISTS (SELECT FROM freed)
-RETURNING status = 'RESOLVED'`
-
-	resolvedSQL = `
-INSERT INTO timeline (tenant, exception, destination, what, reason, actor) VALUES ($1, $2, $3, 'resolved', $4, $5)`
 
 	countOperatedSQL = `
 INSERT INTO tallies (tenant, destination, shard, skipped, needs_action) VALUES ($1, $2, 0, $3, $4)
@@ -254,14 +240,8 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 		skipped = 1
 	}
 	if exception != nil {
-		var resolved bool
-		if err := tx.QueryRow(ctx, unholdSQL, *exception, done.Lane, id.Destination, seq).Scan(&resolved); err != nil {
+		if err := offHold(ctx, tx, Position{done.Lane, id.Destination, seq}, reason, actor.Name); err != nil {
 			return err
-		}
-		if resolved {
-			if _, err := tx.Exec(ctx, resolvedSQL, actor.Tenant, *exception, id.Destination, reason, actor.Name); err != nil {
-				return err
-			}
 		}
 		needsAction = -1
 	}

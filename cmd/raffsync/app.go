@@ -188,6 +188,9 @@ func (a *app) run(ctx context.Context) error {
 			if h.Controls {
 				a.dispatcher.LookAtControls()
 			}
+			if h.Releases {
+				a.dispatcher.LookAtReleases()
+			}
 			if h.Mappings {
 				a.mappings.Poke()
 			}

@@ -14,14 +14,12 @@ type reasonFlag struct {
 	Reason string `help:"Why, for the timeline." required:"" placeholder:"TEXT"`
 }
 
-type pausable struct {
+type pauseCommand struct {
 	tenantFlag
 	reasonFlag
 	Kind string `arg:"" enum:"source,route,destination" help:"What it is: source, route or destination."`
 	Name string `arg:"" help:"Its name in the configuration."`
 }
-
-type pauseCommand struct{ pausable }
 
 func (pauseCommand) Help() string {
 	return `Nothing of it is sent from about a second later, over all processes and restarts,
@@ -35,25 +33,31 @@ Examples:
 }
 
 func (c *pauseCommand) Run(ctx context.Context, line *commandLine) error {
-	return c.set(ctx, line, outbox.Paused, "paused")
+	return control(ctx, line, c.tenantFlag, "paused", outbox.ControlRequest{
+		Kind: outbox.ControlKind(c.Kind), Name: c.Name, State: outbox.Paused, Reason: c.Reason,
+	})
 }
 
-type resumeCommand struct{ pausable }
+type resumeCommand struct {
+	tenantFlag
+	reasonFlag
+	Kind string `arg:"" enum:"source,route,destination,authorisation" help:"What it is: source, route, destination, or the authorisation of a destination."`
+	Name string `arg:"" help:"Its name in the configuration."`
+}
 
 func (resumeCommand) Help() string {
-	return `What waited goes on, in order.
+	return `What waited goes on, in order. Resume the authorisation of a destination once it is
+connected again, where its platform had taken that away or suspended the account: its
+exception is resolved.
 
 Examples:
-  raffsync resume destination books --reason "the month is closed"`
+  raffsync resume destination books --reason "the month is closed"
+  raffsync resume authorisation books --reason "connected again with a new token"`
 }
 
 func (c *resumeCommand) Run(ctx context.Context, line *commandLine) error {
-	return c.set(ctx, line, outbox.Automatic, "resumed")
-}
-
-func (c *pausable) set(ctx context.Context, line *commandLine, state outbox.ControlState, done string) error {
-	return control(ctx, line, c.tenantFlag, done, outbox.ControlRequest{
-		Kind: outbox.ControlKind(c.Kind), Name: c.Name, State: state, Reason: c.Reason,
+	return control(ctx, line, c.tenantFlag, "resumed", outbox.ControlRequest{
+		Kind: outbox.ControlKind(c.Kind), Name: c.Name, State: outbox.Automatic, Reason: c.Reason,
 	})
 }
 
@@ -108,7 +112,7 @@ func control(ctx context.Context, line *commandLine, of tenantFlag, done string,
 
 // kindOf names what must exist for it to be held.
 func kindOf(k outbox.ControlKind) outbox.ControlKind {
-	if k == outbox.OfBreaker {
+	if k == outbox.OfBreaker || k == outbox.OfAuthorisation {
 		return outbox.OfDestination
 	}
 	return k

@@ -25,23 +25,24 @@ type commandLine struct {
 	Unsafe   bool   `name:"unsafe-postgres" hidden:"" help:"Accept a Postgres that may lose what it has committed. For tests." env:"RAFFSYNC_UNSAFE_POSTGRES"`
 	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:"${state}" type:"path"`
 
-	Serve   serveCommand    `cmd:"" help:"Run broker, dispatcher and API."`
-	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
-	Publish publish.Command `cmd:"" help:"Stream events from a file to a broker."`
-	Receive receiveCommand  `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
-	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
-	Pause   pauseCommand    `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
-	Resume  resumeCommand   `cmd:"" help:"Let go on what was paused."`
-	Breaker breakerCommand  `cmd:"" help:"Hold a destination's breaker open or closed, or let go of it."`
-	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
-	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
-	Replay  replayCommand   `cmd:"" help:"Make new deliveries from old events."`
-	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
-	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
-	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
-	Reset   resetCommand    `cmd:"" help:"Delete what this folder's installation keeps, after asking."`
-	Bench   benchCommand    `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
-	Version versionCommand  `cmd:"" help:"Print the version."`
+	Serve      serveCommand      `cmd:"" help:"Run broker, dispatcher and API."`
+	Demo       demoCommand       `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
+	Publish    publish.Command   `cmd:"" help:"Stream events from a file to a broker."`
+	Receive    receiveCommand    `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
+	Story      storyCommand      `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
+	Exceptions exceptionsCommand `cmd:"" help:"List what needs a person, and show what to do next."`
+	Pause      pauseCommand      `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
+	Resume     resumeCommand     `cmd:"" help:"Let go on what was paused."`
+	Breaker    breakerCommand    `cmd:"" help:"Hold a destination's breaker open or closed, or let go of it."`
+	Check      checkCommand      `cmd:"" help:"Check a configuration file."`
+	Apply      applyCommand      `cmd:"" help:"Put a configuration file in force."`
+	Replay     replayCommand     `cmd:"" help:"Make new deliveries from old events."`
+	Keys       keysCommand       `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
+	Alerts     alertsCommand     `cmd:"" help:"Print alert rules for Prometheus."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring the database to this program's version."`
+	Reset      resetCommand      `cmd:"" help:"Delete what this folder's installation keeps, after asking."`
+	Bench      benchCommand      `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 
 	Mappings mappingsCommand `cmd:"" help:"Say what values are called at destinations: SKUs, taxes, customers."`
 

@@ -106,6 +106,9 @@ func toldChange(c outbox.MappingChange) string {
 
 func counts(c outbox.MappingChange) string {
 	text := fmt.Sprintf("%d added, %d changed, %d removed, %d unchanged", c.Added, c.Changed, c.Removed, c.Unchanged)
+	if c.Released > 0 {
+		text += fmt.Sprintf("; %d deliveries that waited for it are released", c.Released)
+	}
 	if c.Repeated > 0 {
 		text += fmt.Sprintf("; %d rows say what another one says", c.Repeated)
 	}

@@ -134,6 +134,7 @@ func (p *plans) destination(tenant string, id int32, d outbox.DestinationConfig)
 	return &dispatch.Destination{
 		ID: id, Tenant: tenant, Name: d.Name, Connector: connector,
 		Concurrency: d.Concurrency, Every: every, Burst: d.Burst, Quota: quota, Period: period, Timeout: d.Timeout, Breaker: d.Breaker,
+		AuthorisationProbe: d.AuthorisationProbe,
 	}, nil
 }
 

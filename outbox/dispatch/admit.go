@@ -14,6 +14,7 @@ func (s *scheduler) admit() {
 	var flights []*flight
 	for _, id := range s.order {
 		t := s.targets[id]
+		t.probe(now)
 		if t.restraint.holds(now) {
 			continue
 		}
@@ -34,6 +35,7 @@ func (s *scheduler) admit() {
 				break
 			}
 			t.take(l)
+			t.probes = max(t.probes-1, 0)
 			d := l.admit()
 			t.spend(d)
 			t.wire++
@@ -58,6 +60,9 @@ func (s *scheduler) landed(f *flight) {
 	f.target.health.note(f.outcome)
 	if !f.attempt.Sent {
 		f.target.unsent()
+	}
+	if f.attempt.Sent && losesDestination(f.attempt.Kind) {
+		f.target.lose()
 	}
 	if f.attempt.Sent {
 		f.target.restraint.note(f.attempt.Kind, f.attempt.RetryAfter, time.Now())

@@ -35,10 +35,11 @@ func (c controls) paused(tenant string, kind outbox.ControlKind, name string) bo
 	return c.state(tenant, kind, name) == outbox.Paused
 }
 
-// frees tells whether something is free to go under c that was paused under before.
+// frees tells whether something is free to go under c that was paused, or lost, under
+// before.
 func (c controls) frees(before controls) bool {
 	for what, held := range before {
-		if held.State == outbox.Paused && c[what].State != outbox.Paused {
+		if (held.State == outbox.Paused || held.State == outbox.Lost) && c[what].State != held.State {
 			return true
 		}
 	}
@@ -67,10 +68,12 @@ func (n *incarnation) watchControls(ctx context.Context, known controls) error {
 	tick := time.NewTicker(n.config.Sweep)
 	defer tick.Stop()
 	for {
+		told := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-n.ordered:
+			told = true
 			n.askSoon()
 		case <-tick.C:
 		}
@@ -84,7 +87,7 @@ func (n *incarnation) watchControls(ctx context.Context, known controls) error {
 			return nil
 		case err != nil:
 			n.config.Log.WarnContext(ctx, "what operators hold is not known anew", "error", err)
-		case !maps.Equal(now, known):
+		case told || !maps.Equal(now, known):
 			known = now
 			n.news.put(func(s *scheduler) { s.control(now) })
 		}
@@ -122,6 +125,7 @@ func (s *scheduler) control(now controls) {
 func (t *target) control(now controls) {
 	t.controls = now
 	t.paused = now.paused(t.Tenant, outbox.OfDestination, t.Name)
+	t.holdAuthorisation(now.state(t.Tenant, outbox.OfAuthorisation, t.Name) == outbox.Lost)
 	forced := now.state(t.Tenant, outbox.OfBreaker, t.Name)
 	if t.forced != outbox.Automatic && forced == outbox.Automatic {
 		t.renewBreaker(t.Name, t.Breaker) // what it counted is long past

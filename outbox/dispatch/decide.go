@@ -40,8 +40,11 @@ type Attempt struct {
 	// Snapshot is what the event is, where its route names a version, and Newer what the
 	// destination has that is newer.
 	Snapshot, Newer *outbox.Snapshot
-	StartedAt       time.Time // of the intent, by the database; zero where none
-	Duration        time.Duration
+	// Missing is what the look-ups of Prepare did not find in the mappings of a version.
+	Missing   []connectors.Miss
+	Mappings  int64
+	StartedAt time.Time // of the intent, by the database; zero where none
+	Duration  time.Duration
 	connectors.Outcome
 }
 
@@ -99,8 +102,10 @@ const (
 //	UNKNOWN_OUTCOME, idempotent      → as TRANSIENT, within the platform's deduplication window
 //	UNKNOWN_OUTCOME, otherwise       → NEEDS_ACTION: a second request could have a second effect
 //	RATE_LIMITED, QUOTA              → WAITING as long as asked; spends no attempt
+//	AUTH_REVOKED, ACCOUNT_STATE      → WAITING until the destination is given back; spends no attempt
 //	UNCLASSIFIED, STALE, AUTH_EXPIRED → WAITING, a few times
 //	anything else, or nothing sent   → NEEDS_ACTION
+//	look-ups that found nothing      → NEEDS_ACTION, for as many causes
 //
 // What an answer to a question makes of it, see [decideAsked].
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
@@ -115,8 +120,14 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	if a.Newer != nil {
 		return supersede(t, &a)
 	}
+	if a.Sent && losesDestination(a.Kind) {
+		return lost(t)
+	}
 	if a.Asked {
 		return decideAsked(t, &a, &p, now, dice)
+	}
+	if len(a.Missing) > 0 {
+		return needsMappings(t, &a)
 	}
 	if !a.Sent {
 		return needsAction(t, outbox.Class(a.Kind))

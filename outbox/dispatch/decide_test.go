@@ -72,7 +72,7 @@ func TestDecide(t *testing.T) {
 		{name: "UnclassifiedAFewTimes", attempts: 2, outcome: connectors.Outcome{Kind: kindUnclassified}, to: outbox.StateNeedsAction, spent: 3, class: "UNCLASSIFIED"},
 		{name: "StaleAFewTimes", attempts: 2, outcome: connectors.Outcome{Kind: kindStale}, to: outbox.StateNeedsAction, spent: 3, class: "RETRIES_EXHAUSTED"},
 		{name: "AuthExpiredIsTriedAgain", outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateWaiting, spent: 1, delay: 500 * time.Millisecond},
-		{name: "AuthRevoked", outcome: connectors.Outcome{Kind: kindAuthRevoked}, to: outbox.StateNeedsAction, spent: 1, class: "AUTH_REVOKED"},
+		{name: "AuthRevoked", outcome: connectors.Outcome{Kind: kindAuthRevoked}, to: outbox.StateWaiting, spent: 0},
 		{name: "Validation", outcome: connectors.Outcome{Kind: kindValidation}, to: outbox.StateNeedsAction, spent: 1, class: "VALIDATION"},
 		{name: "Poison", outcome: connectors.Outcome{Kind: kindPoison}, to: outbox.StateNeedsAction, spent: 1, class: "POISON"},
 		{name: "NoKindAtAll", outcome: connectors.Outcome{Kind: kindUnspecified}, to: outbox.StateNeedsAction, spent: 1, class: "UNSPECIFIED"},
@@ -162,6 +162,12 @@ func TestDecide_Properties(t *testing.T) {
 		}
 		if (got.To == outbox.StateDelivered) != (a.Sent && a.Kind == kindDelivered) {
 			t.Fatalf("%v, sent %v: to %s", a.Kind, a.Sent, got.To)
+		}
+		if a.Sent && losesDestination(a.Kind) {
+			if got.To != outbox.StateWaiting || got.Delay != 0 || got.Spent != d.Attempts {
+				t.Fatalf("%v: to %s after %s, %d spent after %d; want that it waits for its destination only", a.Kind, got.To, got.Delay, got.Spent, d.Attempts)
+			}
+			return
 		}
 		if a.Sent && (a.Kind == kindRateLimited || a.Kind == kindQuota || a.Ours) {
 			if got.Spent != d.Attempts && got.To == outbox.StateWaiting {

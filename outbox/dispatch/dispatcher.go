@@ -27,10 +27,18 @@ type Config struct {
 	Sweep time.Duration
 	// Dice is the jitter of back-offs, in [0, 1); math/rand where nil.
 	Dice func() float64
+	// Mappings are the mapping tables as this process knows them; nil where there are none.
+	Mappings Mappings
 	// Observe is told what happens.
 	Observe Observer
-	// Mappings that steps look values up in; nil: there are none.
-	Mappings *outbox.Mappings
+}
+
+// Mappings are the mapping tables as this process knows them: it learns of a change a
+// moment after it was made.
+type Mappings interface {
+	// Version of the tenant's mappings. What is looked up after the call is of that version
+	// or a later one.
+	Version(tenant string) int64
 }
 
 // Dispatcher delivers. It holds a share of the lanes while it runs.
@@ -42,6 +50,8 @@ type Dispatcher struct {
 	current atomic.Pointer[incarnation]
 	// ordered holds one token where operators may hold something else than before.
 	ordered chan struct{}
+	// released holds one token where something may have been released.
+	released chan struct{}
 
 	mu    sync.Mutex
 	lanes map[int16]bool // woken and not yet looked at
@@ -70,7 +80,7 @@ func New(c Config) (*Dispatcher, error) {
 	if c.Dice == nil {
 		c.Dice = rand.Float64
 	}
-	return &Dispatcher{config: c, woken: make(chan struct{}, 1), ordered: make(chan struct{}, 1), lanes: make(map[int16]bool)}, nil
+	return &Dispatcher{config: c, woken: make(chan struct{}, 1), ordered: make(chan struct{}, 1), released: make(chan struct{}, 1), lanes: make(map[int16]bool)}, nil
 }
 
 // SetPlan makes p what is configured, soon.

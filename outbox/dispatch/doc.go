@@ -26,6 +26,10 @@
 //   - Limits hold over all replicas: slots, requests under a rate and units of a quota are
 //     leased ahead from what they share. So is who tries a platform whose breaker is open.
 //   - What an operator holds is not sent, over restarts; what is on the wire finishes.
+//   - What look-ups miss holds a delivery until every one of them has an answer; it is then
+//     prepared anew, and spends nothing.
+//   - A platform that takes its authorisation away holds its destination as a whole, until
+//     an operator or a probe says that it is back; no attempt is spent meanwhile.
 //   - A connector that panics, hangs or refuses harms its own delivery only.
 //
 // What becomes of an unknown outcome:

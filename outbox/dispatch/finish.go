@@ -63,8 +63,16 @@ func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
 		transitions[i] = Decide(f.delivery, f.attempt, f.policy, now, n.config.Dice())
 		leases[f.lease.Lane] = f.lease
 	}
+	lost, err := n.noteLosses(ctx, flights)
+	if err != nil {
+		return err
+	}
 	stored, began := make(map[outbox.Position]bool, len(flights)), time.Now()
 	if err := n.store(ctx, transitions, leases, stored); err != nil {
+		return err
+	}
+	regained, err := n.noteRegained(ctx, flights)
+	if err != nil {
 		return err
 	}
 	tellBatch(n.config.Observe.Finished, len(transitions), began)
@@ -75,9 +83,15 @@ func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
 	}
 	n.news.put(func(s *scheduler) {
 		for i, f := range flights {
-			s.settled(f, transitions[i].To, stored[f.delivery.Position()])
+			if !outdated(f, stored) {
+				s.settled(f, transitions[i].To, stored[f.delivery.Position()])
+			}
 		}
 	})
+	n.prepareAgain(ctx, flights, stored)
+	if lost || regained {
+		n.LookAtControls() // what the scheduler has taken for lost may not be held
+	}
 	return nil
 }
 

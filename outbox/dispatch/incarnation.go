@@ -35,6 +35,7 @@ type incarnation struct {
 	holding atomic.Pointer[controls]
 	hungry  chan struct{}  // holds one token while something is to be leased
 	sending sync.WaitGroup // senders, and every call of a connector's Send
+	waiting sync.WaitGroup // for mappings; see prepareAgain
 }
 
 // flight is one attempt on its way through the incarnation.
@@ -97,6 +98,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	group.Go(func() error { return n.intendAll(work) })
 	group.Go(func() error { return n.finishAll(work) })
 	group.Go(func() error { return n.storeBreakers(work) })
+	group.Go(func() error { return n.releaseAll(work) })
 	group.Go(func() error {
 		defer stop() // drained: everything else may end
 		s := newScheduler(n)
@@ -104,6 +106,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 		return s.run(work, ctx.Done())
 	})
 	err = group.Wait()
+	n.waiting.Wait()
 
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

@@ -45,6 +45,8 @@ type platform struct {
 	traits connectors.Traits
 	answer func(ctx context.Context, s sent) connectors.Outcome
 	hang   chan struct{} // Prepare of hang.prepare returns when it is closed
+	// missing is what Prepare looks up in vain; nil: nothing.
+	missing func(*connectors.Event) []connectors.Miss
 	// reconcile answers questions, where the platform can be asked.
 	reconcile func(ctx context.Context, s sent) connectors.Reconciliation
 
@@ -95,6 +97,11 @@ func (p *platform) Prepare(s connectors.Step) (connectors.Request, error) {
 	case "hang.prepare":
 		<-p.hang
 	}
+	if p.missing != nil {
+		if missing := p.missing(s.Event); len(missing) > 0 {
+			return nil, &connectors.PrepareError{Missing: missing}
+		}
+	}
 	return sent{ID: s.Event.ID, OrderingKey: s.Event.OrderingKey, Key: s.Key, Attempt: s.Attempt}, nil
 }
 
@@ -137,6 +144,7 @@ type bench struct {
 	writer    *outbox.Writer
 	platforms map[string]*platform
 	plan      *dispatch.Plan
+	configure func(*dispatch.Config) // of the dispatchers that are started; nil: as they are
 }
 
 // Short enough that a test can wait for a lease, long enough for a busy machine.
@@ -212,7 +220,11 @@ func (b *bench) start() (d *dispatch.Dispatcher, stop func()) {
 func (b *bench) startLogging(heard func(line string)) (d *dispatch.Dispatcher, stop func()) {
 	b.t.Helper()
 	log := slog.New(slog.NewTextHandler(listener{b.t.Output(), heard}, nil))
-	d, err := dispatch.New(dispatch.Config{Store: b.store, Lease: testLease, Log: log})
+	config := dispatch.Config{Store: b.store, Lease: testLease, Log: log}
+	if b.configure != nil {
+		b.configure(&config)
+	}
+	d, err := dispatch.New(config)
 	if err != nil {
 		b.t.Fatal(err)
 	}

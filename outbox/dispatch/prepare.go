@@ -26,6 +26,9 @@ type loaded struct {
 type prepared struct {
 	request connectors.Request
 	refused *connectors.Outcome
+	// missing is what it looked up in vain, in the mappings of that version.
+	missing  []connectors.Miss
+	mappings int64
 }
 
 const (
@@ -91,7 +94,7 @@ func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results 
 			}
 		}
 		if result.refused != nil {
-			l.attempt.Outcome = *result.refused
+			l.attempt.Outcome, l.attempt.Missing, l.attempt.Mappings = *result.refused, result.missing, result.mappings
 			n.unsent(l.flight)
 			continue
 		}
@@ -128,6 +131,7 @@ func (n *incarnation) prepare(l loaded) (result prepared) {
 			result = prepared{refused: poison("the connector panicked while it prepared the request")}
 		}
 	}()
+	mappings := n.mappingVersion(event.Tenant) // before anything is looked up
 	request, err := l.destination.Connector.Prepare(connectors.Step{
 		Event: &connectors.Event{
 			Tenant: event.Tenant, Source: event.SourceName, ID: event.ID, Type: event.Type, OrderingKey: event.OrderingKey,
@@ -141,6 +145,8 @@ func (n *incarnation) prepare(l loaded) (result prepared) {
 	switch {
 	case err == nil:
 		return prepared{request: request}
+	case errors.As(err, &refusal) && len(refusal.Missing) > 0:
+		return prepared{refused: missed(refusal.Missing), missing: refusal.Missing, mappings: mappings}
 	case errors.As(err, &refusal) && refusal.Kind > raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
 		return prepared{refused: &connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}}
 	default:

@@ -34,7 +34,7 @@ func (s *scheduler) lookAround(ctx context.Context) error {
 	}
 	var places []outbox.LaneDestination
 	for place, q := range s.queues {
-		if !q.closing && q.target.retryRoom() > 0 {
+		if !q.closing && q.target.dueRoom() {
 			places = append(places, place)
 		}
 	}

@@ -23,6 +23,9 @@ type Destination struct {
 	Period      string        // of the quota: "hour", "day" or "month"
 	Timeout     time.Duration // of one request
 	Breaker     outbox.BreakerConfig
+	// AuthorisationProbe is how often one request is tried while the platform has taken
+	// the authorisation away.
+	AuthorisationProbe time.Duration
 	// Rests: it cannot be sent to as configured. Nothing is read for it or admitted
 	// until a plan says otherwise; its connector serves for its traits.
 	Rests bool
@@ -97,7 +100,12 @@ type target struct {
 	off bool
 	// paused: an operator holds it, which here comes to the same. forced is how an
 	// operator holds its breaker.
-	paused   bool
+	paused bool
+	// lost: its platform has taken the authorisation away, which comes to the same, but
+	// for so many probes. The next one comes at probeAt.
+	lost     bool
+	probes   int
+	probeAt  time.Time
 	forced   outbox.ControlState
 	controls controls
 
@@ -121,7 +129,7 @@ func (t *target) passes(d *outbox.Delivery) bool {
 }
 
 // stopped: nothing is read for it or admitted.
-func (t *target) stopped() bool { return t.off || t.paused }
+func (t *target) stopped() bool { return t.off || t.paused || t.lost && t.probes == 0 }
 
 // room is how many more ready heads are worth reading: enough are gathered that the
 // slots never run dry between two reads.
@@ -140,6 +148,10 @@ func (t *target) retryRoom() int {
 	return max(t.most()-len(t.retries), 0)
 }
 
+// dueRoom tells whether there is room for what is due: heads that were tried before, and
+// those that were released without ever being tried. Reading ahead leaves that room.
+func (t *target) dueRoom() bool { return t.retryRoom() > 0 && len(t.ready) < 2*t.most() }
+
 func (t *target) most() int { return max(4*t.Concurrency, 256) }
 
 // free is how many more may be admitted now. What waits for its outcome to be stored
@@ -147,6 +159,9 @@ func (t *target) most() int { return max(4*t.Concurrency, 256) }
 func (t *target) free() int {
 	if t.stopped() {
 		return 0
+	}
+	if t.lost {
+		return t.probes
 	}
 	slots := t.health.ramp(time.Now(), t.Breaker.Probes, t.share.slots)
 	return min(slots-t.wire, 4*t.Concurrency+256-t.behind-t.wire)

@@ -53,7 +53,7 @@ func (h held) sources() (names []string) {
 
 // over is what of several holds is named first: the widest.
 func (h held) over(destination, route, source string) *Control {
-	for _, thing := range []heldThing{{outbox.OfDestination, destination}, {outbox.OfSource, source}, {outbox.OfRoute, route}} {
+	for _, thing := range []heldThing{{outbox.OfDestination, destination}, {outbox.OfAuthorisation, destination}, {outbox.OfSource, source}, {outbox.OfRoute, route}} {
 		if c := h[thing]; c != nil {
 			return c
 		}

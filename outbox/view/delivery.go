@@ -28,8 +28,10 @@ type Delivery struct {
 	Requests, Spent int32
 	// LastKind is what its last attempt came to; unspecified where there is none.
 	LastKind raffsyncv1.OutcomeKind
-	// Exception that holds it, or 0.
-	Exception int64
+	// Exception that it is listed under, or 0, and all that hold it: it goes on when the
+	// last of them lets go of it.
+	Exception  int64
+	Exceptions []int64
 	// SettledAt is when it ended.
 	SettledAt *time.Time
 	// Reason of its last state, for people; may be empty.

@@ -46,6 +46,8 @@ type Destination struct {
 	Breaker Breaker `db:"-"`
 	// Paused by an operator; nil where it runs.
 	Paused *Control `db:"-"`
+	// Unauthorised: its platform has taken the authorisation away, or suspended the account.
+	Unauthorised *Control `db:"-"`
 	// Fault: it is not used as configured; nil where it is.
 	Fault *Fault `db:"-"`
 }
@@ -86,6 +88,7 @@ func (t *Tx) Destinations(ctx context.Context) ([]*Destination, error) {
 		d.Breaker = held.breaker(d.Name, breakers[d.Number])
 		d.Breaker.State = cmp.Or(d.Breaker.State, BreakerClosed)
 		d.Paused = held[heldThing{outbox.OfDestination, d.Name}]
+		d.Unauthorised = held[heldThing{outbox.OfAuthorisation, d.Name}]
 	}
 	return found, err
 }

@@ -14,13 +14,16 @@ type Exception struct {
 	Rule        string
 	Code        string
 	Field       string
-	Sample      string // the first reason, for people
-	HeldCount   int64  `db:"held"`
-	Version     int32
-	OpenedAt    time.Time
-	LastAt      time.Time
-	Status      string // NEEDS_ACTION, RESOLVED, DISMISSED
-	ClosedAt    *time.Time
+	LookedUp    *string // in a mapping table; see [Exception.Gap]
+	// HoldsDestination: its destination is held as a whole.
+	HoldsDestination bool
+	Sample           string // the first reason, for people
+	HeldCount        int64  `db:"held"`
+	Version          int32
+	OpenedAt         time.Time
+	LastAt           time.Time
+	Status           string // NEEDS_ACTION, RESOLVED, DISMISSED
+	ClosedAt         *time.Time
 }
 
 // ID is the opaque text that names it for callers.
@@ -33,8 +36,14 @@ type ExceptionFilter struct {
 	Destination string
 }
 
-const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.sample, x.held,
+const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.holds_destination, x.sample,
+  ` + exceptionHolds + ` AS held,
   x.version, x.opened_at, x.last_at, x.status, x.closed_at`
+
+// What an exception holds that holds a destination as a whole is all that this has open.
+const exceptionHolds = `CASE WHEN x.holds_destination AND x.closed_at IS NULL
+  THEN (SELECT coalesce(sum(t.accepted - t.delivered - t.skipped - t.superseded), 0)::bigint FROM tallies t WHERE t.tenant = x.tenant AND t.destination = x.destination)
+  ELSE x.held END`
 
 const exceptionNames = `
   LEFT JOIN destinations d ON d.id = x.destination

@@ -23,7 +23,8 @@ type openCause struct {
 	Held        int64
 }
 
-// needAction lists the deliveries that exceptions hold: by exception, the oldest first.
+// needAction lists the deliveries that exceptions hold, each once: by exception, the
+// oldest first.
 // So the few that need action are found at once among many that wait.
 func (t *Tx) needAction(ctx context.Context, destination string, numbers []int32, first int, after string) (Page[*Delivery], error) {
 	var page Page[*Delivery]
@@ -49,7 +50,7 @@ func (t *Tx) needAction(ctx context.Context, destination string, numbers []int32
 		counts := make([]int, len(asked))
 		for i, r := range rows {
 			at := cause{moment{of[r.Place].OpenedAt, of[r.Place].ID}, r.cell()}
-			if r.State == outbox.NeedsAction && (destination == "" || r.Name == destination) {
+			if r.listedUnder(of[r.Place].ID) && (destination == "" || r.Name == destination) {
 				if len(page.Nodes) == first {
 					page.HasNext, page.EndCursor = true, last.cursor()
 					return page, nil
@@ -70,6 +71,12 @@ func (t *Tx) needAction(ctx context.Context, destination string, numbers []int32
 			return page, nil
 		}
 	}
+}
+
+// listedUnder tells whether the exception is the one of those that hold it under which it
+// is listed.
+func (o *open) listedUnder(exception int64) bool {
+	return o.State == outbox.NeedsAction && o.Exception != nil && *o.Exception == exception
 }
 
 // wanted picks of the exceptions, in order, those that may hold what is looked for,

@@ -114,6 +114,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"exceptions open, last examined":        {now, newest, Budget},
 		"exceptions by id":                      {[]int64{exception}},
 		"held deliveries":                       {[]int64{exception}, []int16{-1}, []int32{0}, []int64{0}, one},
+		"causes of deliveries":                  {[]int16{lane}, []int32{d3}, seqs},
 		"conflicts of an exception":             {exception, oldest, 0, []byte{}, "", 51},
 		"destinations":                          {},
 		"breakers":                              {},

@@ -39,6 +39,9 @@ const (
 	ForPace WaitingReason = "RATE_LIMIT"
 	// ForPause: an operator paused its destination, its route or its source.
 	ForPause WaitingReason = "PAUSED"
+	// ForAuthorisation: its platform has taken the authorisation away, or suspended the
+	// account.
+	ForAuthorisation WaitingReason = "AUTHORISATION"
 	// ForQuota: its destination has had as many requests as it may in this period.
 	ForQuota WaitingReason = "QUOTA"
 	// ForSlot: as many requests are in flight as its destination bears.
@@ -85,6 +88,8 @@ func (o *open) decide(s standing) (State, *Waiting) {
 		return Sending, nil
 	case s.head != nil:
 		return WaitingFor, &Waiting{Reason: ForEarlier, BlockedBy: s.head}
+	case s.paused != nil && s.paused.Kind == outbox.OfAuthorisation:
+		return WaitingFor, &Waiting{Reason: ForAuthorisation, Control: s.paused}
 	case s.paused != nil:
 		return WaitingFor, &Waiting{Reason: ForPause, Control: s.paused}
 	case s.fault != nil && s.fault.Rests:
@@ -215,6 +220,10 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	if err != nil {
 		return nil, err
 	}
+	causes, err := t.causesOf(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
 	described := make([]*Delivery, len(rows))
 	for _, r := range found {
 		o := rows[r.Place]
@@ -229,6 +238,7 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 			}
 		}
 		described[r.Place] = o.delivery(s)
+		described[r.Place].Exceptions = causes[o]
 	}
 	return described, nil
 }

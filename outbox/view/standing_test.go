@@ -16,6 +16,7 @@ func TestOpen_Decide(t *testing.T) {
 	in := func(d time.Duration) *time.Time { at := now.Add(d); return &at }
 	head := &outbox.DeliveryID{Destination: 3}
 	byAyu := &Control{Kind: outbox.OfBreaker, Name: "books", State: outbox.ForcedOpen, Actor: "ayu", Reason: "stocktaking"}
+	revoked := &Control{Kind: outbox.OfAuthorisation, Name: "books", State: outbox.Lost, Actor: "raffsync", Reason: "401 Unauthorized"}
 	resting := &Fault{Problem: "no secret", Rests: true}
 	retry := func(d time.Duration) open { return open{State: outbox.Retry, DueAt: in(d)} }
 	limited := func(d time.Duration) open {
@@ -34,6 +35,7 @@ func TestOpen_Decide(t *testing.T) {
 		"BehindItsKeyBeforeBreaker": {s: standing{head: head, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
 		"Paused":                    {row: retry(time.Hour), s: standing{paused: byAyu, breaker: Breaker{State: BreakerOpen}}, state: WaitingFor, waiting: &Waiting{Reason: ForPause, Control: byAyu}},
 		"PausedBehindItsKey":        {s: standing{head: head, paused: byAyu}, state: WaitingFor, waiting: &Waiting{Reason: ForEarlier, BlockedBy: head}},
+		"Unauthorised":              {row: retry(-time.Hour), s: standing{paused: revoked}, state: WaitingFor, waiting: &Waiting{Reason: ForAuthorisation, Control: revoked}},
 		"PausedOnTheWire":           {s: standing{sending: true, paused: byAyu}, state: Sending},
 		"HeldOpen":                  {s: standing{breaker: held{{outbox.OfBreaker, "books"}: byAyu}.breaker("books", Breaker{State: BreakerClosed})}, state: WaitingFor, waiting: &Waiting{Reason: ForBreaker, Control: byAyu}},
 		"RateHasNoRoom":             {s: standing{limits: limits{RateFreeAt: in(time.Second), Busy: true}}, state: WaitingFor, waiting: &Waiting{Reason: ForPace, Until: in(time.Second)}},

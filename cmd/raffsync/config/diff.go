@@ -139,6 +139,7 @@ func destinationProperties(c outbox.DestinationConfig) []property {
 		plain("breaker.failure_ratio", formatNumber(c.Breaker.FailureRatio)),
 		plain("breaker.open_for", formatDuration(c.Breaker.OpenFor)),
 		plain("breaker.probes", strconv.Itoa(c.Breaker.Probes)),
+		plain("authorisation_probe", formatDuration(cmp.Or(c.AuthorisationProbe, outbox.DefaultAuthorisationProbe))),
 		{"rules", string(c.Rules), ruleNames(c.Rules)},
 	}
 	decoder := json.NewDecoder(strings.NewReader(string(c.Settings)))

@@ -110,6 +110,8 @@ func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry, a
 			duration("open_for", &b.OpenFor, 100*time.Millisecond, time.Hour, "How long it stays open before a probe."),
 			integer("probes", &b.Probes, 1, 100, "Successes that close it."),
 		}),
+		optional(duration("authorisation_probe", &c.AuthorisationProbe, 10*time.Second, maxAge,
+			"How often each process tries one request while the platform has taken the authorisation away (AUTH_REVOKED) or suspended the account (ACCOUNT_STATE). One that succeeds lets everything go on."), "5m"),
 	}
 	fields = append(fields, outcomeRules(c), recordedAnswers(answers))
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {

@@ -129,6 +129,7 @@ type ComplexityRoot struct {
 		Destination func(childComplexity int) int
 		Event       func(childComplexity int) int
 		Exception   func(childComplexity int) int
+		Exceptions  func(childComplexity int) int
 		ID          func(childComplexity int) int
 		LastKind    func(childComplexity int) int
 		Reason      func(childComplexity int) int
@@ -154,19 +155,20 @@ type ComplexityRoot struct {
 	}
 
 	Destination struct {
-		Accepted    func(childComplexity int) int
-		Breaker     func(childComplexity int) int
-		Delivered   func(childComplexity int) int
-		Depth       func(childComplexity int) int
-		Fault       func(childComplexity int) int
-		Late        func(childComplexity int) int
-		Name        func(childComplexity int) int
-		NeedsAction func(childComplexity int) int
-		OldestOpen  func(childComplexity int) int
-		Paused      func(childComplexity int) int
-		RemovedAt   func(childComplexity int) int
-		Skipped     func(childComplexity int) int
-		Superseded  func(childComplexity int) int
+		Accepted     func(childComplexity int) int
+		Breaker      func(childComplexity int) int
+		Delivered    func(childComplexity int) int
+		Depth        func(childComplexity int) int
+		Fault        func(childComplexity int) int
+		Late         func(childComplexity int) int
+		Name         func(childComplexity int) int
+		NeedsAction  func(childComplexity int) int
+		OldestOpen   func(childComplexity int) int
+		Paused       func(childComplexity int) int
+		RemovedAt    func(childComplexity int) int
+		Skipped      func(childComplexity int) int
+		Superseded   func(childComplexity int) int
+		Unauthorised func(childComplexity int) int
 	}
 
 	Event struct {
@@ -196,9 +198,11 @@ type ComplexityRoot struct {
 		Class       func(childComplexity int) int
 		ClosedAt    func(childComplexity int) int
 		Code        func(childComplexity int) int
+		Command     func(childComplexity int) int
 		Conflicts   func(childComplexity int, first int, after *string) int
 		Destination func(childComplexity int) int
 		Field       func(childComplexity int) int
+		Gap         func(childComplexity int) int
 		Held        func(childComplexity int, first int, after *string) int
 		HeldCount   func(childComplexity int) int
 		ID          func(childComplexity int) int
@@ -217,6 +221,11 @@ type ComplexityRoot struct {
 		PageInfo func(childComplexity int) int
 	}
 
+	Gap struct {
+		Table func(childComplexity int) int
+		Value func(childComplexity int) int
+	}
+
 	ImportMappingPayload struct {
 		Change      func(childComplexity int) int
 		Differences func(childComplexity int) int
@@ -227,6 +236,7 @@ type ComplexityRoot struct {
 	MappingChange struct {
 		Added     func(childComplexity int) int
 		Changed   func(childComplexity int) int
+		Released  func(childComplexity int) int
 		Removed   func(childComplexity int) int
 		Unchanged func(childComplexity int) int
 		Version   func(childComplexity int) int
@@ -507,6 +517,7 @@ type DeliveryResolver interface {
 
 	LastKind(ctx context.Context, obj *view.Delivery) (*raffsyncv1.OutcomeKind, error)
 	Exception(ctx context.Context, obj *view.Delivery) (*view.Exception, error)
+	Exceptions(ctx context.Context, obj *view.Delivery) ([]*view.Exception, error)
 
 	Reason(ctx context.Context, obj *view.Delivery) (*string, error)
 	Attempts(ctx context.Context, obj *view.Delivery, first int) ([]*view.Entry, error)
@@ -919,6 +930,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Delivery.Exception(childComplexity), true
+	case "Delivery.exceptions":
+		if e.ComplexityRoot.Delivery.Exceptions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Delivery.Exceptions(childComplexity), true
 	case "Delivery.id":
 		if e.ComplexityRoot.Delivery.ID == nil {
 			break
@@ -1096,6 +1113,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Superseded(childComplexity), true
+	case "Destination.unauthorised":
+		if e.ComplexityRoot.Destination.Unauthorised == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Unauthorised(childComplexity), true
 
 	case "Event.acceptedAt":
 		if e.ComplexityRoot.Event.AcceptedAt == nil {
@@ -1224,6 +1247,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Code(childComplexity), true
+	case "Exception.command":
+		if e.ComplexityRoot.Exception.Command == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Command(childComplexity), true
 	case "Exception.conflicts":
 		if e.ComplexityRoot.Exception.Conflicts == nil {
 			break
@@ -1247,6 +1276,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Field(childComplexity), true
+	case "Exception.gap":
+		if e.ComplexityRoot.Exception.Gap == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Gap(childComplexity), true
 	case "Exception.held":
 		if e.ComplexityRoot.Exception.Held == nil {
 			break
@@ -1337,6 +1372,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ExceptionConnection.PageInfo(childComplexity), true
 
+	case "Gap.table":
+		if e.ComplexityRoot.Gap.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.Table(childComplexity), true
+	case "Gap.value":
+		if e.ComplexityRoot.Gap.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.Value(childComplexity), true
+
 	case "ImportMappingPayload.change":
 		if e.ComplexityRoot.ImportMappingPayload.Change == nil {
 			break
@@ -1374,6 +1422,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.MappingChange.Changed(childComplexity), true
+	case "MappingChange.released":
+		if e.ComplexityRoot.MappingChange.Released == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingChange.Released(childComplexity), true
 	case "MappingChange.removed":
 		if e.ComplexityRoot.MappingChange.Removed == nil {
 			break
@@ -2880,6 +2934,8 @@ enum WaitingReason {
   SLOTS
   "An operator paused its destination, its source or its route: see ` + "`" + `control` + "`" + `."
   PAUSED
+  "Its platform has taken the authorisation away, or suspended the account: see ` + "`" + `control` + "`" + `."
+  AUTHORISATION
   "Its destination cannot be used as configured: see ` + "`" + `fault` + "`" + `."
   CONFIGURATION
   "An earlier delivery of its ordering key is not done: see ` + "`" + `blockedBy` + "`" + `."
@@ -2910,6 +2966,7 @@ enum OutcomeKind {
   PARTIAL
   POISON
   UNCLASSIFIED
+  UNMAPPED
 }
 
 "One event on its way to one destination, or its end."
@@ -2935,8 +2992,10 @@ type Delivery {
   attemptsSpent: Int!
   "What its last attempt came to; null before the first."
   lastKind: OutcomeKind
-  "What holds it, where it needs action."
+  "What holds it, where it needs action; of several, the one that it is listed under."
   exception: Exception
+  "All that hold it: it goes on when the last of them is solved. At most 100."
+  exceptions: [Exception!]!
   "When it ended."
   settledAt: Time
   "Why it ended so, for people."
@@ -2952,13 +3011,13 @@ type Waiting {
   until: Time
   "The first of the line that it stands in."
   blockedBy: Delivery
-  "What an operator decided, where that is why."
+  "What is held until further notice, where that is why."
   control: Control
   "What is wrong with the configuration, where that is why."
   fault: ConfigurationFault
 }
 
-"What an operator holds until further notice, and why."
+"What is held until further notice, and why: by an operator, or since a platform has taken an authorisation away."
 type Control {
   kind: ControlKind!
   "Of the source, route or destination; a breaker has its destination's."
@@ -2975,6 +3034,8 @@ enum ControlKind {
   ROUTE
   DESTINATION
   BREAKER
+  "Of a destination, by its name."
+  AUTHORISATION
 }
 
 enum ControlState {
@@ -2983,6 +3044,8 @@ enum ControlState {
   OPEN
   "A breaker that lets everything through, whatever comes of it."
   CLOSED
+  "An authorisation that the platform has taken away."
+  LOST
 }
 
 "Why a destination is not used as configured: the worst that any running process says."
@@ -3036,7 +3099,8 @@ type Exception {
   """
   The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT. LATE and
   SOURCE_SILENT resolve by themselves, when nothing that was late is open any more, and
-  when the source sends again.
+  when the source sends again. AUTH_REVOKED and ACCOUNT_STATE hold the destination as a
+  whole; they are resolved by ` + "`" + `resume` + "`" + `, or when a request succeeds.
   """
   class: String!
   "The destination that it is about, if any."
@@ -3047,9 +3111,16 @@ type Exception {
   rule: String!
   code: String!
   field: String!
+  "What a mapping table lacks, where that is the cause."
+  gap: Gap
+  "The command that resolves it, where there is one; words in capitals are to be filled in."
+  command: String
   "The first reason, for people."
   reason: String!
-  "How much it holds now."
+  """
+  How much it holds now; all that its destination has open, where it holds that as a whole.
+  What is resolved may hold something for a moment still, while it is set free.
+  """
   heldCount: Int64!
   version: Int!
   openedAt: Time!
@@ -3063,6 +3134,12 @@ type Exception {
   conflicts(first: Int! = 20, after: String): ConflictConnection!
   "What happened to it, in the order of time."
   timeline(first: Int! = 50, after: String): TimelineConnection!
+}
+
+"A look-up that found nothing: what a mapping table lacks."
+type Gap {
+  table: String!
+  value: String!
 }
 
 "A second content that came under the id of an event. It was kept, and not delivered."
@@ -3112,6 +3189,8 @@ type Destination {
   breaker: Breaker!
   "Who paused it, and why; null where it runs."
   paused: Control
+  "Since when, and why, its platform accepts nothing: it has taken the authorisation away, or suspended the account. Null where it has not."
+  unauthorised: Control
   "Why it is not used as configured; null where it is."
   fault: ConfigurationFault
   "Deliveries that have not ended."
@@ -3299,6 +3378,8 @@ type MappingSuggestion {
 type MappingChange {
   "The version of the tenant's mappings that has it; the one before where nothing changed."
   version: Int64!
+  "Deliveries that it releases: those of the exceptions that it resolves. One that hangs on another cause besides waits for that."
+  released: Int64!
   added: Int!
   changed: Int!
   removed: Int!
@@ -3353,6 +3434,8 @@ enum TimelineWhat {
   REPLAY
   "A start after the database was restored from a backup."
   RESTORE
+  "A delivery was set free, since all that held it is resolved."
+  RELEASE
   "Mapping tables were changed: ` + "`" + `detail` + "`" + ` has the table, how much, and the version."
   MAPPING
 }
@@ -3594,6 +3677,8 @@ enum PausableKind {
   SOURCE
   ROUTE
   DESTINATION
+  "Of a destination, by its name. It can be resumed only, once it is connected again: it is the platform that takes it away."
+  AUTHORISATION
 }
 
 input PauseInput {
@@ -3826,6 +3911,8 @@ func (ec *executionContext) childFields_Delivery(ctx context.Context, field grap
 		return ec.fieldContext_Delivery_lastKind(ctx, field)
 	case "exception":
 		return ec.fieldContext_Delivery_exception(ctx, field)
+	case "exceptions":
+		return ec.fieldContext_Delivery_exceptions(ctx, field)
 	case "settledAt":
 		return ec.fieldContext_Delivery_settledAt(ctx, field)
 	case "reason":
@@ -3866,6 +3953,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_breaker(ctx, field)
 	case "paused":
 		return ec.fieldContext_Destination_paused(ctx, field)
+	case "unauthorised":
+		return ec.fieldContext_Destination_unauthorised(ctx, field)
 	case "fault":
 		return ec.fieldContext_Destination_fault(ctx, field)
 	case "depth":
@@ -3950,6 +4039,10 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_code(ctx, field)
 	case "field":
 		return ec.fieldContext_Exception_field(ctx, field)
+	case "gap":
+		return ec.fieldContext_Exception_gap(ctx, field)
+	case "command":
+		return ec.fieldContext_Exception_command(ctx, field)
 	case "reason":
 		return ec.fieldContext_Exception_reason(ctx, field)
 	case "heldCount":
@@ -3984,6 +4077,16 @@ func (ec *executionContext) childFields_ExceptionConnection(ctx context.Context,
 	return nil, fmt.Errorf("no field named %q was found under type ExceptionConnection", field.Name)
 }
 
+func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_Gap_table(ctx, field)
+	case "value":
+		return ec.fieldContext_Gap_value(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Gap", field.Name)
+}
+
 func (ec *executionContext) childFields_ImportMappingPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "change":
@@ -4002,6 +4105,8 @@ func (ec *executionContext) childFields_MappingChange(ctx context.Context, field
 	switch field.Name {
 	case "version":
 		return ec.fieldContext_MappingChange_version(ctx, field)
+	case "released":
+		return ec.fieldContext_MappingChange_released(ctx, field)
 	case "added":
 		return ec.fieldContext_MappingChange_added(ctx, field)
 	case "changed":
@@ -6766,6 +6871,38 @@ func (ec *executionContext) fieldContext_Delivery_exception(_ context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Delivery_exceptions(ctx context.Context, field graphql.CollectedField, obj *view.Delivery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Delivery_exceptions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Delivery().Exceptions(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Exception) graphql.Marshaler {
+			return ec.marshalNException2ᚕᚖraffsyncᚋoutboxᚋviewᚐExceptionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Delivery_exceptions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Delivery",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exception(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Delivery_settledAt(ctx context.Context, field graphql.CollectedField, obj *view.Delivery) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7082,6 +7219,38 @@ func (ec *executionContext) _Destination_paused(ctx context.Context, field graph
 	)
 }
 func (ec *executionContext) fieldContext_Destination_paused(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Destination",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Destination_unauthorised(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_unauthorised(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unauthorised, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Control) graphql.Marshaler {
+			return ec.marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_unauthorised(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "Destination",
 		Field:      field,
@@ -7946,6 +8115,61 @@ func (ec *executionContext) fieldContext_Exception_field(_ context.Context, fiel
 	return graphql.NewScalarFieldContext("Exception", field, false, false, "String")
 }
 
+func (ec *executionContext) _Exception_gap(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_gap(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Gap(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Gap) graphql.Marshaler {
+			return ec.marshalOGap2ᚖraffsyncᚋoutboxᚋviewᚐGap(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_gap(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Gap(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_command(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_command(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Command(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_command(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, false, "String")
+}
+
 func (ec *executionContext) _Exception_reason(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -8303,6 +8527,52 @@ func (ec *executionContext) fieldContext_ExceptionConnection_pageInfo(_ context.
 	return fc, nil
 }
 
+func (ec *executionContext) _Gap_table(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Gap", field, false, false, "String")
+}
+
+func (ec *executionContext) _Gap_value(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Gap", field, false, false, "String")
+}
+
 func (ec *executionContext) _ImportMappingPayload_change(ctx context.Context, field graphql.CollectedField, obj *model.ImportMappingPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -8442,6 +8712,29 @@ func (ec *executionContext) _MappingChange_version(ctx context.Context, field gr
 	)
 }
 func (ec *executionContext) fieldContext_MappingChange_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingChange_released(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingChange_released(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Released, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingChange_released(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("MappingChange", field, false, false, "Int64")
 }
 
@@ -15680,6 +15973,12 @@ func (ec *executionContext) _Delivery(ctx context.Context, sel ast.SelectionSet,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Delivery_exception(ctx, field, obj)
 				})
+		case "exceptions":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Delivery_exceptions(ctx, field, obj)
+				})
 		case "settledAt":
 			out.Values[i] = ec._Delivery_settledAt(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
@@ -15818,6 +16117,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			}
 		case "paused":
 			out.Values[i] = ec._Destination_paused(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "unauthorised":
+			out.Values[i] = ec._Destination_unauthorised(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
@@ -16077,6 +16381,16 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "gap":
+			out.Values[i] = ec._Exception_gap(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "command":
+			out.Values[i] = ec._Exception_command(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
 		case "reason":
 			out.Values[i] = ec._Exception_reason(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -16185,6 +16499,44 @@ func (ec *executionContext) _ExceptionConnection(ctx context.Context, sel ast.Se
 	return out
 }
 
+var gapImplementors = []string{"Gap"}
+
+func (ec *executionContext) _Gap(ctx context.Context, sel ast.SelectionSet, obj *view.Gap) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, gapImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Gap")
+		case "table":
+			out.Values[i] = ec._Gap_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._Gap_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var importMappingPayloadImplementors = []string{"ImportMappingPayload"}
 
 func (ec *executionContext) _ImportMappingPayload(ctx context.Context, sel ast.SelectionSet, obj *model.ImportMappingPayload) graphql.Marshaler {
@@ -16246,6 +16598,11 @@ func (ec *executionContext) _MappingChange(ctx context.Context, sel ast.Selectio
 			out.Values[i] = graphql.MarshalString("MappingChange")
 		case "version":
 			out.Values[i] = ec._MappingChange_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "released":
+			out.Values[i] = ec._MappingChange_released(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -19544,6 +19901,13 @@ func (ec *executionContext) marshalOFloat2ᚖfloat64(ctx context.Context, sel as
 	_ = sel
 	res := graphql.MarshalFloatContext(*v)
 	return graphql.WrapContextMarshaler(ctx, res)
+}
+
+func (ec *executionContext) marshalOGap2ᚖraffsyncᚋoutboxᚋviewᚐGap(ctx context.Context, sel ast.SelectionSet, v *view.Gap) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Gap(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOInt2ᚖint(ctx context.Context, v any) (*int, error) {

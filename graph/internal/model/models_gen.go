@@ -429,17 +429,20 @@ const (
 	PausableKindSource      PausableKind = "SOURCE"
 	PausableKindRoute       PausableKind = "ROUTE"
 	PausableKindDestination PausableKind = "DESTINATION"
+	// Of a destination, by its name. It can be resumed only, once it is connected again: it is the platform that takes it away.
+	PausableKindAuthorisation PausableKind = "AUTHORISATION"
 )
 
 var AllPausableKind = []PausableKind{
 	PausableKindSource,
 	PausableKindRoute,
 	PausableKindDestination,
+	PausableKindAuthorisation,
 }
 
 func (e PausableKind) IsValid() bool {
 	switch e {
-	case PausableKindSource, PausableKindRoute, PausableKindDestination:
+	case PausableKindSource, PausableKindRoute, PausableKindDestination, PausableKindAuthorisation:
 		return true
 	}
 	return false
