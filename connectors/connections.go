@@ -2,8 +2,12 @@ package connectors
 
 import (
 	"context"
+	"errors"
 	"time"
 )
+
+// ErrClaimLost: somebody else has renewed, replaced or dropped the connection meanwhile.
+var ErrClaimLost = errors.New("the connection was changed by somebody else meanwhile")
 
 // Connections keeps what one destination was given by its platform: tokens, sessions,
 // what came with them. It is shared by all replicas, so that one of them renews and the
@@ -16,16 +20,15 @@ type Connections interface {
 	// Load returns what is kept; a zero Version says that there is nothing.
 	Load(ctx context.Context) (Connection, error)
 	// Claim gives the right to renew the connection of this version, for so long, by the
-	// database's clock. Where another has the right, or the version is another by now,
-	// the claim is not granted.
+	// store's clock. Where another has the right, or the version is another by now, the
+	// claim is not granted.
 	Claim(ctx context.Context, version int64, hold time.Duration) (Claim, error)
 	// Save keeps what the claim's request brought, as a new version, which it returns,
-	// and ends the claim. It fails with an error, and keeps nothing, where the claim was
-	// lost meanwhile.
+	// and ends the claim. Version, Problem and Revoked of c say nothing. Where the
+	// version was changed meanwhile it keeps nothing and fails with [ErrClaimLost].
 	Save(ctx context.Context, claim Claim, c Connection) (int64, error)
-	// Release ends the claim without anything new: the request surely brought nothing.
-	// A problem that lasts (revoked) is kept with the connection, for people.
-	Release(ctx context.Context, claim Claim, problem string, revoked bool) error
+	// Release ends a claim whose request brought nothing.
+	Release(ctx context.Context, claim Claim, why Failure) error
 }
 
 // Connection is what is kept of a destination's authorisation.
@@ -38,10 +41,11 @@ type Connection struct {
 	// ExpiresAt is when the access token or session ends; zero where that is not known.
 	ExpiresAt time.Time
 	// RenewBy is when the connection is lost unless it is renewed before (a refresh token
-	// that ends unused); zero where there is no such time.
-	RenewBy time.Time
-	// Problem is why the connection does not work; empty where none is known. Revoked:
-	// only a person who connects again can mend it.
+	// that ends unused), and WarnAt when people are to hear of it; zero where there is no
+	// such time.
+	RenewBy, WarnAt time.Time
+	// Problem is why the last renewal brought nothing; empty where it did. Revoked: only
+	// a person can mend it.
 	Problem string
 	Revoked bool
 }
@@ -51,7 +55,15 @@ type Claim struct {
 	Granted bool
 	Version int64 // of the connection that is to be renewed
 	ID      string
-	// Interrupted is when an earlier claim of the same version was made that never came
-	// to its end: its request may have been answered, and the answer lost. Zero: none.
+	// Interrupted is when a request was made for the same version whose answer was lost,
+	// by a time-out or with its process: the platform may have carried it out. Zero: none.
 	Interrupted time.Time
+}
+
+// Failure is why a renewal brought nothing.
+type Failure struct {
+	Problem string // for people, without secrets; empty where nothing is wrong
+	Revoked bool   // only a person can mend it
+	// Unknown: the request may have been carried out, and its answer was lost.
+	Unknown bool
 }

@@ -8,7 +8,6 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/connectors/egress"
-	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 // Store keeps what a platform gave, for all replicas. [Memory] is one for a process alone.
@@ -24,8 +23,8 @@ type Config struct {
 	// Store keeps tokens and sessions. Nil where there is no database: settings are then
 	// checked, and kinds that need a connection answer AUTH_REVOKED.
 	Store Store
-	// Client is the one way out. Its MaxBody bounds the answers of token endpoints: give
-	// at least 64 KiB.
+	// Client is the way to token endpoints; nil for one of its own. Its MaxBody bounds
+	// their answers: at least 64 KiB.
 	Client *egress.Client
 	// AllowLoopback permits http to this machine. For development.
 	AllowLoopback bool
@@ -49,12 +48,3 @@ type Authenticator interface {
 	// Secrets are the texts that are not to be recorded where a platform quotes them.
 	Secrets() []string
 }
-
-// Error is why a request can't be authorised. It holds no secret.
-type Error struct {
-	// Kind is AUTH_REVOKED where a person must act, TRANSIENT where it is tried again.
-	Kind   raffsyncv1.OutcomeKind
-	Reason string
-}
-
-func (e *Error) Error() string { return e.Reason }
