@@ -99,7 +99,9 @@ const (
 //	UNKNOWN_OUTCOME, idempotent      → as TRANSIENT, within the platform's deduplication window
 //	UNKNOWN_OUTCOME, otherwise       → NEEDS_ACTION: a second request could have a second effect
 //	RATE_LIMITED, QUOTA              → WAITING as long as asked; spends no attempt
-//	UNCLASSIFIED, STALE, AUTH_EXPIRED → WAITING, a few times
+//	AUTH_EXPIRED                     → WAITING for no time, to be sent with a new token; spends no
+//	                                   attempt. Twice in a row it is AUTH_REVOKED
+//	UNCLASSIFIED, STALE              → WAITING, a few times
 //	anything else, or nothing sent   → NEEDS_ACTION
 //
 // What an answer to a question makes of it, see [decideAsked].
@@ -121,7 +123,7 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	if !a.Sent {
 		return needsAction(t, outbox.Class(a.Kind))
 	}
-	most, tries := p.Retry.Attempts, t.Spent
+	most, tries, atOnce := p.Retry.Attempts, t.Spent, false
 	if a.Ours {
 		t.Spent = d.Attempts
 	}
@@ -143,7 +145,12 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED, raffsyncv1.OutcomeKind_OUTCOME_KIND_QUOTA:
 		// They back off by the requests that were made: the attempts do not grow.
 		t.Spent, tries = d.Attempts, d.Requests+1
-	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED, raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
+		if expiredAgain(d, &a) {
+			return revoked(t)
+		}
+		t.Spent, atOnce = d.Attempts, true
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED:
 		most = min(most, unclassifiedAttempts)
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_STALE:
 		most = min(most, staleAttempts)
@@ -151,7 +158,10 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 		return needsAction(t, outbox.Class(a.Kind))
 	}
 
-	delay := max(backoff(p.Retry, int(tries), dice), a.RetryAfter)
+	delay := a.RetryAfter
+	if !atOnce {
+		delay = max(delay, backoff(p.Retry, int(tries), dice))
+	}
 	if p.Asks && t.UnknownAt != nil {
 		delay = max(delay, a.StartedAt.Add(p.Over).Sub(now)) // what comes next is a question
 	}
@@ -169,6 +179,20 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	}
 	t.To, t.Delay = outbox.StateWaiting, delay
 	return t
+}
+
+// expiredAgain tells whether the platform refuses a token that was renewed for this
+// delivery just before.
+func expiredAgain(d *outbox.Delivery, a *Attempt) bool {
+	return a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED && d.Last == a.Kind
+}
+
+// revoked is what a token comes to that is refused although it is new. The attempt is
+// recorded so, so that the first refusal after a person has mended it is a first one.
+func revoked(t outbox.Transition) outbox.Transition {
+	t.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_REVOKED
+	t.Reason += "; a token that was renewed just before was refused too"
+	return needsAction(t, outbox.Class(t.Kind))
 }
 
 func needsAction(t outbox.Transition, class string) outbox.Transition {
