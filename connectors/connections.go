@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// ErrNoKey: there is nothing to seal with what a platform gives.
+var ErrNoKey = errors.New("there is no key to keep what platforms give with: set RAFFSYNC_SECRET_KEY, the same for all processes")
+
 // ErrClaimLost: somebody else has renewed, replaced or dropped the connection meanwhile.
 var ErrClaimLost = errors.New("the connection was changed by somebody else meanwhile")
 
@@ -17,14 +20,15 @@ var ErrClaimLost = errors.New("the connection was changed by somebody else meanw
 // Release. The claim is durable before the request goes out, so that a process that dies
 // in between leaves a trace of it.
 type Connections interface {
-	// Load returns what is kept; a zero Version says that there is nothing.
+	// Load returns what is kept; a zero Version says that there is nothing. Without a key
+	// it fails with [ErrNoKey].
 	Load(ctx context.Context) (Connection, error)
 	// Claim gives the right to renew the connection of this version, for so long, by the
 	// store's clock. Where another has the right, or the version is another by now, the
 	// claim is not granted.
 	Claim(ctx context.Context, version int64, hold time.Duration) (Claim, error)
 	// Save keeps what the claim's request brought, as a new version, which it returns,
-	// and ends the claim. Version, Problem and Revoked of c say nothing. Where the
+	// and ends the claim. Version, Problem, Revoked and Lost of c say nothing. Where the
 	// version was changed meanwhile it keeps nothing and fails with [ErrClaimLost].
 	Save(ctx context.Context, claim Claim, c Connection) (int64, error)
 	// Release ends a claim whose request brought nothing.
@@ -48,6 +52,8 @@ type Connection struct {
 	// a person can mend it.
 	Problem string
 	Revoked bool
+	// Lost is why the Secret that is kept cannot be read, for people; empty where it can.
+	Lost string
 }
 
 // Claim is the right to renew a connection.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"raffsync/connectors"
 	"raffsync/connectors/egress"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
@@ -47,12 +48,10 @@ func asError(err error) *Error {
 	switch {
 	case errors.As(err, &e):
 		return e
+	case errors.Is(err, connectors.ErrNoKey):
+		return &Error{Kind: revoked, Reason: connectors.ErrNoKey.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &Error{Kind: transient, Reason: "the authorisation did not come in time"}
-	}
-	var told interface{ ForPeople() string }
-	if errors.As(err, &told) {
-		return &Error{Kind: revoked, Reason: told.ForPeople()}
 	}
 	return &Error{Kind: transient, Reason: "what the platform gave cannot be read from the database, or kept in it"}
 }

@@ -171,6 +171,8 @@ func (r *renewer) obtain(ctx context.Context) (grant, int64, error) {
 		switch {
 		case fresh:
 			return g, c.Version, nil
+		case r.consent && c.Lost != "":
+			return grant{}, 0, &Error{Kind: revoked, Reason: c.Lost}
 		case r.consent && !ok:
 			return grant{}, 0, &Error{Kind: revoked, Reason: "not connected: run raffsync connect"}
 		case r.consent && c.Revoked:
