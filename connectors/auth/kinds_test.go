@@ -260,14 +260,14 @@ func TestNew_Wrong(t *testing.T) {
 		`{"kind":"basic","nope":1}`:       "no setting \"nope\"",
 		`{"kind":"api_key","key":"` + secretText + `"}`:                                                                  "not the secret itself",
 		`{"kind":"api_key","key":"env:NONE"}`:                                                                            "env:NONE is not set",
-		`{"kind":"api_key","key":{"hush":"` + secretText + `"}}`:                                                         "auth.key: is of the wrong type",
+		`{"kind":"api_key","key":{"hush":"` + secretText + `"}}`:                                                         "auth: key: is of the wrong type",
 		`{"kind":"api_key","key":"env:ID","place":{"in":"body"}}`:                                                        "expected one of header, query, cookie, bearer",
-		`{"kind":"hmac","secret":"env:ID"}`:                                                                              "auth.timestamp_header: is missing",
+		`{"kind":"hmac","secret":"env:ID"}`:                                                                              "auth: timestamp_header: is missing",
 		`{"kind":"hmac","secret":"env:ID","timestamp":"soon","timestamp_header":"a","signature_header":"b"}`:             "dd/MM/yyyy",
 		`{"kind":"oauth2_client_credentials","token_url":"http://example.com","client_id":"a","client_secret":"env:ID"}`: "must be https",
-		`{"kind":"session","inputs":{}}`:                                                                                 "auth.login: is missing",
+		`{"kind":"session","inputs":{}}`:                                                                                 "auth: login: is missing",
 		`{"kind":"session","login":{"url":"https://example.com"}}`:                                                       "either token",
-		`{"kind":"odoo","username":"a","password":"env:ID","database":"b"}`:                                              "auth.url: is missing",
+		`{"kind":"odoo","username":"a","password":"env:ID","database":"b"}`:                                              "auth: url: is missing",
 	} {
 		_, err := New(Config{Settings: json.RawMessage(settings), Secret: resolve})
 		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), secretText) {

@@ -135,7 +135,7 @@ func decode(raw json.RawMessage) (document, error) {
 	if err := decoder.Decode(&d); err != nil {
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) { // its value may be a secret
-			return document{}, fmt.Errorf("auth.%s: is of the wrong type, %s", wrong.Field, strings.Fields(wrong.Value)[0])
+			return document{}, fmt.Errorf("auth: %s: is of the wrong type, %s", wrong.Field, strings.Fields(wrong.Value)[0])
 		}
 		if _, name, ok := strings.Cut(err.Error(), "unknown field "); ok {
 			return document{}, fmt.Errorf("auth: no setting %s", name)
@@ -144,7 +144,7 @@ func decode(raw json.RawMessage) (document, error) {
 	}
 	known, ok := takes[d.Kind]
 	if !ok {
-		return document{}, fmt.Errorf("auth.kind: %q is not known; expected one of %s", d.Kind, kinds())
+		return document{}, fmt.Errorf("auth: kind: %q is not known; expected one of %s", d.Kind, kinds())
 	}
 	for name := range fields {
 		if name != "kind" && !slices.Contains(known, name) {
@@ -164,7 +164,7 @@ type reader struct {
 }
 
 func (r *reader) failf(name, format string, a ...any) {
-	r.problems = append(r.problems, fmt.Errorf("auth."+name+": "+format, a...))
+	r.problems = append(r.problems, fmt.Errorf("auth: "+strings.ReplaceAll(name, ".", ": ")+": "+format, a...))
 }
 
 // secret is the text that a reference leads to; it must be one, and be there.
