@@ -135,9 +135,9 @@ func (r *renewer) fly(f *flight) {
 	now := r.now()
 	if err != nil {
 		f.err = asError(err)
-		r.failed, r.failedUntil = f.err, now.Add(r.cool)
-		if r.cool = min(2*r.cool, coolMost); f.err.Kind == revoked && r.consent {
-			r.cool = coolFirst // only the store is asked: a person may have connected again
+		if f.err.Kind != revoked || !r.consent { // otherwise only the store is asked: a person may connect at any time
+			r.failed, r.failedUntil = f.err, now.Add(r.cool)
+			r.cool = min(2*r.cool, coolMost)
 		}
 		if f.err.Kind == revoked { // what is dropped is not used to its end
 			r.has = false
