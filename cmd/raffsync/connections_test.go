@@ -115,7 +115,9 @@ routes:
 	db := in.database()
 
 	send(t, t.Context(), in, key, testEvent("e-0", "order/0", "order.created"))
-	waitUntil(t, func() bool { return query[int](t, db, `SELECT count(*) FROM exceptions WHERE class = 'AUTH_REVOKED'`) == 1 },
+	waitUntil(t, func() bool {
+		return query[int](t, db, `SELECT count(*) FROM exceptions WHERE class = 'AUTH_REVOKED'`) == 1
+	},
 		func() string { return "nobody is told that it is not connected\n" + program.log.String() })
 
 	redirect := "http://" + freeAddress(t) + "/callback"
