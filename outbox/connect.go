@@ -128,7 +128,8 @@ func (s *Store) ConnectionsOf(ctx context.Context, tenant string) ([]ConnectionS
 }
 
 // reconnected tells, in the transaction that makes it so, that a destination's
-// authorisation works again. Whatever waits for that goes on from here.
+// authorisation works again: by a person, or, where nobody has to agree, by a platform that
+// takes the credentials again. Whatever waits for that goes on from here.
 func (s *Store) reconnected(ctx context.Context, tx pgx.Tx, actor Actor, destination int32, reason string) error {
 	_, err := tx.Exec(ctx, auditConnectionSQL, actor.Tenant, destination, reason, nullText(actor.Name))
 	return err

@@ -84,8 +84,6 @@ func decideAsked(t outbox.Transition, a *Attempt, p *Policy, now time.Time, dice
 		return t
 	case a.Finding == connectors.Absent:
 		t.Spent, class = t.Attempts, outbox.ClassRetriesExhausted
-	case expiredAgain(t.Delivery, a):
-		return revoked(t)
 	case a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
 		t.Spent = t.Attempts // the question goes again at once
 	case a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_REVOKED:

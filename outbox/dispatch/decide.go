@@ -106,6 +106,7 @@ const (
 //
 // What an answer to a question makes of it, see [decideAsked].
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
+	a.refusedAgain(d)
 	t := outbox.Transition{
 		Delivery: d, Sent: a.Sent, StartedAt: a.StartedAt, Duration: a.Duration,
 		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, UnknownAt: unknownSince(d, &a), Snapshot: a.Snapshot,
@@ -146,9 +147,6 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 		// They back off by the requests that were made: the attempts do not grow.
 		t.Spent, tries = d.Attempts, d.Requests+1
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
-		if expiredAgain(d, &a) {
-			return revoked(t)
-		}
 		t.Spent, atOnce = d.Attempts, true
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED:
 		most = min(most, unclassifiedAttempts)
@@ -181,18 +179,14 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	return t
 }
 
-// expiredAgain tells whether the platform refuses a token that was renewed for this
-// delivery just before.
-func expiredAgain(d *outbox.Delivery, a *Attempt) bool {
-	return a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED && d.Last == a.Kind
-}
-
-// revoked is what a token comes to that is refused although it is new. The attempt is
+// refusedAgain makes AUTH_REVOKED of an AUTH_EXPIRED where the delivery's attempt before
+// came to that too: the platform refuses a token that was renewed just before. It is
 // recorded so, so that the first refusal after a person has mended it is a first one.
-func revoked(t outbox.Transition) outbox.Transition {
-	t.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_REVOKED
-	t.Reason += "; a token that was renewed just before was refused too"
-	return needsAction(t, outbox.Class(t.Kind))
+func (a *Attempt) refusedAgain(d *outbox.Delivery) {
+	if a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED && d.Last == a.Kind {
+		a.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_REVOKED
+		a.Reason += "; a token that was renewed just before was refused too"
+	}
 }
 
 func needsAction(t outbox.Transition, class string) outbox.Transition {
