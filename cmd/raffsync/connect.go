@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -63,6 +64,9 @@ func (c *connectCommand) Run(ctx context.Context, line *commandLine) error {
 		if err := tryConnection(ctx, connector); err != nil {
 			return fmt.Errorf("%s: %w", c.Destination, err)
 		}
+		if err := letGo(ctx, store, actor(tenant), c.Destination); err != nil {
+			return err
+		}
 		fmt.Printf("%s is connected.\n", c.Destination)
 		return nil
 	})
@@ -107,6 +111,20 @@ func tryConnection(ctx context.Context, c auth.Connector) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	return c.Authorize(ctx, r)
+}
+
+// letGo gives back a destination that was held as a whole because its authorisation was
+// gone. Where nothing was held, there is nothing to do.
+func letGo(ctx context.Context, store *outbox.Store, who outbox.Actor, destination string) error {
+	const authorisation outbox.ControlKind = "authorisation"
+	err := store.Control(ctx, who, outbox.ControlRequest{
+		RequestID: "connect " + rand.Text(), Kind: authorisation, Name: destination, State: outbox.Automatic, Reason: "connected again",
+	})
+	var refused *outbox.Refusal
+	if errors.As(err, &refused) || errors.Is(err, outbox.ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // consent has a person agree, and keeps what comes of it.
