@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,12 +27,12 @@ func send(t testing.TB, r *http.Request) int {
 func TestRenew_AHundredRejectionsCauseOneRefresh(t *testing.T) {
 	t.Parallel()
 	for _, processes := range []int{1, 2} {
-		p, store := newPlatform(t), &Memory{}
+		p, store := newPlatform(t), &counting{Memory: &Memory{}}
 		var all []*authenticator
 		for range processes {
 			all = append(all, build(t, store, p.code(), nil))
 		}
-		connected(t, p, all[0], store)
+		connected(t, p, all[0], store.Memory)
 		for _, a := range all {
 			authorized(t, a, p.URL+"/api")
 		}
@@ -61,7 +62,20 @@ func TestRenew_AHundredRejectionsCauseOneRefresh(t *testing.T) {
 		if n := p.asked.Load() - before; n != 1 {
 			t.Errorf("%d processes: %d refreshes, want 1", processes, n)
 		}
+		if n := store.claims.Load(); processes == 1 && n != 1 {
+			t.Errorf("one process claimed %d times: its requests did not wait for one another", n)
+		}
 	}
+}
+
+type counting struct {
+	*Memory
+	claims atomic.Int64
+}
+
+func (c *counting) Claim(ctx context.Context, version int64, hold time.Duration) (connectors.Claim, error) {
+	c.claims.Add(1)
+	return c.Memory.Claim(ctx, version, hold)
 }
 
 // A rejection that comes late, of a token that was renewed since, renews nothing.
