@@ -20,6 +20,9 @@ type Options struct {
 	// Secret resolves a reference such as "env:NAME" or "file:PATH". Its error names
 	// the reference and never the secret.
 	Secret func(reference string) (string, error)
+	// Connections keeps what the platform gave to this destination: tokens, sessions. Nil
+	// where there is no database, as when a configuration is only checked.
+	Connections Connections
 	// Concurrency is the most requests that will be in flight at once; zero where that
 	// is not known. A connector opens as many connections as that needs.
 	Concurrency int

@@ -50,6 +50,9 @@ type Delivery struct {
 	// TriedAt is when the first request was made that the retry policy counts; nil before
 	// it. An operator's retry begins anew.
 	TriedAt *time.Time
+	// Last is what the last attempt came to that was stored; OUTCOME_KIND_UNSPECIFIED
+	// before the first.
+	Last raffsyncv1.OutcomeKind
 }
 
 // Before tells whether d was accepted before o. It orders the deliveries of a key.

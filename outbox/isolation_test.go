@@ -103,6 +103,7 @@ func fill(s *shop) {
 	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
 	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
+	s.exec(`INSERT INTO connections (tenant, destination) SELECT tenant, id FROM destinations`)
 	s.exec(`INSERT INTO throttles (destination, tenant) SELECT id, tenant FROM destinations`)
 	s.exec(`INSERT INTO shares (destination, replica, tenant, slots, wanted, busy) SELECT id, 1, tenant, 1, 1, false FROM destinations`)
 	s.exec(`INSERT INTO controls (tenant, kind, name, state, reason, actor) VALUES ('kopi', 'source', 'till', 'PAUSED', 'r', 'a'), ('teh', 'source', 'till', 'PAUSED', 'r', 'a')`)
@@ -113,7 +114,7 @@ func TestIsolation_TheAPISeesItsTenantOnly(t *testing.T) {
 	s := newShop(t, "books")
 	fill(s)
 	for _, table := range column[string](s, ofTenants) {
-		if readable := one[bool](s, `SELECT has_table_privilege('raffsync_api', $1, 'SELECT')`, table); !readable {
+		if readable := one[bool](s, `SELECT has_column_privilege('raffsync_api', $1, 'tenant', 'SELECT')`, table); !readable {
 			if state, _ := s.as("raffsync_api", "kopi", `SELECT tenant FROM `+table); state != denied {
 				t.Errorf("%s: %q, want that it is denied", table, state)
 			}

@@ -21,6 +21,8 @@ type Config struct {
 	// Lease is how long a replica may be silent before its lanes are taken from it;
 	// 15 s where zero.
 	Lease time.Duration
+	// Keys seal what platforms give. Nil where there are none: [Connections] fail then.
+	Keys *Keys
 }
 
 // Store is the outbox in one Postgres. All its methods may be called from many
@@ -33,7 +35,8 @@ type Store struct {
 	engine *pgxpool.Pool // raffsync_engine: sees every tenant
 	api    *pgxpool.Pool // raffsync_api: sees the tenant its transaction names
 
-	hints hints
+	hints  hints
+	claims openClaims
 }
 
 // DefaultLease is how long a replica may be silent before its lanes are taken.
@@ -68,8 +71,10 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
-// Close ends every session. What runs on them fails.
+// Close ends every session. What runs on them fails, but for connections that are being
+// renewed: they are waited for, for a while, since a platform's answer must be kept.
 func (s *Store) Close() {
+	s.claims.close(closeAfter)
 	for _, p := range []*pgxpool.Pool{s.api, s.engine, s.admin} {
 		if p != nil {
 			p.Close()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,6 +58,7 @@ type app struct {
 	seen       observation
 	heard      outbox.Heard
 	routing    routing
+	plan       atomic.Pointer[dispatch.Plan] // as it is in force
 }
 
 // newApp takes its ports, and reads the configuration in force. Nothing is served
@@ -137,6 +139,7 @@ func (a *app) build(ctx context.Context) error {
 	a.plans = newPlans(c.store, c.kinds, c.development, c.log, func(p *dispatch.Plan, rules map[string]*broker.Rules) {
 		a.seen.metrics.Plan(p)
 		a.dispatcher.SetPlan(p)
+		a.plan.Store(p)
 		for tenant, r := range rules {
 			a.broker.SetRules(tenant, r)
 		}
@@ -201,6 +204,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.tidy(background) })
 	group.Go(func() error { return a.config.watermark.run(background) })
 	group.Go(func() error { return a.sweep(background) })
+	group.Go(func() error { return a.keepConnections(background) })
 	group.Go(func() error { return a.replay(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order

@@ -22,6 +22,8 @@ type database struct {
 	dsn string
 	// about it, in a few words.
 	about string
+	// embedded: it belongs to the state folder.
+	embedded bool
 	// sole: this process owns it, and nobody else uses it.
 	sole bool
 	// stop ends an embedded Postgres that this process owns.
@@ -77,7 +79,7 @@ func openDatabase(ctx context.Context, line *commandLine, configured string, use
 	address := filepath.Join(line.State, addressFile)
 	if use != own {
 		if dsn, err := os.ReadFile(address); err == nil && answers(ctx, string(dsn)) {
-			return &database{dsn: string(dsn), about: "embedded Postgres of a running process", stop: func(context.Context) error { return nil }}, nil
+			return &database{dsn: string(dsn), embedded: true, about: "embedded Postgres of a running process", stop: func(context.Context) error { return nil }}, nil
 		}
 	}
 	var claim func(string) error
@@ -106,9 +108,9 @@ func openDatabase(ctx context.Context, line *commandLine, configured string, use
 		return nil, err
 	}
 	d := &database{
-		dsn:   server.DSN(embeddedDatabase),
-		about: fmt.Sprintf("Postgres %s embedded, durable, data kept", major(server.Version())),
-		sole:  true, stop: server.Stop, server: server,
+		dsn:      server.DSN(embeddedDatabase),
+		about:    fmt.Sprintf("Postgres %s embedded, durable, data kept", major(server.Version())),
+		embedded: true, sole: true, stop: server.Stop, server: server,
 	}
 	err = createDatabase(ctx, server.DSN("postgres"))
 	if err == nil {
@@ -171,7 +173,11 @@ func (d *database) openStore(ctx context.Context, line *commandLine, lease time.
 		// ones: a migration keeps to what that version can work with.
 		slog.WarnContext(ctx, "the database is one version ahead of this program; upgrade it soon")
 	}
-	return outbox.Open(ctx, outbox.Config{DSN: d.dsn, Lease: lease, AllowUnsafe: line.Unsafe})
+	keys, err := secretKeys(line, d.embedded)
+	if err != nil {
+		return nil, err
+	}
+	return outbox.Open(ctx, outbox.Config{DSN: d.dsn, Lease: lease, AllowUnsafe: line.Unsafe, Keys: keys})
 }
 
 func (d *database) oneAhead(ctx context.Context) bool {

@@ -25,6 +25,8 @@ type commandLine struct {
 	Unsafe   bool   `name:"unsafe-postgres" hidden:"" help:"Accept a Postgres that may lose what it has committed. For tests." env:"RAFFSYNC_UNSAFE_POSTGRES"`
 	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:"${state}" type:"path"`
 
+	SecretKey string `help:"Key that seals what platforms give to destinations, or a reference to it (file:PATH): 32 bytes in base64, several with commas, the newest first. Made in the state folder for an embedded Postgres." env:"RAFFSYNC_SECRET_KEY" placeholder:"KEY"`
+
 	Serve      serveCommand      `cmd:"" help:"Run broker, dispatcher and API."`
 	Demo       demoCommand       `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
 	Publish    publish.Command   `cmd:"" help:"Stream events from a file to a broker."`
@@ -44,7 +46,9 @@ type commandLine struct {
 	Bench      benchCommand      `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
-	Mappings mappingsCommand `cmd:"" help:"Say what values are called at destinations: SKUs, taxes, customers."`
+	Mappings    mappingsCommand    `cmd:"" help:"Say what values are called at destinations: SKUs, taxes, customers."`
+	Connect     connectCommand     `cmd:"" help:"Connect a destination to its platform, with somebody's consent."`
+	Connections connectionsCommand `cmd:"" help:"List, show and end the connections of destinations."`
 
 	Platform    demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
 	BenchEngine benchEngineCommand   `cmd:"" hidden:"" help:"Serve a round of the bench."`
@@ -65,7 +69,7 @@ func run(arguments []string) int {
 	parser, err := kong.New(&line,
 		kong.Name("raffsync"),
 		kong.Description("Keeps a business's systems in step when they fail: no silent failures, no duplicates, no \"it probably synced\"."),
-		kong.Vars{"state": defaultState, "bench_names": bench.Names()},
+		kong.Vars{"state": defaultState, "redirect": defaultRedirect, "bench_names": bench.Names()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {

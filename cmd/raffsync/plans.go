@@ -110,7 +110,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 			s.destinations[id] = made
 			continue
 		case kept == nil || kept.Rests:
-			kept = &dispatch.Destination{ID: id, Tenant: a.Tenant, Name: d.Name, Connector: p.standIn(d), Rests: true}
+			kept = &dispatch.Destination{ID: id, Tenant: a.Tenant, Name: d.Name, Connector: p.standIn(a.Tenant, id, d), Rests: true}
 		}
 		s.destinations[id] = kept
 		s.problems[id] = trouble{problem: oneLine(err), rests: kept.Rests}
@@ -119,7 +119,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 }
 
 func (p *plans) destination(tenant string, id int32, d outbox.DestinationConfig) (*dispatch.Destination, error) {
-	connector, err := p.registry.New(d.Kind, p.options(d))
+	connector, err := p.registry.New(d.Kind, p.options(tenant, id, d))
 	if err != nil {
 		return nil, err
 	}
@@ -138,10 +138,11 @@ func (p *plans) destination(tenant string, id int32, d outbox.DestinationConfig)
 	}, nil
 }
 
-func (p *plans) options(d outbox.DestinationConfig) connectors.Options {
+func (p *plans) options(tenant string, id int32, d outbox.DestinationConfig) connectors.Options {
 	return connectors.Options{
 		Name: d.Name, Settings: d.Settings, Rules: d.Rules, Concurrency: d.Concurrency,
 		Secret: config.ResolveSecret, AllowLoopback: p.loopback,
+		Connections: connections{p.store.Connections(tenant, id)},
 	}
 }
 

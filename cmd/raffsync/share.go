@@ -94,8 +94,8 @@ const placeholder = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
 // standIn makes the stand-in of a destination. Its traits come from the settings as far
 // as those can be read without the secrets; otherwise it promises nothing.
-func (p *plans) standIn(d outbox.DestinationConfig) connectors.Destination {
-	o := p.options(d)
+func (p *plans) standIn(tenant string, id int32, d outbox.DestinationConfig) connectors.Destination {
+	o := p.options(tenant, id, d)
 	o.AllowLoopback = true
 	o.Secret = func(string) (string, error) { return placeholder, nil }
 	connector, err := p.registry.New(d.Kind, o)

@@ -10,7 +10,7 @@ import (
 // sweepEvery is how often what happens by itself is looked for.
 const sweepEvery = 5 * time.Second
 
-// sweep looks for what is late, who is silent and what has drained, until the context ends. What fails is
+// sweep looks for what is late, who is silent, what ends soon and what has drained, until the context ends. What fails is
 // tried again with the next sweep.
 func (a *app) sweep(ctx context.Context) error {
 	sweeper, err := a.config.store.OpenSweeper(ctx)
@@ -34,6 +34,9 @@ func (a *app) sweep(ctx context.Context) error {
 
 func (a *app) sweepOnce(ctx context.Context, sweeper *outbox.Sweeper) error {
 	if err := sweeper.Silent(ctx, &a.heard, sweepEvery); err != nil {
+		return err
+	}
+	if err := sweeper.Expiring(ctx); err != nil {
 		return err
 	}
 	inForce, err := a.config.store.Configurations(ctx)

@@ -98,12 +98,17 @@ func (d *askable) Reconcile(ctx context.Context, prepared connectors.Request) co
 	ask.Header.Set("User-Agent", userAgent)
 	ask.Header.Set("Webhook-Id", r.id)
 	d.authenticate(ask.Header, r.id, nil, d.now())
+	if err := d.auth.Authorize(ctx, ask); err != nil {
+		return connectors.Reconciliation{Outcome: unauthorized(err)}
+	}
 	response, err := d.client.Do(ctx, ask)
 	if response == nil {
 		v := classifyFailure(err)
 		return connectors.Reconciliation{Outcome: connectors.Outcome{Kind: v.kind, Rule: v.rule, Reason: v.reason}}
 	}
-	return d.understand(address, response)
+	answer := d.understand(address, response)
+	answer.Outcome = d.authenticated(ctx, ask, answer.Outcome)
+	return answer
 }
 
 // understand makes of an answer to a question what it proves. A 2xx in which a rule

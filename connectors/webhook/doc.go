@@ -39,6 +39,8 @@
 //	idempotent            whether the receiver recognises keys; true unless set
 //	deduplication_window  how long it remembers them, such as "24h"; for ever unless set
 //	ask                   url: where to ask what became of a request; see below
+//	auth                  what the receiver wants besides the signature: a key, a token of
+//	                      OAuth 2, a session (package auth)
 //
 // # What is asked
 //
@@ -79,7 +81,8 @@
 //	                               there; without a word the first, and the second
 //	                               where the receiver is not idempotent
 //	400, 413, 415, 422             VALIDATION
-//	401, 410                       AUTH_REVOKED: hold everything, tell someone once
+//	401, 410                       AUTH_REVOKED: hold everything, tell someone once; 401
+//	                               to an auth that can be renewed is AUTH_EXPIRED
 //	403                            PERMISSION
 //	402, 423                       ACCOUNT_STATE
 //	429                            RATE_LIMITED

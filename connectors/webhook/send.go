@@ -40,6 +40,9 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 		// The error may quote the URL.
 		return connectors.Outcome{Kind: poison, Rule: "request not valid", Reason: "no HTTP request can be made of it"}
 	}
+	if err := d.auth.Authorize(ctx, signed); err != nil {
+		return unauthorized(err)
+	}
 	response, err := d.client.Do(ctx, signed)
 	if response == nil {
 		v := classifyFailure(err)
@@ -47,7 +50,7 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 	}
 	// Where only the body broke off there is an error too. Where no rule looks into the
 	// body it changes nothing: the status was the receiver's word.
-	return d.read(response)
+	return d.authenticated(ctx, signed, d.read(response))
 }
 
 func foreign(prepared connectors.Request) connectors.Outcome {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"raffsync/connectors"
+	"raffsync/connectors/auth"
 )
 
 const (
@@ -31,6 +32,7 @@ type document struct {
 	Idempotent          *bool             `json:"idempotent"`
 	DeduplicationWindow string            `json:"deduplication_window"`
 	Ask                 *askDocument      `json:"ask"`
+	Auth                json.RawMessage   `json:"auth"`
 }
 
 // settings is a document that was checked, its references resolved.
@@ -40,6 +42,7 @@ type settings struct {
 	headers map[string]secret // by canonical name
 	traits  connectors.Traits
 	ask     *question // nil where the receiver cannot be asked
+	auth    auth.Connector
 	// known is what must not be recorded where a receiver quotes it.
 	known []string
 }
@@ -58,6 +61,7 @@ func readSettings(o connectors.Options) (settings, error) {
 		s.readHeaders(d.Headers, o.Secret),
 		s.readTraits(d.Idempotent, d.DeduplicationWindow),
 		s.readAsk(d.Ask, o.AllowLoopback),
+		s.readAuth(d.Auth, o),
 	)
 }
 

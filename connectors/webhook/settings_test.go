@@ -35,11 +35,11 @@ func TestFactory_Traits(t *testing.T) {
 func TestFactory_RefusesSettings(t *testing.T) {
 	const good = `"url": "https://books.example/hooks", "secret": "env:SECRET"`
 	for _, test := range []struct{ settings, want string }{
-		{``, `settings: must be a JSON object with ask, deduplication_window, headers, idempotent, previous_secret, secret, url`},
+		{``, `settings: must be a JSON object with ask, auth, deduplication_window, headers, idempotent, previous_secret, secret, url`},
 		{`null`, `must be a JSON object`},
 		{`["url"]`, `must be a JSON object`},
 		{`{` + good + `} {}`, `must be a JSON object`},
-		{`{` + good + `, "uri": 1}`, `no setting "uri"; there is ask, deduplication_window, headers,`},
+		{`{` + good + `, "uri": 1}`, `no setting "uri"; there is ask, auth, deduplication_window, headers,`},
 		{`{` + good + `, "Secret": "5s"}`, `no setting "Secret"`},
 		{`{` + good + `, "idempotent": "yes"}`, `idempotent: must be true or false, not string`},
 		{`{` + good + `, "headers": []}`, `headers: must be an object of texts, not array`},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"raffsync/connectors"
+	"raffsync/connectors/auth"
 	"raffsync/connectors/egress"
 	"raffsync/connectors/rules"
 )
@@ -40,10 +41,11 @@ func Factory(o connectors.Options) (connectors.Destination, error) {
 		url:     func() *url.URL { return s.url },
 		signers: s.signers,
 		headers: s.headers,
-		known:   func() []string { return s.known },
+		known:   known(s),
 		traits:  s.traits,
 		rules:   set,
 		client:  client,
+		auth:    s.auth,
 		now:     time.Now,
 	}
 	if s.ask != nil {
@@ -64,6 +66,7 @@ type destination struct {
 	traits  connectors.Traits
 	rules   *rules.Set
 	client  *egress.Client
+	auth    auth.Connector
 	now     func() time.Time
 }
 

@@ -66,6 +66,7 @@ func (f *flight) ask(ctx context.Context, request connectors.Request) (connector
 //
 //	found       → DELIVERED
 //	absent      → WAITING for no time, to be sent again, while attempts and age last
+//	token ended → WAITING for no time, to be asked with a new one, as in [Decide]
 //	cannot tell → WAITING, to be asked again; it spends an attempt, but for a rate limit;
 //	              NEEDS_ACTION of unknown outcome once attempts or age run out
 //	not asked   → WAITING until the question can be asked
@@ -83,7 +84,9 @@ func decideAsked(t outbox.Transition, a *Attempt, p *Policy, now time.Time, dice
 		return t
 	case a.Finding == connectors.Absent:
 		t.Spent, class = t.Attempts, outbox.ClassRetriesExhausted
-	case a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON:
+	case a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
+		t.Spent = t.Attempts // the question goes again at once
+	case a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_REVOKED:
 		return needsAction(t, outbox.Class(a.Kind))
 	case a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED, a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_QUOTA:
 		t.Spent, tries = t.Attempts, t.Requests+1

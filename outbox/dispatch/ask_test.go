@@ -24,6 +24,7 @@ func TestDecide_WhereThePlatformCanBeAsked(t *testing.T) {
 		question bool
 		unsent   bool
 		finding  connectors.Finding
+		last     raffsyncv1.OutcomeKind
 		outcome  connectors.Outcome
 		traits   connectors.Traits
 
@@ -50,12 +51,15 @@ func TestDecide_WhereThePlatformCanBeAsked(t *testing.T) {
 		{name: "CannotTellForTheLastTime", attempts: 4, unknown: &unsure, question: true, outcome: connectors.Outcome{Kind: kindTransient}, to: outbox.StateNeedsAction, spent: 5, class: "UNKNOWN_OUTCOME"},
 		{name: "CannotTellAtTheEndOfItsTime", age: time.Hour, unknown: &unsure, question: true, outcome: connectors.Outcome{Kind: kindTransient}, to: outbox.StateNeedsAction, spent: 1, class: "UNKNOWN_OUTCOME"},
 		{name: "AskedTooOften", attempts: 4, unknown: &unsure, question: true, outcome: connectors.Outcome{Kind: kindRateLimited, RetryAfter: asked}, to: outbox.StateWaiting, spent: 4, delay: asked},
+		{name: "TheTokenEnded", attempts: 4, unknown: &unsure, question: true, outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateWaiting, spent: 4},
+		{name: "TheTokenEndedAgain", last: kindAuthExpired, unknown: &unsure, question: true, outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateWaiting},
+		{name: "NobodyMayAsk", unknown: &unsure, question: true, outcome: connectors.Outcome{Kind: kindAuthRevoked}, to: outbox.StateWaiting},
 		{name: "TheQuestionPanics", unknown: &unsure, question: true, outcome: connectors.Outcome{Kind: kindPoison}, to: outbox.StateNeedsAction, spent: 1, class: "POISON"},
 		{name: "TooEarlyToAsk", attempts: 5, age: 2 * time.Hour, unknown: &unsure, question: true, unsent: true, outcome: connectors.Outcome{Kind: kindUnknown, RetryAfter: 3 * time.Second}, to: outbox.StateWaiting, spent: 5, delay: 3 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := accepted.Add(c.age)
-			d := &outbox.Delivery{AcceptedAt: accepted, TriedAt: tried(now, c.age), Attempts: c.attempts, UnknownAt: c.unknown}
+			d := &outbox.Delivery{AcceptedAt: accepted, TriedAt: tried(now, c.age), Attempts: c.attempts, UnknownAt: c.unknown, Last: c.last}
 			a := Attempt{Sent: !c.unsent, Asked: c.question, Finding: c.finding, StartedAt: now, Outcome: c.outcome}
 			got := Decide(d, a, Policy{Retry: retry, Traits: c.traits, Asks: true, Over: 12 * time.Second}, now, 0.5)
 			type essence struct {

@@ -102,13 +102,16 @@ const (
 //	UNKNOWN_OUTCOME, idempotent      → as TRANSIENT, within the platform's deduplication window
 //	UNKNOWN_OUTCOME, otherwise       → NEEDS_ACTION: a second request could have a second effect
 //	RATE_LIMITED, QUOTA              → WAITING as long as asked; spends no attempt
+//	AUTH_EXPIRED                     → WAITING for no time, to be sent with a new token; spends no
+//	                                   attempt. Twice in a row it is AUTH_REVOKED
 //	AUTH_REVOKED, ACCOUNT_STATE      → WAITING until the destination is given back; spends no attempt
-//	UNCLASSIFIED, STALE, AUTH_EXPIRED → WAITING, a few times
+//	UNCLASSIFIED, STALE              → WAITING, a few times
 //	anything else, or nothing sent   → NEEDS_ACTION
 //	look-ups that found nothing      → NEEDS_ACTION, for as many causes
 //
 // What an answer to a question makes of it, see [decideAsked].
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
+	a.refusedAgain(d)
 	t := outbox.Transition{
 		Delivery: d, Sent: a.Sent, StartedAt: a.StartedAt, Duration: a.Duration,
 		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, UnknownAt: unknownSince(d, &a), Snapshot: a.Snapshot,
@@ -132,7 +135,7 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	if !a.Sent {
 		return needsAction(t, outbox.Class(a.Kind))
 	}
-	most, tries := p.Retry.Attempts, t.Spent
+	most, tries, atOnce := p.Retry.Attempts, t.Spent, false
 	if a.Ours {
 		t.Spent = d.Attempts
 	}
@@ -154,7 +157,9 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED, raffsyncv1.OutcomeKind_OUTCOME_KIND_QUOTA:
 		// They back off by the requests that were made: the attempts do not grow.
 		t.Spent, tries = d.Attempts, d.Requests+1
-	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED, raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED:
+		t.Spent, atOnce = d.Attempts, true
+	case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED:
 		most = min(most, unclassifiedAttempts)
 	case raffsyncv1.OutcomeKind_OUTCOME_KIND_STALE:
 		most = min(most, staleAttempts)
@@ -162,7 +167,10 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 		return needsAction(t, outbox.Class(a.Kind))
 	}
 
-	delay := max(backoff(p.Retry, int(tries), dice), a.RetryAfter)
+	delay := a.RetryAfter
+	if !atOnce {
+		delay = max(delay, backoff(p.Retry, int(tries), dice))
+	}
 	if p.Asks && t.UnknownAt != nil {
 		delay = max(delay, a.StartedAt.Add(p.Over).Sub(now)) // what comes next is a question
 	}
@@ -180,6 +188,16 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	}
 	t.To, t.Delay = outbox.StateWaiting, delay
 	return t
+}
+
+// refusedAgain makes AUTH_REVOKED of an AUTH_EXPIRED where the delivery's attempt before
+// came to that too: the platform refuses a token that was renewed just before. It is
+// recorded so, so that the first refusal after a person has mended it is a first one.
+func (a *Attempt) refusedAgain(d *outbox.Delivery) {
+	if a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_EXPIRED && d.Last == a.Kind {
+		a.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_REVOKED
+		a.Reason += "; a token that was renewed just before was refused too"
+	}
 }
 
 func needsAction(t outbox.Transition, class string) outbox.Transition {

@@ -44,6 +44,7 @@ func TestDecide(t *testing.T) {
 		unknown  time.Duration // since the first request that may have had its effect; 0: none
 		outcome  connectors.Outcome
 		unsent   bool
+		last     raffsyncv1.OutcomeKind // of the attempt before
 		traits   connectors.Traits
 
 		to    string
@@ -71,8 +72,13 @@ func TestDecide(t *testing.T) {
 		{name: "UnclassifiedIsTriedAgain", attempts: 1, outcome: connectors.Outcome{Kind: kindUnclassified}, to: outbox.StateWaiting, spent: 2, delay: time.Second},
 		{name: "UnclassifiedAFewTimes", attempts: 2, outcome: connectors.Outcome{Kind: kindUnclassified}, to: outbox.StateNeedsAction, spent: 3, class: "UNCLASSIFIED"},
 		{name: "StaleAFewTimes", attempts: 2, outcome: connectors.Outcome{Kind: kindStale}, to: outbox.StateNeedsAction, spent: 3, class: "RETRIES_EXHAUSTED"},
-		{name: "AuthExpiredIsTriedAgain", outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateWaiting, spent: 1, delay: 500 * time.Millisecond},
-		{name: "AuthRevoked", outcome: connectors.Outcome{Kind: kindAuthRevoked}, to: outbox.StateWaiting, spent: 0},
+		{name: "AuthExpiredGoesAtOnce", attempts: 4, outcome: connectors.Outcome{Kind: kindAuthExpired, Status: 401}, to: outbox.StateWaiting, spent: 4},
+		{name: "AuthExpiredAfterSomethingElse", attempts: 1, last: kindTransient, outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateWaiting, spent: 1},
+		{name: "AuthExpiredHonoursRetryAfter", outcome: connectors.Outcome{Kind: kindAuthExpired, RetryAfter: asked}, to: outbox.StateWaiting, delay: asked},
+		{name: "AuthExpiredTwiceIsRevoked", last: kindAuthExpired, outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateWaiting},
+		{name: "AuthExpiredOnceItWasMended", last: kindAuthRevoked, outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateWaiting},
+		{name: "AuthExpiredPastTheWindow", traits: remembers, unknown: 10 * time.Minute, outcome: connectors.Outcome{Kind: kindAuthExpired}, to: outbox.StateNeedsAction, class: "UNKNOWN_OUTCOME"},
+		{name: "AuthRevoked", outcome: connectors.Outcome{Kind: kindAuthRevoked}, to: outbox.StateWaiting},
 		{name: "Validation", outcome: connectors.Outcome{Kind: kindValidation}, to: outbox.StateNeedsAction, spent: 1, class: "VALIDATION"},
 		{name: "Poison", outcome: connectors.Outcome{Kind: kindPoison}, to: outbox.StateNeedsAction, spent: 1, class: "POISON"},
 		{name: "NoKindAtAll", outcome: connectors.Outcome{Kind: kindUnspecified}, to: outbox.StateNeedsAction, spent: 1, class: "UNSPECIFIED"},
@@ -80,7 +86,7 @@ func TestDecide(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			now := accepted.Add(48*time.Hour + c.age) // how long it waited for its first try is all the same
-			d := &outbox.Delivery{AcceptedAt: accepted, TriedAt: tried(now, c.age), EventAt: accepted.AddDate(-1, 0, 0), Attempts: c.attempts}
+			d := &outbox.Delivery{AcceptedAt: accepted, TriedAt: tried(now, c.age), EventAt: accepted.AddDate(-1, 0, 0), Attempts: c.attempts, Last: c.last}
 			if c.unknown > 0 {
 				since := now.Add(-c.unknown)
 				d.UnknownAt = &since
@@ -128,6 +134,7 @@ func TestDecide_Properties(t *testing.T) {
 		d := &outbox.Delivery{
 			AcceptedAt: accepted, EventAt: accepted, TriedAt: tried(now, drawDuration(t, "tried", 24*time.Hour)),
 			Attempts: rapid.Int32Range(0, 20).Draw(t, "attempts"), Requests: rapid.Int32Range(0, 100).Draw(t, "requests"),
+			Last: rapid.SampledFrom([]raffsyncv1.OutcomeKind{kindUnspecified, kindAuthExpired, kindTransient}).Draw(t, "last"),
 		}
 		if rapid.Bool().Draw(t, "unknown before") {
 			at := now.Add(-drawDuration(t, "unknown since", 24*time.Hour))
@@ -163,13 +170,14 @@ func TestDecide_Properties(t *testing.T) {
 		if (got.To == outbox.StateDelivered) != (a.Sent && a.Kind == kindDelivered) {
 			t.Fatalf("%v, sent %v: to %s", a.Kind, a.Sent, got.To)
 		}
+		a.refusedAgain(d)
 		if a.Sent && losesDestination(a.Kind) {
 			if got.To != outbox.StateWaiting || got.Delay != 0 || got.Spent != d.Attempts {
 				t.Fatalf("%v: to %s after %s, %d spent after %d; want that it waits for its destination only", a.Kind, got.To, got.Delay, got.Spent, d.Attempts)
 			}
 			return
 		}
-		if a.Sent && (a.Kind == kindRateLimited || a.Kind == kindQuota || a.Ours) {
+		if a.Sent && (a.Kind == kindRateLimited || a.Kind == kindQuota || a.Kind == kindAuthExpired || a.Ours) {
 			if got.Spent != d.Attempts && got.To == outbox.StateWaiting {
 				t.Fatalf("%v, ours %v: spends an attempt", a.Kind, a.Ours)
 			}

@@ -44,6 +44,7 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	defer cancel()
 	f.sent = begin
 	f.attempt.Finding, f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, request, deadline)
+	f.attempt.refusedAgain(f.delivery)
 	f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
 	f.attempt.Duration = time.Since(begin)
 	f.attempt.Ours = ctx.Err() != nil || cut && !time.Now().Before(deadline)

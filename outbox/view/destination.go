@@ -50,6 +50,8 @@ type Destination struct {
 	Unauthorised *Control `db:"-"`
 	// Fault: it is not used as configured; nil where it is.
 	Fault *Fault `db:"-"`
+	// Connection to its platform; nil where nothing is kept for it.
+	Connection *Connection `db:"-"`
 }
 
 // Depth is how many deliveries have not ended.
@@ -83,7 +85,12 @@ func (t *Tx) Destinations(ctx context.Context) ([]*Destination, error) {
 		return nil, err
 	}
 	faults, err := t.faults(ctx)
+	if err != nil {
+		return nil, err
+	}
+	connections, err := t.connections(ctx)
 	for _, d := range found {
+		d.Connection = connections[d.Number]
 		d.Fault = faults.of(d.Number)
 		d.Breaker = held.breaker(d.Name, breakers[d.Number])
 		d.Breaker.State = cmp.Or(d.Breaker.State, BreakerClosed)

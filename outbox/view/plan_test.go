@@ -82,6 +82,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 	yes := true
 	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", 51}
 	return map[string][]any{
+		"connections":                           {},
 		"enter a tenant":                        {"kopi"},
 		"events by time":                        events(nil, nil),
 		"events by time, last examined":         {now, newest, oldest, Budget},

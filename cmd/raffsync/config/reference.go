@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"raffsync/connectors"
+	"raffsync/connectors/auth"
 )
 
 // Example is a complete configuration to start from.
@@ -27,6 +28,8 @@ func Reference(kinds connectors.Registry) string {
 		fmt.Sprintf("At most %d KiB.\n\n", maxFileBytes>>10) +
 		"```yaml\n" + strings.TrimSpace(Example) + "\n```\n")
 	describe(&b, "", "The file", "", rootFields(&File{Listen: Listen{HTTP: DefaultHTTP, GRPC: DefaultGRPC}}, kinds))
+	b.WriteString("\n## `auth` of a destination's kind\n\n" +
+		"How requests are authorised, besides what the kind itself signs. What a platform gives is kept sealed in the database, by the key in RAFFSYNC_SECRET_KEY.\n\n" + auth.Reference())
 	return b.String()
 }
 

@@ -110,6 +110,18 @@ type ComplexityRoot struct {
 		PageInfo func(childComplexity int) int
 	}
 
+	Connection struct {
+		Connected   func(childComplexity int) int
+		ConnectedAt func(childComplexity int) int
+		ConnectedBy func(childComplexity int) int
+		ExpiresAt   func(childComplexity int) int
+		Problem     func(childComplexity int) int
+		ProblemAt   func(childComplexity int) int
+		RenewBy     func(childComplexity int) int
+		RenewedAt   func(childComplexity int) int
+		Revoked     func(childComplexity int) int
+	}
+
 	Control struct {
 		Actor  func(childComplexity int) int
 		Kind   func(childComplexity int) int
@@ -157,6 +169,7 @@ type ComplexityRoot struct {
 	Destination struct {
 		Accepted     func(childComplexity int) int
 		Breaker      func(childComplexity int) int
+		Connection   func(childComplexity int) int
 		Delivered    func(childComplexity int) int
 		Depth        func(childComplexity int) int
 		Fault        func(childComplexity int) int
@@ -851,6 +864,61 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ConflictConnection.PageInfo(childComplexity), true
 
+	case "Connection.connected":
+		if e.ComplexityRoot.Connection.Connected == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.Connected(childComplexity), true
+	case "Connection.connectedAt":
+		if e.ComplexityRoot.Connection.ConnectedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.ConnectedAt(childComplexity), true
+	case "Connection.connectedBy":
+		if e.ComplexityRoot.Connection.ConnectedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.ConnectedBy(childComplexity), true
+	case "Connection.expiresAt":
+		if e.ComplexityRoot.Connection.ExpiresAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.ExpiresAt(childComplexity), true
+	case "Connection.problem":
+		if e.ComplexityRoot.Connection.Problem == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.Problem(childComplexity), true
+	case "Connection.problemAt":
+		if e.ComplexityRoot.Connection.ProblemAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.ProblemAt(childComplexity), true
+	case "Connection.renewBy":
+		if e.ComplexityRoot.Connection.RenewBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.RenewBy(childComplexity), true
+	case "Connection.renewedAt":
+		if e.ComplexityRoot.Connection.RenewedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.RenewedAt(childComplexity), true
+	case "Connection.revoked":
+		if e.ComplexityRoot.Connection.Revoked == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Connection.Revoked(childComplexity), true
+
 	case "Control.actor":
 		if e.ComplexityRoot.Control.Actor == nil {
 			break
@@ -1047,6 +1115,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Breaker(childComplexity), true
+	case "Destination.connection":
+		if e.ComplexityRoot.Destination.Connection == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.Connection(childComplexity), true
 	case "Destination.delivered":
 		if e.ComplexityRoot.Destination.Delivered == nil {
 			break
@@ -3097,10 +3171,11 @@ type Exception {
   "Opaque."
   id: ID!
   """
-  The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT. LATE and
-  SOURCE_SILENT resolve by themselves, when nothing that was late is open any more, and
-  when the source sends again. AUTH_REVOKED and ACCOUNT_STATE hold the destination as a
-  whole; they are resolved by ` + "`" + `resume` + "`" + `, or when a request succeeds.
+  The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT. LATE,
+  SOURCE_SILENT and AUTH_EXPIRING resolve by themselves, when nothing that was late is open
+  any more, when the source sends again, and when the connection was renewed. AUTH_REVOKED
+  and ACCOUNT_STATE hold the destination as a whole; they are resolved by ` + "`" + `resume` + "`" + `, by
+  connecting it again, or when a request succeeds.
   """
   class: String!
   "The destination that it is about, if any."
@@ -3193,6 +3268,8 @@ type Destination {
   unauthorised: Control
   "Why it is not used as configured; null where it is."
   fault: ConfigurationFault
+  "How its authorisation at the platform stands; null where nothing is kept for it."
+  connection: Connection
   "Deliveries that have not ended."
   depth: Int64!
   "Deliveries made, and what became of them."
@@ -3207,6 +3284,26 @@ type Destination {
   late: Int64!
   "The delivery that has been open for longest; null where none is."
   oldestOpen: OldestOpen
+}
+
+"What a platform gave to a destination: how it stands, without what it is."
+type Connection {
+  "Whether anything is kept. Where not, somebody has to connect, or nothing was sent yet."
+  connected: Boolean!
+  "Who agreed at the platform, and when; null where nobody had to."
+  connectedBy: String
+  connectedAt: Time
+  "When the platform last gave a token or session."
+  renewedAt: Time
+  "When that ends; it is renewed before. Null where that is not known."
+  expiresAt: Time
+  "When the connection is lost unless it is renewed before; null where there is no such time."
+  renewBy: Time
+  "Why the last renewal brought nothing, and since when; null where it did."
+  problem: String
+  problemAt: Time
+  "The problem lasts until somebody connects again, or puts the credentials right."
+  revoked: Boolean!
 }
 
 type OldestOpen {
@@ -3855,6 +3952,30 @@ func (ec *executionContext) childFields_ConflictConnection(ctx context.Context, 
 	return nil, fmt.Errorf("no field named %q was found under type ConflictConnection", field.Name)
 }
 
+func (ec *executionContext) childFields_Connection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "connected":
+		return ec.fieldContext_Connection_connected(ctx, field)
+	case "connectedBy":
+		return ec.fieldContext_Connection_connectedBy(ctx, field)
+	case "connectedAt":
+		return ec.fieldContext_Connection_connectedAt(ctx, field)
+	case "renewedAt":
+		return ec.fieldContext_Connection_renewedAt(ctx, field)
+	case "expiresAt":
+		return ec.fieldContext_Connection_expiresAt(ctx, field)
+	case "renewBy":
+		return ec.fieldContext_Connection_renewBy(ctx, field)
+	case "problem":
+		return ec.fieldContext_Connection_problem(ctx, field)
+	case "problemAt":
+		return ec.fieldContext_Connection_problemAt(ctx, field)
+	case "revoked":
+		return ec.fieldContext_Connection_revoked(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Connection", field.Name)
+}
+
 func (ec *executionContext) childFields_Control(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "kind":
@@ -3957,6 +4078,8 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_unauthorised(ctx, field)
 	case "fault":
 		return ec.fieldContext_Destination_fault(ctx, field)
+	case "connection":
+		return ec.fieldContext_Destination_connection(ctx, field)
 	case "depth":
 		return ec.fieldContext_Destination_depth(ctx, field)
 	case "accepted":
@@ -6334,6 +6457,213 @@ func (ec *executionContext) fieldContext_ConflictConnection_pageInfo(_ context.C
 	return fc, nil
 }
 
+func (ec *executionContext) _Connection_connected(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_connected(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Connected, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_connected(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Connection_connectedBy(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_connectedBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ConnectedBy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_connectedBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "String")
+}
+
+func (ec *executionContext) _Connection_connectedAt(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_connectedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ConnectedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_connectedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Connection_renewedAt(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_renewedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RenewedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_renewedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Connection_expiresAt(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_expiresAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExpiresAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_expiresAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Connection_renewBy(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_renewBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RenewBy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_renewBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Connection_problem(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_problem(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Problem, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_problem(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "String")
+}
+
+func (ec *executionContext) _Connection_problemAt(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_problemAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ProblemAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_problemAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Connection_revoked(ctx context.Context, field graphql.CollectedField, obj *view.Connection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Connection_revoked(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Revoked, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Connection_revoked(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Connection", field, false, false, "Boolean")
+}
+
 func (ec *executionContext) _Control_kind(ctx context.Context, field graphql.CollectedField, obj *view.Control) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7290,6 +7620,38 @@ func (ec *executionContext) fieldContext_Destination_fault(_ context.Context, fi
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_ConfigurationFault(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Destination_connection(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_connection(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Connection, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Connection) graphql.Marshaler {
+			return ec.marshalOConnection2ᚖraffsyncᚋoutboxᚋviewᚐConnection(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_connection(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Destination",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Connection(ctx, field)
 		},
 	}
 	return fc, nil
@@ -15794,6 +16156,79 @@ func (ec *executionContext) _ConflictConnection(ctx context.Context, sel ast.Sel
 	return out
 }
 
+var connectionImplementors = []string{"Connection"}
+
+func (ec *executionContext) _Connection(ctx context.Context, sel ast.SelectionSet, obj *view.Connection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, connectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Connection")
+		case "connected":
+			out.Values[i] = ec._Connection_connected(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "connectedBy":
+			out.Values[i] = ec._Connection_connectedBy(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "connectedAt":
+			out.Values[i] = ec._Connection_connectedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "renewedAt":
+			out.Values[i] = ec._Connection_renewedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "expiresAt":
+			out.Values[i] = ec._Connection_expiresAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "renewBy":
+			out.Values[i] = ec._Connection_renewBy(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "problem":
+			out.Values[i] = ec._Connection_problem(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "problemAt":
+			out.Values[i] = ec._Connection_problemAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "revoked":
+			out.Values[i] = ec._Connection_revoked(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var controlImplementors = []string{"Control"}
 
 func (ec *executionContext) _Control(ctx context.Context, sel ast.SelectionSet, obj *view.Control) graphql.Marshaler {
@@ -16127,6 +16562,11 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 			}
 		case "fault":
 			out.Values[i] = ec._Destination_fault(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "connection":
+			out.Values[i] = ec._Destination_connection(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
@@ -19788,6 +20228,13 @@ func (ec *executionContext) marshalOConfigurationFault2ᚖraffsyncᚋoutboxᚋvi
 		return graphql.Null
 	}
 	return ec._ConfigurationFault(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOConnection2ᚖraffsyncᚋoutboxᚋviewᚐConnection(ctx context.Context, sel ast.SelectionSet, v *view.Connection) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Connection(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOControl2ᚖraffsyncᚋoutboxᚋviewᚐControl(ctx context.Context, sel ast.SelectionSet, v *view.Control) graphql.Marshaler {
