@@ -92,6 +92,10 @@ type PrepareError struct {
 	// Code and Field name the cause: exceptions group by them, never by the message.
 	Code, Field string
 	Message     string
+	// Missing are the look-ups that found nothing. Where there are any, the delivery hangs
+	// on one exception for each (table, value), of the class that [Miss.Kind] names, until
+	// the last of them has an answer; Kind, Code, Field and Message say nothing then.
+	Missing []Miss
 }
 
 func (e *PrepareError) Error() string { return e.Message }

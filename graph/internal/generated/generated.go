@@ -2387,6 +2387,7 @@ enum OutcomeKind {
   PARTIAL
   POISON
   UNCLASSIFIED
+  UNMAPPED
 }
 
 "One event on its way to one destination, or its end."

@@ -73,6 +73,8 @@ const (
 	OutcomeKind_OUTCOME_KIND_POISON OutcomeKind = 21
 	// No rule knows it: few retries, then an exception.
 	OutcomeKind_OUTCOME_KIND_UNCLASSIFIED OutcomeKind = 22
+	// Our own look-up misses something that no other kind names.
+	OutcomeKind_OUTCOME_KIND_UNMAPPED OutcomeKind = 23
 )
 
 // Enum value maps for OutcomeKind.
@@ -101,6 +103,7 @@ var (
 		20: "OUTCOME_KIND_PARTIAL",
 		21: "OUTCOME_KIND_POISON",
 		22: "OUTCOME_KIND_UNCLASSIFIED",
+		23: "OUTCOME_KIND_UNMAPPED",
 	}
 	OutcomeKind_value = map[string]int32{
 		"OUTCOME_KIND_UNSPECIFIED":       0,
@@ -126,6 +129,7 @@ var (
 		"OUTCOME_KIND_PARTIAL":           20,
 		"OUTCOME_KIND_POISON":            21,
 		"OUTCOME_KIND_UNCLASSIFIED":      22,
+		"OUTCOME_KIND_UNMAPPED":          23,
 	}
 )
 
@@ -160,7 +164,7 @@ var File_raffsync_v1_outcome_proto protoreflect.FileDescriptor
 
 const file_raffsync_v1_outcome_proto_rawDesc = "" +
 	"\n" +
-	"\x19raffsync/v1/outcome.proto\x12\vraffsync.v1*\xbe\x05\n" +
+	"\x19raffsync/v1/outcome.proto\x12\vraffsync.v1*\xd9\x05\n" +
 	"\vOutcomeKind\x12\x1c\n" +
 	"\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16OUTCOME_KIND_DELIVERED\x10\x01\x12\x1a\n" +
@@ -185,7 +189,8 @@ const file_raffsync_v1_outcome_proto_rawDesc = "" +
 	"\x1bOUTCOME_KIND_STOCK_CONFLICT\x10\x13\x12\x18\n" +
 	"\x14OUTCOME_KIND_PARTIAL\x10\x14\x12\x17\n" +
 	"\x13OUTCOME_KIND_POISON\x10\x15\x12\x1d\n" +
-	"\x19OUTCOME_KIND_UNCLASSIFIED\x10\x16B'Z%raffsync/proto/raffsync/v1;raffsyncv1b\x06proto3"
+	"\x19OUTCOME_KIND_UNCLASSIFIED\x10\x16\x12\x19\n" +
+	"\x15OUTCOME_KIND_UNMAPPED\x10\x17B'Z%raffsync/proto/raffsync/v1;raffsyncv1b\x06proto3"
 
 var (
 	file_raffsync_v1_outcome_proto_rawDescOnce sync.Once
