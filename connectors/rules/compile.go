@@ -10,7 +10,7 @@ import (
 // declared as. Its error joins an [*Error] for each thing that is wrong, with paths
 // from "rules".
 func Compile(own json.RawMessage, shipped *Shipped, idempotent bool) (*Set, error) {
-	return CompileLayers([]Layer{{"rules", own}}, shipped, idempotent)
+	return CompileLayers([]Layer{{Path: "rules", Rules: own}}, shipped, idempotent)
 }
 
 // appendFor leaves out what is for destinations that are declared otherwise.

@@ -13,6 +13,8 @@ type Layer struct {
 	Path string
 	// Rules is a JSON list; absent for none.
 	Rules json.RawMessage
+	// Another: they are not the user's own, and no answer of the user's has to reach them.
+	Another bool
 }
 
 // CompileLayers makes a set of several lists of rules, the first layer before the others,
@@ -25,6 +27,10 @@ func CompileLayers(layers []Layer, shipped *Shipped, idempotent bool) (*Set, err
 	for _, layer := range layers {
 		p := &parser{}
 		all := p.rules(layer.Path, layer.Rules)
+		if len(p.errs) > 0 {
+			errs = append(errs, p.errs...)
+			continue // what is wrong by itself can't be compared
+		}
 		for i, r := range all {
 			if r.idempotent != nil && *r.idempotent != idempotent {
 				p.fail(element(layer.Path, i)+".idempotent", "is never reached: the destination is declared otherwise")
@@ -37,11 +43,13 @@ func CompileLayers(layers []Layer, shipped *Shipped, idempotent bool) (*Set, err
 			s.rules, s.paths = append(s.rules, r), append(s.paths, element(layer.Path, i))
 		}
 		errs = append(errs, p.errs...)
+		if !layer.Another {
+			s.own = len(s.rules)
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	s.own = len(s.rules)
 	if shipped != nil {
 		s.rules = appendFor(slices.Clip(s.rules), shipped.rules, idempotent)
 	}

@@ -19,7 +19,7 @@ func TestCompileLayers(t *testing.T) {
 		{"each layer by itself", `[{"name": "a", "status": 4, "kind": "VALIDATION"}]`, `[{"name": "b", "kind": "NONE"}]`, "rules[0].kind: there is no kind"},
 		{"declared otherwise", `[{"name": "a", "status": 409, "idempotent": false, "kind": "DUPLICATE"}]`, `[]`, "calls.x.rules[0].idempotent: is never reached"},
 	} {
-		_, err := CompileLayers([]Layer{{"calls.x.rules", json.RawMessage(test.call)}, {"rules", json.RawMessage(test.recipe)}}, nil, true)
+		_, err := CompileLayers([]Layer{{Path: "calls.x.rules", Rules: json.RawMessage(test.call)}, {Path: "rules", Rules: json.RawMessage(test.recipe)}}, nil, true)
 		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v, want %q", test.name, err, test.want)
 		}
