@@ -79,7 +79,10 @@ func (c *compiler) receiptURL(path, text string, r *receipt) {
 			if strings.Count(literal, "/") < 3 {
 				c.fail(path, "has an expression in its host; expected one in its path or query, so that no answer changes the host")
 			}
-			r.url = append(r.url, part{text: c.text(path, "${"+p.expression+"}", c.env.answers)})
+			r.url = append(r.url, part{
+				text: c.text(path, "${"+p.expression+"}", c.env.answers),
+				id:   strings.TrimSpace(p.expression) == "receipt.id",
+			})
 			literal += "x"
 		}
 	}
@@ -170,20 +173,23 @@ func (r *receipt) fill(x *exchanged, from *reading) {
 	}
 	o.URL = outcome.Scrub(outcome.ReceiptURL(x.sent.URL, x.response.Header), known)
 	if len(r.url) > 0 {
-		from.scoped().Variables["receipt"] = map[string]any{"id": o.ExternalID, "fields": o.Fields}
-		o.URL = outcome.Scrub(r.link(from), known)
+		o.URL = outcome.Scrub(r.link(from, o.ExternalID), known)
 	}
 }
 
 // link is the URL that a receipt's template makes, "" where something in it is absent.
-func (r *receipt) link(from *reading) string {
+func (r *receipt) link(from *reading, id string) string {
 	var b strings.Builder
 	for _, p := range r.url {
 		if p.text == nil {
 			b.WriteString(p.literal)
 			continue
 		}
-		text := from.text(&spot{text: p.text})
+		text := id
+		if !p.id {
+			from.scoped().Variables["receipt"] = map[string]any{"id": id}
+			text = from.text(&spot{text: p.text})
+		}
 		if text == "" {
 			return ""
 		}

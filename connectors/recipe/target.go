@@ -18,10 +18,12 @@ type target struct {
 	query []header // by name
 }
 
-// part of a path: a literal, or what an expression gives, escaped.
+// part of a path: a literal, or what an expression gives, escaped. id: the receipt's, which
+// wants no evaluation.
 type part struct {
 	literal string
 	text    *mapping.Text
+	id      bool
 }
 
 func (c *compiler) target(d *callDocument) (t target) {
