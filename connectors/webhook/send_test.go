@@ -16,10 +16,7 @@ import (
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
-const (
-	transient  = raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT
-	validation = raffsyncv1.OutcomeKind_OUTCOME_KIND_VALIDATION
-)
+const validation = raffsyncv1.OutcomeKind_OUTCOME_KIND_VALIDATION
 
 const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwQ29sZA=="
 
