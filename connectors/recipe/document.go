@@ -117,7 +117,7 @@ var recipeFields = []field[document]{
 		readSettingDocuments,
 	},
 	{
-		rules.Setting{Name: "auth", Takes: "a mapping", Fallback: "none", Doc: "How requests are authorised: what `auth` of the destination begins with."},
+		rules.Setting{Name: "auth", Takes: "a mapping with a kind", Fallback: "none", Doc: "How requests are authorised: what `auth` of the destination begins with. Kinds are none, api_key, basic, hmac, oauth2_client_credentials, oauth2_authorization_code, session, odoo and tryton; package connectors/auth says what each takes."},
 		func(p *problems, path string, raw json.RawMessage, d *document) {
 			if _, ok := p.mapping(path, raw, "a mapping with a kind"); ok {
 				d.auth = raw
