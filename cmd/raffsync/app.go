@@ -15,6 +15,7 @@ import (
 
 	"raffsync/broker"
 	"raffsync/connectors"
+	"raffsync/connectors/recipe"
 	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
 	"raffsync/graph"
@@ -24,11 +25,13 @@ import (
 )
 
 // registry knows the kinds of destination that this program has.
-func registry() connectors.Registry { return connectors.Registry{"webhook": webhook.Factory} }
+func registry() connectors.Registry {
+	return connectors.Registry{"recipe": recipe.Factory, "webhook": webhook.Factory}
+}
 
 // ruleSets compile the outcome rules of those kinds.
 func ruleSets() map[string]func(connectors.Options) (*rules.Set, error) {
-	return map[string]func(connectors.Options) (*rules.Set, error){"webhook": webhook.Rules}
+	return map[string]func(connectors.Options) (*rules.Set, error){"recipe": recipe.Rules, "webhook": webhook.Rules}
 }
 
 // appConfig is what an app is made of.

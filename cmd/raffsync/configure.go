@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,21 +20,24 @@ type checkCommand struct {
 	Secrets     bool   `help:"Also want every reference to a secret to lead to one."`
 	Development bool   `help:"Allow destinations on this machine."`
 	Reference   bool   `help:"Print what a configuration file may hold, as Markdown."`
+
+	Online []string `help:"Also ask the platform of this destination whether the connection works, or of every destination that can be asked (all). Nothing is changed there. May stand several times." placeholder:"DESTINATION"`
 }
 
 func (checkCommand) Help() string {
 	return `Says all that is wrong with a configuration file, with line and column, and what
-was expected. Nothing is sent and no database is needed. Recorded answers, those of the
+was expected. Nothing is sent, unless --online says so, and no database is needed. Recorded answers, those of the
 file and those that ship with each kind of destination, are classified: one that comes
 to something else than it says is an error, a rule that none reaches a warning.
 
 Examples:
   raffsync check shop.yaml
   raffsync check shop.yaml --secrets
+  raffsync check shop.yaml --online books --online stock
   raffsync check --reference`
 }
 
-func (c *checkCommand) Run() error {
+func (c *checkCommand) Run(ctx context.Context) error {
 	if c.Reference {
 		fmt.Print(config.Reference(registry()))
 		return nil
@@ -41,7 +45,7 @@ func (c *checkCommand) Run() error {
 	if c.File == "" {
 		return errors.New("name the file to check, or ask for --reference")
 	}
-	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: c.Secrets})
+	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: c.Secrets || len(c.Online) > 0})
 	if err != nil {
 		return err
 	}
@@ -51,7 +55,10 @@ func (c *checkCommand) Run() error {
 	}
 	fmt.Printf("%s: right: %s, %s, %s\n", c.File, counted(len(file.Configuration.Sources), "source"),
 		counted(len(file.Configuration.Destinations), "destination"), counted(len(file.Configuration.Routes), "route"))
-	return nil
+	if len(c.Online) == 0 {
+		return nil
+	}
+	return checkOnline(ctx, os.Stdout, registry(), file.Configuration.Destinations, c.Online, c.Development)
 }
 
 // checkShipped holds the rules that ship with each kind of destination to the answers

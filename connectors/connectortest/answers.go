@@ -30,9 +30,9 @@ func (s *suite) answers(t *testing.T) {
 	}
 	for _, a := range s.Answers {
 		t.Run(a.Name, func(t *testing.T) {
-			p := newPlatform(t)
+			p := s.newPlatform(t)
 			p.answers(func(w http.ResponseWriter, _ received) { a.write(w) })
-			got := s.send(t, t.Context(), s.New(t, p.URL), newStep())
+			got := s.sendNew(t, t.Context(), s.New(t, p.URL))
 			if diff := cmp.Diff(a.want(), a.compared(got)); diff != "" {
 				t.Errorf("outcome (-want +got):\n%s", diff)
 			}
@@ -69,16 +69,16 @@ func (a Answer) compared(o connectors.Outcome) connectors.Outcome {
 func (s *suite) payloads(t *testing.T) {
 	for _, payload := range payloads {
 		t.Run(payload.name, func(t *testing.T) {
-			p := newPlatform(t)
+			p := s.newPlatform(t)
 			d := s.New(t, p.URL)
-			step := newStep(payload.change)
+			step := s.newStep(d, payload.change)
 			request, err := d.Prepare(step)
 			if err != nil {
 				s.prepareError(t, err, step)
 				return
 			}
 			if o := s.sendPrepared(t, t.Context(), d, request); o.Kind != kindDelivered {
-				t.Errorf("200 without a body makes %s (%s); what the platform took is DELIVERED", o.Kind, o.Reason)
+				t.Errorf("a success makes %s (%s); what the platform took is DELIVERED", o.Kind, o.Reason)
 			}
 			// A prepared request can be sent again, as after an unknown outcome.
 			s.sendPrepared(t, t.Context(), d, request)

@@ -26,7 +26,7 @@ type Question struct {
 // asking checks a destination that can ask: that nothing but the platform's own word
 // makes it sure, in one request that changes nothing.
 func (s *suite) asking(t *testing.T) {
-	p := newPlatform(t)
+	p := s.newPlatform(t)
 	if _, can := s.New(t, p.URL).(connectors.Reconciler); !can {
 		if len(s.Questions) > 0 {
 			t.Error("Harness.Questions is set, and the destination is no connectors.Reconciler")
@@ -34,13 +34,16 @@ func (s *suite) asking(t *testing.T) {
 		return
 	}
 	for _, finding := range []connectors.Finding{connectors.Found, connectors.Absent, connectors.CannotTell} {
+		if finding == connectors.Found && s.QuestionFound != nil {
+			continue
+		}
 		if !slices.ContainsFunc(s.Questions, func(q Question) bool { return q.Want == finding }) {
 			t.Errorf("Harness.Questions has none whose finding is %d", finding)
 		}
 	}
 	for _, q := range s.Questions {
 		t.Run(q.Name, func(t *testing.T) {
-			p := newPlatform(t)
+			p := s.newPlatform(t)
 			a := Answer{Status: q.Status, Header: q.Header, Body: q.Body, Want: q.WantOutcome}
 			p.answers(func(w http.ResponseWriter, _ received) { a.write(w) })
 			step := newStep()
@@ -54,6 +57,9 @@ func (s *suite) asking(t *testing.T) {
 			s.askedOnce(t, p, step)
 		})
 	}
+	if s.QuestionFound != nil {
+		t.Run("Found", s.found)
+	}
 	for name, respond := range map[string]func(http.ResponseWriter){
 		"Reset":              reset,
 		"Closed":             func(w http.ResponseWriter) { raw(w, "") },
@@ -62,7 +68,7 @@ func (s *suite) asking(t *testing.T) {
 		"Redirect":           func(w http.ResponseWriter) { w.Header().Set("Location", "/"); w.WriteHeader(http.StatusFound) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPlatform(t)
+			p := s.newPlatform(t)
 			p.answers(func(w http.ResponseWriter, _ received) { respond(w) })
 			step := newStep()
 			if got := s.ask(t, t.Context(), p, step); got.Finding != connectors.CannotTell {
@@ -72,14 +78,14 @@ func (s *suite) asking(t *testing.T) {
 		})
 	}
 	t.Run("Refused", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		p.Server.Close()
 		if got := s.ask(t, t.Context(), p, newStep()); got.Finding != connectors.CannotTell {
 			t.Errorf("the finding is %d (%s); nobody was asked", got.Finding, got.Reason)
 		}
 	})
 	t.Run("Cancelled before", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if got := s.ask(t, ctx, p, newStep()); got.Finding != connectors.CannotTell {
@@ -91,10 +97,29 @@ func (s *suite) asking(t *testing.T) {
 	})
 }
 
+// found checks an answer that is made of the question.
+func (s *suite) found(t *testing.T) {
+	p := s.newPlatform(t)
+	var q Question
+	p.answers(func(w http.ResponseWriter, r received) {
+		q = s.QuestionFound(r.Request)
+		Answer{Status: q.Status, Header: q.Header, Body: q.Body}.write(w)
+	})
+	got := s.ask(t, t.Context(), p, newStep())
+	a := Answer{Status: q.Status, Want: q.WantOutcome}
+	if got.Finding != q.Want {
+		t.Errorf("the finding is %d, want %d (%s)", got.Finding, q.Want, got.Reason)
+	}
+	if diff := cmp.Diff(a.want(), a.compared(got.Outcome)); diff != "" {
+		t.Errorf("outcome (-want +got):\n%s", diff)
+	}
+}
+
 // ask asks about the step, and checks what holds for any answer.
 func (s *suite) ask(t *testing.T, ctx context.Context, p *platform, step connectors.Step) connectors.Reconciliation {
 	t.Helper()
 	d := s.New(t, p.URL)
+	s.complete(d, &step)
 	request, err := d.Prepare(step)
 	if err != nil {
 		t.Fatalf("Prepare: %v", err)

@@ -12,6 +12,11 @@
 //   - Send ends when its context does;
 //   - no secret is seen in an outcome, an error, a log or a formatted value, even
 //     where the platform quotes it; no payload either, but in the excerpt;
+//   - sent again, a request is the same: to a platform that goes by key or content, no
+//     second effect;
+//   - where it can preview, that is what is sent; where its requests tell their content,
+//     it depends on nothing of the attempt; where it can be asked whether the connection
+//     works, one question that changes nothing;
 //   - all of it from many goroutines at once (run it with -race).
 //
 // The suite replaces the default loggers of slog and log while it runs: tests that

@@ -14,8 +14,29 @@ import (
 	"raffsync/connectors"
 )
 
-// canary is in the data of every event: where it shows, a payload has leaked.
-const canary = "payload-canary-5f1c"
+// Canary is in the data of every event: where it shows, a payload has leaked.
+const Canary = "payload-canary-5f1c"
+
+const canary = Canary
+
+// Plain tells whether an event is the suite's plain one, which every destination has to
+// take: JSON, with what a [Harness.Step] adds.
+func Plain(e *connectors.Event) bool {
+	return e.ContentType == "application/json" && bytes.HasPrefix(e.Data, []byte(`{"number": `))
+}
+
+// newStep is a step of the destination that no other has the key of.
+func (s *suite) newStep(d connectors.Destination, change ...func(*connectors.Event)) connectors.Step {
+	step := newStep(change...)
+	s.complete(d, &step)
+	return step
+}
+
+func (s *suite) complete(d connectors.Destination, step *connectors.Step) {
+	if s.Step != nil {
+		s.Step(d, step)
+	}
+}
 
 var stepCount atomic.Int64
 

@@ -40,6 +40,23 @@ type Harness struct {
 	// where the destination is a [connectors.Reconciler]: some of each finding.
 	Questions []Question
 
+	// Step completes a step before it is prepared: its plan, its outlet, its look-ups; and,
+	// where the event is the suite's plain one ([Plain]), whatever data the destination
+	// wants, with [Canary] in it. Nil where a destination takes any event as it is.
+	Step func(d connectors.Destination, step *connectors.Step)
+
+	// Success is what the platform answers where it did what it was asked to; 200 without a
+	// body where nothing is set.
+	Success Answer
+
+	// Healthy is what the platform answers to a check when all is well, where the
+	// destination is a [connectors.Checker].
+	Healthy *Answer
+
+	// QuestionFound is one more of them, made of the question: an answer that names what
+	// was asked for. Nil where a constant one does.
+	QuestionFound func(r *http.Request) Question
+
 	// CheckQuestion says what is wrong with a question about the step; nil where there is
 	// nothing to check.
 	CheckQuestion func(r *http.Request, body []byte, step connectors.Step) error
@@ -75,6 +92,11 @@ func Run(t *testing.T, h Harness) {
 	t.Run("Connection", s.connection)
 	t.Run("Context", s.context)
 	t.Run("Asking", s.asking)
+	t.Run("Resend", s.resend)
+	t.Run("Preview", s.preview)
+	t.Run("Content", s.content)
+	t.Run("Planning", s.planning)
+	t.Run("Checking", s.checking)
 	t.Run("Concurrent", s.concurrent)
 	t.Run("Quotes", s.quotes)
 	t.Run("Formats", s.formats)
@@ -86,6 +108,12 @@ type suite struct {
 	logged *lockedBuffer
 }
 
+func (s *suite) success(w http.ResponseWriter, _ received) {
+	if s.Success.Status != 0 {
+		s.Success.write(w)
+	}
+}
+
 const (
 	kindDelivered = raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED
 	kindTransient = raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT
@@ -93,7 +121,7 @@ const (
 )
 
 func (s *suite) traits(t *testing.T) {
-	p := newPlatform(t)
+	p := s.newPlatform(t)
 	d := s.New(t, p.URL)
 	traits := d.Traits()
 	if traits.Idempotent && s.Key == nil {

@@ -36,6 +36,13 @@ func TestRun_Catches(t *testing.T) {
 		"takes trouble for absence":         "Asking/503",
 		"sends no key":                      "Payloads/JSON",
 		"takes any cancel for nothing sent": "Context/Cancelled_meanwhile",
+		"tells the attempt to the platform": "Resend",
+		"shows another body":                "Preview",
+		"shows the token":                   "Preview",
+		"has the key in the content":        "Content",
+		"plans whatever it is told":         "Planning",
+		"takes any answer for well":         "Checking",
+		"quotes the answer to a check":      "Checking",
 		"ignores the context":               "Context/Cancelled_before",
 	} {
 		t.Run(flaw, func(t *testing.T) {

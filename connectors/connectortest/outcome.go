@@ -29,6 +29,12 @@ func (s *suite) send(t *testing.T, ctx context.Context, d connectors.Destination
 	return s.sendPrepared(t, ctx, d, request)
 }
 
+// sendNew sends a step of its own.
+func (s *suite) sendNew(t *testing.T, ctx context.Context, d connectors.Destination) connectors.Outcome {
+	t.Helper()
+	return s.send(t, ctx, d, s.newStep(d))
+}
+
 func (s *suite) sendPrepared(t *testing.T, ctx context.Context, d connectors.Destination, request connectors.Request) connectors.Outcome {
 	t.Helper()
 	done := make(chan connectors.Outcome, 1)

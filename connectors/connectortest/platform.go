@@ -28,11 +28,11 @@ type received struct {
 	number int
 }
 
-// newPlatform answers 200 until it is told otherwise.
-func newPlatform(t *testing.T) *platform {
+// newPlatform answers as to a success until it is told otherwise.
+func (s *suite) newPlatform(t *testing.T) *platform {
 	p := &platform{
 		closing: make(chan struct{}),
-		respond: func(http.ResponseWriter, received) {},
+		respond: s.success,
 	}
 	p.Server = httptest.NewServer(http.HandlerFunc(p.serve))
 	t.Cleanup(func() {

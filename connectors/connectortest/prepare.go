@@ -14,11 +14,11 @@ import (
 // prepare checks that Prepare is pure: twice the same, the event left alone, no
 // request sent, and fit for many goroutines.
 func (s *suite) prepare(t *testing.T) {
-	p := newPlatform(t)
+	p := s.newPlatform(t)
 	d := s.New(t, p.URL)
 	for _, payload := range payloads {
 		t.Run(payload.name, func(t *testing.T) {
-			step := newStep(payload.change)
+			step := s.newStep(d, payload.change)
 			before := cloneEvent(step.Event)
 			request, err := d.Prepare(step)
 			if err != nil {

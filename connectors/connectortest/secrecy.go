@@ -15,9 +15,9 @@ import (
 // quotes checks that nothing confidential is recorded when the platform quotes what
 // it was sent, in every place that connectors read.
 func (s *suite) quotes(t *testing.T) {
-	p := newPlatform(t)
+	p := s.newPlatform(t)
 	d := s.New(t, p.URL)
-	s.send(t, t.Context(), d, newStep())
+	s.sendNew(t, t.Context(), d)
 	first := p.all()[0]
 
 	quoted := []string{first.URL.RequestURI(), string(first.body)}
@@ -30,7 +30,7 @@ func (s *suite) quotes(t *testing.T) {
 		for _, text := range quoted {
 			p.answers(func(w http.ResponseWriter, _ received) { quote(w, status, text) })
 			// confidential is among what is checked of every outcome.
-			s.send(t, t.Context(), d, newStep())
+			s.sendNew(t, t.Context(), d)
 			if t.Failed() {
 				t.Fatalf("status %d, where the platform quotes %.60q", status, text)
 			}
@@ -66,9 +66,9 @@ func quote(w http.ResponseWriter, status int, text string) {
 
 // formats checks what is seen when someone prints a destination or a request.
 func (s *suite) formats(t *testing.T) {
-	p := newPlatform(t)
+	p := s.newPlatform(t)
 	d := s.New(t, p.URL)
-	request, err := d.Prepare(newStep())
+	request, err := d.Prepare(s.newStep(d))
 	if err != nil {
 		t.Fatalf("Prepare: %v", err)
 	}

@@ -40,8 +40,9 @@ type toyRequest struct {
 }
 
 type toyMessage struct {
-	body []byte
-	At   int64
+	body    []byte
+	content string
+	At      int64
 }
 
 func (*toyRequest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "toy request") }
@@ -73,8 +74,12 @@ func newToy(url string, flaws ...string) *toy {
 func (d *toy) Traits() connectors.Traits { return connectors.Traits{Idempotent: true} }
 
 func (d *toy) Prepare(step connectors.Step) (connectors.Request, error) {
-	r := &toyRequest{step.Key, &toyMessage{body: step.Event.Data}}
+	r := &toyRequest{step.Key, &toyMessage{body: step.Event.Data, content: step.Event.ID}}
 	switch {
+	case d.flaws["tells the attempt to the platform"]:
+		r.hidden.body = fmt.Append(bytes.Clone(step.Event.Data), strings.Repeat(" ", step.Attempt-1))
+	case d.flaws["has the key in the content"]:
+		r.hidden.content += step.Key
 	case d.flaws["reads the clock"]:
 		r.hidden.At = time.Now().UnixNano()
 	case d.flaws["changes the event"] && len(step.Event.Data) > 0:
@@ -162,6 +167,51 @@ func (d *toy) failed(err error) connectors.Outcome {
 	return connectors.Outcome{Kind: kind, Rule: "failed", Reason: "no answer"}
 }
 
+func (r *toyRequest) Content() []byte { return []byte(r.hidden.content) }
+
+func (d *toy) Preview(prepared connectors.Request) connectors.Preview {
+	r, ok := prepared.(*toyRequest)
+	if !ok {
+		said := prepared.(*talkative)
+		r = &toyRequest{said.Key, &toyMessage{body: []byte(said.Body)}}
+	}
+	p := connectors.Preview{Method: http.MethodPost, URL: d.url + "/", Header: http.Header{"Idempotency-Key": {r.key}, "Authorization": {"[redacted]"}}, Body: r.hidden.body}
+	switch {
+	case d.flaws["shows another body"]:
+		p.Body = []byte("{}")
+	case d.flaws["shows the token"]:
+		p.Header.Set("Authorization", "Bearer "+d.token())
+	}
+	return p
+}
+
+func (d *toy) Plan(s connectors.StepConfig) (any, error) {
+	if d.flaws["plans whatever it is told"] {
+		return s.Call, nil
+	}
+	return nil, &connectors.PlanError{Path: "call", Message: "there is no call"}
+}
+
+func (d *toy) Check(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := d.client.Do(request)
+	if err != nil {
+		return errors.New("no answer")
+	}
+	defer response.Body.Close()
+	said, _ := io.ReadAll(response.Body)
+	switch {
+	case response.StatusCode == http.StatusOK, d.flaws["takes any answer for well"]:
+		return nil
+	case d.flaws["quotes the answer to a check"]:
+		return errors.New(string(said))
+	}
+	return errors.New(response.Status)
+}
+
 // askable is a toy that asks at the same URL.
 type askable struct{ *toy }
 
@@ -206,6 +256,7 @@ func harness(flaws ...string) connectortest.Harness {
 	}
 	return connectortest.Harness{
 		Questions: questions,
+		Healthy:   &connectortest.Answer{Status: 200},
 		CheckQuestion: func(r *http.Request, _ []byte, step connectors.Step) error {
 			if r.URL.Path != "/"+step.Key {
 				return errors.New("asks about another key")

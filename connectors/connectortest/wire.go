@@ -32,14 +32,14 @@ func (s *suite) stepOf(r received, steps []connectors.Step) (connectors.Step, bo
 func (s *suite) redirects(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
-			p, elsewhere := newPlatform(t), newPlatform(t)
+			p, elsewhere := s.newPlatform(t), s.newPlatform(t)
 			for _, target := range []string{"/elsewhere", elsewhere.URL} {
 				before := p.count()
 				p.answers(func(w http.ResponseWriter, _ received) {
 					w.Header().Set("Location", target)
 					w.WriteHeader(status)
 				})
-				if o := s.send(t, t.Context(), s.New(t, p.URL), newStep()); o.Kind == kindDelivered {
+				if o := s.sendNew(t, t.Context(), s.New(t, p.URL)); o.Kind == kindDelivered {
 					t.Errorf("a redirect is taken for DELIVERED")
 				}
 				if n := p.count() - before + elsewhere.count(); n != 1 {
@@ -60,9 +60,9 @@ func (s *suite) connection(t *testing.T) {
 		}
 	}
 	t.Run("Refused", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		p.Server.Close()
-		expect(t, s.send(t, t.Context(), s.New(t, p.URL), newStep()), kindTransient)
+		expect(t, s.sendNew(t, t.Context(), s.New(t, p.URL)), kindTransient)
 	})
 	for _, broken := range []struct {
 		name    string
@@ -74,9 +74,9 @@ func (s *suite) connection(t *testing.T) {
 		{"Cut in the headers", func(w http.ResponseWriter) { raw(w, "HTTP/1.1 200 OK\r\nContent-Ty") }},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
-			p := newPlatform(t)
+			p := s.newPlatform(t)
 			p.answers(func(w http.ResponseWriter, _ received) { broken.respond(w) })
-			expect(t, s.send(t, t.Context(), s.New(t, p.URL), newStep()), kindUnknown)
+			expect(t, s.sendNew(t, t.Context(), s.New(t, p.URL)), kindUnknown)
 			if n := p.count(); n != 1 {
 				t.Errorf("one Send made %d requests", n)
 			}
@@ -85,14 +85,14 @@ func (s *suite) connection(t *testing.T) {
 	// The status was the platform's word. Whether the rest matters depends on what
 	// the connector reads from it.
 	t.Run("Cut in the body", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		p.answers(func(w http.ResponseWriter, _ received) {
 			raw(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\r\n{\"id\":")
 		})
-		expect(t, s.send(t, t.Context(), s.New(t, p.URL), newStep()), kindDelivered, kindUnknown)
+		expect(t, s.sendNew(t, t.Context(), s.New(t, p.URL)), kindDelivered, kindUnknown)
 	})
 	t.Run("Endless body", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		p.answers(func(w http.ResponseWriter, _ received) {
 			block := []byte(strings.Repeat("x", 32<<10))
 			for {
@@ -101,19 +101,19 @@ func (s *suite) connection(t *testing.T) {
 				}
 			}
 		})
-		expect(t, s.send(t, t.Context(), s.New(t, p.URL), newStep()), kindDelivered, kindUnknown)
+		expect(t, s.sendNew(t, t.Context(), s.New(t, p.URL)), kindDelivered, kindUnknown)
 	})
 	// net/http sends a POST with an Idempotency-Key again by itself when a kept
 	// connection breaks.
 	t.Run("Kept connection breaks", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		d := s.New(t, p.URL)
 		var sends int
 		for range 3 {
-			p.answers(func(http.ResponseWriter, received) {})
-			expect(t, s.send(t, t.Context(), d, newStep()), kindDelivered)
+			p.answers(s.success)
+			expect(t, s.sendNew(t, t.Context(), d), kindDelivered)
 			p.answers(func(w http.ResponseWriter, _ received) { raw(w, "") })
-			expect(t, s.send(t, t.Context(), d, newStep()), kindUnknown)
+			expect(t, s.sendNew(t, t.Context(), d), kindUnknown)
 			if sends += 2; p.count() != sends {
 				t.Fatalf("%d Sends made %d requests: one was sent again unseen", sends, p.count())
 			}
@@ -125,10 +125,10 @@ func (s *suite) connection(t *testing.T) {
 // platform may have had an effect.
 func (s *suite) context(t *testing.T) {
 	t.Run("Cancelled before", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if o := s.send(t, ctx, s.New(t, p.URL), newStep()); o.Kind != kindTransient {
+		if o := s.sendNew(t, ctx, s.New(t, p.URL)); o.Kind != kindTransient {
 			t.Errorf("the outcome is %s; nothing was sent, so it surely had no effect: TRANSIENT", o.Kind)
 		}
 		if n := p.count(); n != 0 {
@@ -136,23 +136,23 @@ func (s *suite) context(t *testing.T) {
 		}
 	})
 	t.Run("Cancelled meanwhile", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		came := p.hang()
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			<-came
 			cancel()
 		}()
-		if o := s.send(t, ctx, s.New(t, p.URL), newStep()); o.Kind != kindUnknown {
+		if o := s.sendNew(t, ctx, s.New(t, p.URL)); o.Kind != kindUnknown {
 			t.Errorf("the outcome is %s; the request had arrived: UNKNOWN_OUTCOME", o.Kind)
 		}
 	})
 	t.Run("Deadline", func(t *testing.T) {
-		p := newPlatform(t)
+		p := s.newPlatform(t)
 		came := p.hang()
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		o := s.send(t, ctx, s.New(t, p.URL), newStep())
+		o := s.sendNew(t, ctx, s.New(t, p.URL))
 		select {
 		case <-came:
 			if o.Kind != kindUnknown {
@@ -171,13 +171,13 @@ func (s *suite) context(t *testing.T) {
 // step, and that no two get mixed up.
 func (s *suite) concurrent(t *testing.T) {
 	const goroutines, each = 16, 8
-	p := newPlatform(t)
+	p := s.newPlatform(t)
 	d := s.New(t, p.URL)
 	// Without keys there is no telling which request is of which step.
-	steps := []connectors.Step{newStep()}
+	steps := []connectors.Step{s.newStep(d)}
 	if s.Key != nil {
 		for len(steps) < goroutines*each {
-			steps = append(steps, newStep())
+			steps = append(steps, s.newStep(d))
 		}
 	}
 	var prepared, sent sync.WaitGroup

@@ -34,6 +34,13 @@ func (in *inspected) document() any {
 		body, cut = body[:MaxBody], true
 		in.Cut = true
 	}
+	in.root = Document(body, cut)
+	return in.root
+}
+
+// Document is a body as JSON, its numbers as they are written (json.Number); of one that is
+// cut, as much as came. It is nil where it is no JSON, or nests deeper than 64.
+func Document(body []byte, cut bool) (root any) {
 	if len(body) == 0 || tooDeep(body) {
 		return nil
 	}
@@ -44,13 +51,13 @@ func (in *inspected) document() any {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
 	if cut {
-		in.root, _ = beginning(decoder)
-		return in.root
+		root, _ = beginning(decoder)
+		return root
 	}
-	if decoder.Decode(&in.root) != nil {
-		in.root = nil
+	if decoder.Decode(&root) != nil {
+		return nil
 	}
-	return in.root
+	return root
 }
 
 // beginning is as much of a value as came; ok says that all of it did.
@@ -115,8 +122,9 @@ func tooDeep(body []byte) bool {
 	return false
 }
 
-// written is a single value as it is written; false for a list or a mapping.
-func written(node any) (string, bool) {
+// Written is a single value as it is written, its first KiB; false for a list, a mapping or
+// null.
+func Written(node any) (string, bool) {
 	switch node := node.(type) {
 	case string:
 		return clipped(node), true

@@ -59,6 +59,8 @@ type Set struct {
 	// own is how many of them, at the beginning, are the destination's.
 	own     int
 	shipped *Shipped
+	// paths are where those are written.
+	paths []string
 }
 
 // Shipped are the rules that come after the destination's own; nil where there are none.
@@ -159,7 +161,7 @@ func (c *bodyCondition) holdsIn(in *inspected) bool {
 				continue
 			}
 			exists = true
-			if text, single := written(node); !c.absent && c.holds(text, single) {
+			if text, single := Written(node); !c.absent && c.holds(text, single) {
 				return true
 			}
 		}

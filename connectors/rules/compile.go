@@ -2,7 +2,6 @@ package rules
 
 import (
 	"encoding/json"
-	"errors"
 	"slices"
 )
 
@@ -11,21 +10,7 @@ import (
 // declared as. Its error joins an [*Error] for each thing that is wrong, with paths
 // from "rules".
 func Compile(own json.RawMessage, shipped *Shipped, idempotent bool) (*Set, error) {
-	p := &parser{}
-	all := p.rules("rules", own)
-	if len(p.errs) > 0 {
-		return nil, errors.Join(p.errs...)
-	}
-	for i, r := range all {
-		if r.idempotent != nil && *r.idempotent != idempotent {
-			p.fail(element("rules", i)+".idempotent", "is never reached: the destination is declared otherwise")
-		}
-	}
-	s := &Set{rules: all, own: len(all), shipped: shipped}
-	if shipped != nil {
-		s.rules = appendFor(slices.Clip(s.rules), shipped.rules, idempotent)
-	}
-	return s, errors.Join(p.errs...)
+	return CompileLayers([]Layer{{Path: "rules", Rules: own}}, shipped, idempotent)
 }
 
 // appendFor leaves out what is for destinations that are declared otherwise.

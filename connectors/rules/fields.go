@@ -67,7 +67,7 @@ var ruleFields = []field[rule]{
 		},
 		func(p *parser, path string, raw json.RawMessage, r *rule) {
 			p.conditions(path, raw, func(text string, t test) error {
-				parsed, err := parsePath(text)
+				parsed, err := ParsePath(text)
 				r.body = append(r.body, bodyCondition{parsed, t})
 				return err
 			})

@@ -19,9 +19,9 @@ const maxPath = 200
 // the body, and none is worth its cost here.
 var paths = jsonpath.NewParser(jsonpath.WithRegistry(&registry.Registry{}))
 
-// parsePath takes a path of which evaluation visits no node of a body twice. One of
+// ParsePath takes a JSON path (RFC 9535) of at most 200 bytes of which evaluation visits no node of a body twice. One of
 // 200 bytes could otherwise select more nodes than there are atoms: $[*,*][*,*]…
-func parsePath(text string) (*jsonpath.Path, error) {
+func ParsePath(text string) (*jsonpath.Path, error) {
 	if len(text) > maxPath {
 		return nil, fmt.Errorf("has %d bytes; expected at most %d", len(text), maxPath)
 	}
@@ -79,7 +79,7 @@ var headerName = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,100}$`)
 
 func parsePlace(text string) (place, error) {
 	if strings.HasPrefix(text, "$") {
-		path, err := parsePath(text)
+		path, err := ParsePath(text)
 		return place{path: path}, err
 	}
 	if !headerName.MatchString(text) {
@@ -97,7 +97,7 @@ func (p place) find(in *inspected) string {
 		return ""
 	}
 	for _, node := range p.path.Select(in.document()) {
-		if found := text(node); found != "" {
+		if found := Text(node); found != "" {
 			return found
 		}
 	}

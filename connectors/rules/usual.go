@@ -55,7 +55,7 @@ func (in *inspected) receipt(from place) string {
 	if from != (place{}) {
 		id = from.find(in)
 	} else if top, ok := in.document().(map[string]any); ok {
-		id = text(top["id"])
+		id = Text(top["id"])
 	}
 	if len(id) > maxReceipt {
 		return ""
@@ -76,12 +76,12 @@ func readError(status int, place any) (code, field string) {
 		}
 	case map[string]any:
 		for _, key := range []string{"code", "error_code", "errorCode", "type", "title"} {
-			if code = usable(status, problemType(text(place[key]))); code != "" {
+			if code = usable(status, problemType(Text(place[key]))); code != "" {
 				break
 			}
 		}
 		for _, key := range []string{"field", "param", "parameter", "pointer", "path", "property", "loc"} {
-			field = capped(text(place[key]))
+			field = capped(Text(place[key]))
 			if key == "path" && strings.HasPrefix(field, "/") {
 				field = "" // of the URL, as in Spring's answers
 			}
@@ -132,8 +132,8 @@ func fieldOfLists(place map[string]any) string {
 	return ""
 }
 
-// text is a word, a number or a path of them as one line.
-func text(value any) string {
+// Text is a word, a number or a path of them as one line.
+func Text(value any) string {
 	switch value := value.(type) {
 	case string:
 		return line(value)
@@ -142,7 +142,7 @@ func text(value any) string {
 	case []any:
 		var parts []string
 		for _, part := range value {
-			parts = append(parts, text(part))
+			parts = append(parts, Text(part))
 		}
 		return strings.Join(parts, ".")
 	}

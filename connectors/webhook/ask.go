@@ -10,7 +10,7 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/connectors/egress"
-	"raffsync/connectors/rules"
+	"raffsync/connectors/outcome"
 )
 
 // askDocument is the setting "ask" as it is written.
@@ -87,7 +87,7 @@ func fillIn(raw, id, event string) (*url.URL, error) {
 func (d *askable) Reconcile(ctx context.Context, prepared connectors.Request) connectors.Reconciliation {
 	r, ok := prepared.(*request)
 	if !ok {
-		return connectors.Reconciliation{Outcome: foreign(prepared)}
+		return connectors.Reconciliation{Outcome: outcome.Foreign(prepared)}
 	}
 	address, err := d.question.url(r.id, r.event)
 	if err != nil {
@@ -103,8 +103,7 @@ func (d *askable) Reconcile(ctx context.Context, prepared connectors.Request) co
 	}
 	response, err := d.client.Do(ctx, ask)
 	if response == nil {
-		v := classifyFailure(err)
-		return connectors.Reconciliation{Outcome: connectors.Outcome{Kind: v.kind, Rule: v.rule, Reason: v.reason}}
+		return connectors.Reconciliation{Outcome: outcome.Failure(err)}
 	}
 	answer := d.understand(address, response)
 	answer.Outcome = d.authenticated(ctx, ask, answer.Outcome)
@@ -114,22 +113,18 @@ func (d *askable) Reconcile(ctx context.Context, prepared connectors.Request) co
 // understand makes of an answer to a question what it proves. A 2xx in which a rule
 // sees anything but success proves nothing.
 func (d *askable) understand(address *url.URL, response *egress.Response) connectors.Reconciliation {
-	v := d.rules.Classify(rules.Answer{
-		Status: response.Status, Header: response.Header, Body: response.Body, Cut: response.Truncated,
-	})
-	text := statusText(response.Status)
-	r := connectors.Reconciliation{Outcome: connectors.Outcome{Kind: v.Kind, Rule: v.Rule, Status: response.Status}}
+	said := outcome.Of(d.rules.Classify(outcome.Answer(response)), response, d.now(), d.known())
+	text := outcome.StatusText(response.Status)
+	r := connectors.Reconciliation{Outcome: connectors.Outcome{Kind: said.Kind, Rule: said.Rule, Status: response.Status}}
 	switch status := response.Status; {
-	case status >= 200 && status <= 299 && v.Kind == delivered:
+	case status >= 200 && status <= 299 && said.Kind == delivered:
 		r.Finding, r.Reason = connectors.Found, text+": the receiver has it"
-		r.ExternalID, r.URL = d.scrub(v.Receipt), d.scrub(receiptURL(address, response.Header))
+		r.ExternalID, r.URL = said.ExternalID, outcome.Scrub(outcome.ReceiptURL(address, response.Header), d.known())
 	case status == http.StatusNotFound, status == http.StatusGone:
 		r.Finding, r.Reason = connectors.Absent, text+": the receiver does not have it"
 	default:
-		r.Reason = text + ": the receiver cannot tell"
-		r.Code, r.Field = d.scrub(v.Code), d.scrub(v.Field)
-		r.Excerpt = egress.Excerpt(response.Body, 0, d.known()...)
-		r.RetryAfter = d.wish(v, response.Header)
+		r.Outcome, r.Reason = said, text+": the receiver cannot tell"
+		r.ExternalID = ""
 	}
 	return r
 }

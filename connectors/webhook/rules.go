@@ -7,6 +7,15 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/connectors/rules"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
+)
+
+// Kinds, short enough to keep the code readable.
+const (
+	delivered = raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED
+	transient = raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT
+	unknown   = raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME
+	poison    = raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON
 )
 
 var (

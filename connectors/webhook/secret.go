@@ -3,9 +3,9 @@ package webhook
 import (
 	"fmt"
 	"io"
-)
 
-const redacted = "[redacted]"
+	"raffsync/connectors/outcome"
+)
 
 // secret is a text that is not to be seen. Whatever prints it prints "[redacted]".
 //
@@ -15,4 +15,4 @@ type secret struct{ reveal func() string }
 
 func newSecret(text string) secret { return secret{func() string { return text }} }
 
-func (secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, outcome.Redacted) }

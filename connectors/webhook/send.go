@@ -3,7 +3,6 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
@@ -14,22 +13,19 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/connectors/egress"
+	"raffsync/connectors/outcome"
 	"raffsync/connectors/rules"
 )
 
-const (
-	// maxAnswer is how many bytes of an answer are read, and looked at by rules. An
-	// excerpt of at most 1 KiB is kept.
-	maxAnswer = rules.MaxBody
-	// maxRetryAfter bounds what a receiver may ask for in one answer.
-	maxRetryAfter = time.Hour
-)
+// maxAnswer is how many bytes of an answer are read, and looked at by rules. An excerpt of
+// at most 1 KiB is kept.
+const maxAnswer = rules.MaxBody
 
 // Send implements [connectors.Destination].
 func (d *destination) Send(ctx context.Context, prepared connectors.Request) connectors.Outcome {
 	r, ok := prepared.(*request)
 	if !ok {
-		return foreign(prepared)
+		return outcome.Foreign(prepared)
 	}
 	signed, err := d.sign(r, d.now())
 	if err == nil {
@@ -38,26 +34,18 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 	}
 	if err != nil {
 		// The error may quote the URL.
-		return connectors.Outcome{Kind: poison, Rule: "request not valid", Reason: "no HTTP request can be made of it"}
+		return outcome.NotValid("no HTTP request can be made of it")
 	}
 	if err := d.auth.Authorize(ctx, signed); err != nil {
 		return unauthorized(err)
 	}
 	response, err := d.client.Do(ctx, signed)
 	if response == nil {
-		v := classifyFailure(err)
-		return connectors.Outcome{Kind: v.kind, Rule: v.rule, Reason: v.reason}
+		return outcome.Failure(err)
 	}
 	// Where only the body broke off there is an error too. Where no rule looks into the
 	// body it changes nothing: the status was the receiver's word.
 	return d.authenticated(ctx, signed, d.read(response))
-}
-
-func foreign(prepared connectors.Request) connectors.Outcome {
-	return connectors.Outcome{
-		Kind: poison, Rule: "request not valid",
-		Reason: fmt.Sprintf("the request is a %T, which this destination did not prepare", prepared),
-	}
 }
 
 // sign makes the request of one attempt: what Prepare made, with the time and a
@@ -89,58 +77,9 @@ func (d *destination) authenticate(header http.Header, id string, body []byte, a
 
 // read makes of an answer what is recorded of it.
 func (d *destination) read(response *egress.Response) connectors.Outcome {
-	v := d.rules.Classify(rules.Answer{
-		Status: response.Status, Header: response.Header, Body: response.Body, Cut: response.Truncated,
-	})
-	o := connectors.Outcome{
-		Kind:       v.Kind,
-		Rule:       v.Rule,
-		Code:       d.scrub(v.Code),
-		Field:      d.scrub(v.Field),
-		Reason:     statusText(response.Status) + ": " + v.Reason,
-		Status:     response.Status,
-		ExternalID: d.scrub(v.Receipt),
+	o := outcome.Of(d.rules.Classify(outcome.Answer(response)), response, d.now(), d.known())
+	if o.Kind == delivered {
+		o.URL = outcome.Scrub(outcome.ReceiptURL(d.url(), response.Header), d.known())
 	}
-	if v.Kind == delivered {
-		// No excerpt: the receipt says it, a million times a day.
-		o.URL = d.scrub(receiptURL(d.url(), response.Header))
-		return o
-	}
-	o.Reason += naming(o.Code, o.Field)
-	o.Excerpt = egress.Excerpt(response.Body, 0, d.known()...)
-	o.RetryAfter = d.wish(v, response.Header)
 	return o
-}
-
-// wish is how long the receiver asks to be left alone: where its rule says that this
-// stands, or in the header.
-func (d *destination) wish(v rules.Verdict, h http.Header) time.Duration {
-	found := http.Header{"Retry-After": {v.RetryAfter}}
-	if wait, ok := egress.ParseRetryAfter(found, d.now(), maxRetryAfter); ok {
-		return wait
-	}
-	wait, _ := egress.ParseRetryAfter(h, d.now(), maxRetryAfter)
-	return wait
-}
-
-// naming is how a reason ends: " (unknown_sku at lines[0].sku)".
-func naming(code, field string) string {
-	switch {
-	case code == "" && field == "":
-		return ""
-	case field == "":
-		return " (" + code + ")"
-	case code == "":
-		return " (at " + field + ")"
-	}
-	return " (" + code + " at " + field + ")"
-}
-
-// scrub keeps what we sent in confidence from being recorded where a receiver
-// quotes it.
-func (d *destination) scrub(text string) string {
-	for _, value := range d.known() {
-		text = strings.ReplaceAll(text, value, redacted)
-	}
-	return text
 }

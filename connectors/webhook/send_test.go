@@ -16,6 +16,8 @@ import (
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
+const validation = raffsyncv1.OutcomeKind_OUTCOME_KIND_VALIDATION
+
 const testSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwQ29sZA=="
 
 func newDestination(t testing.TB, settings map[string]any) *destination {

@@ -44,7 +44,7 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 				c.Sources = append(c.Sources, source)
 			}),
 		named("destinations", "The systems that receive.",
-			func(name string) []field { return destinationFields(newDestination(name), kinds, new(json.RawMessage)) },
+			func(name string) []field { return destinationFields(newDestination(name), kinds, &besides{}) },
 			func(d *decoder, v value) {
 				destination := newDestination(v.name)
 				d.destination(v, destination, kinds)
@@ -85,9 +85,15 @@ func sourceFields(c *outbox.SourceConfig) []field {
 	}
 }
 
-// destinationFields are the fields of a destination; answers are not part of what is
-// applied.
-func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry, answers *json.RawMessage) []field {
+// besides is what stands in a destination and is no field of what is applied.
+type besides struct {
+	answers json.RawMessage
+	// recipe are the parts that the settings of kind "recipe" are put together from.
+	recipe map[string]json.RawMessage
+}
+
+// destinationFields are the fields of a destination.
+func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry, beside *besides) []field {
 	b := &c.Breaker
 	fields := []field{
 		section("limits", "What it can bear, of all replicas together.", []field{
@@ -113,8 +119,12 @@ func destinationFields(c *outbox.DestinationConfig, kinds connectors.Registry, a
 		optional(duration("authorisation_probe", &c.AuthorisationProbe, 10*time.Second, maxAge,
 			"How often each process tries one request while the platform has taken the authorisation away (AUTH_REVOKED) or suspended the account (ACCOUNT_STATE). One that succeeds lets everything go on."), "5m"),
 	}
-	fields = append(fields, outcomeRules(c), recordedAnswers(answers))
+	fields = append(fields, outcomeRules(c), recordedAnswers(&beside.answers))
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		if name == recipeKind {
+			fields = append(fields, recipeKindFields(c, beside)...)
+			continue
+		}
 		fields = append(fields, kind(name, c))
 	}
 	return fields

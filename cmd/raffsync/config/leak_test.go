@@ -29,7 +29,23 @@ destinations:
 routes:
   all: {to: books}
 `
+	const recipe = `tenant: kopi
+destinations:
+  api:
+    recipe:
+      url: https://api.example.com
+      settings: {token: {doc: The token, secret: true}}
+      headers: {X-Key: "${settings.token}", Authorization: Bearer hunter2hunter2}
+      calls: {a: {body: none}}
+    settings: {token: hunter2hunter2}
+    auth: {kind: api_key, key: hunter2hunter2}
+`
 	secrets(t)
+	damage(t, file, canary)
+	damage(t, recipe, canary)
+}
+
+func damage(t *testing.T, file, canary string) {
 	check := func(content string) {
 		if got := outcome(config.Parse("raffsync.yaml", []byte(content), options(true))); strings.Contains(got, canary) {
 			t.Errorf("a secret is shown of\n%s\nin\n%s", content, got)

@@ -8,6 +8,7 @@ import (
 
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
+	"raffsync/connectors/recipe"
 	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
 )
@@ -41,8 +42,8 @@ func write(t testing.TB, path, content string, mode os.FileMode) {
 // options know the webhook connector, and a second kind so that there is a choice.
 func options(secrets bool) config.Options {
 	return config.Options{
-		Registry:      connectors.Registry{"webhook": webhook.Factory, "bucket": bucket},
-		Rules:         map[string]func(connectors.Options) (*rules.Set, error){"webhook": webhook.Rules},
+		Registry:      connectors.Registry{"webhook": webhook.Factory, "recipe": recipe.Factory, "bucket": bucket},
+		Rules:         map[string]func(connectors.Options) (*rules.Set, error){"webhook": webhook.Rules, "recipe": recipe.Rules},
 		AllowLoopback: true,
 		Secrets:       secrets,
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"raffsync/connectors"
+	"raffsync/connectors/recipe"
 	"raffsync/outbox"
 )
 
@@ -44,8 +45,9 @@ func (v value) parent() string {
 
 // destination reads one destination, and builds it once to have its settings checked.
 func (d *decoder) destination(v value, c *outbox.DestinationConfig, kinds connectors.Registry) {
-	var answers json.RawMessage
-	guessed := d.object(v, destinationFields(c, kinds, &answers))
+	beside := &besides{}
+	guessed := d.object(v, destinationFields(c, kinds, beside))
+	d.recipe(v, c, beside)
 	names := slices.Sorted(maps.Keys(kinds))
 	if c.Kind == "" {
 		misspelt := slices.ContainsFunc(guessed, func(name string) bool { return slices.Contains(names, name) })
@@ -57,7 +59,11 @@ func (d *decoder) destination(v value, c *outbox.DestinationConfig, kinds connec
 	if c.Settings == nil {
 		return
 	}
-	d.outcomes(v, c, answers)
+	d.outcomes(v, c, beside.answers)
+	path := join(v.path, c.Kind)
+	if c.Kind == recipeKind {
+		path = v.path // its settings are several fields
+	}
 	// Without the rules, which have been looked at.
 	_, err := kinds.New(c.Kind, connectors.Options{
 		Name: v.name, Settings: c.Settings, AllowLoopback: d.options.AllowLoopback,
@@ -68,14 +74,19 @@ func (d *decoder) destination(v value, c *outbox.DestinationConfig, kinds connec
 			if !d.options.Secrets {
 				return "", errUnresolved
 			}
-			d.adviseMode(join(v.path, c.Kind), reference)
+			d.adviseMode(path, reference)
 			return ResolveSecret(reference)
 		},
 	})
 	prefix := fmt.Sprintf("destination %q: ", v.name)
 	for _, cause := range causes(err) {
-		if !errors.Is(cause, errUnresolved) {
-			d.settingProblem(join(v.path, c.Kind), strings.TrimPrefix(cause.Error(), prefix))
+		var wrong *recipe.Error
+		switch {
+		case errors.Is(cause, errUnresolved):
+		case errors.As(cause, &wrong):
+			d.recipeProblem(v, wrong)
+		default:
+			d.settingProblem(path, strings.TrimPrefix(cause.Error(), prefix))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package webhook
+package outcome
 
 import (
 	"net/http"
@@ -9,9 +9,9 @@ import (
 // would be of another thing.
 const maxReceipt = 500
 
-// receiptURL is where the receiver says the thing that it made can be seen: the
-// Location of its answer, if that can be followed from a browser.
-func receiptURL(base *url.URL, h http.Header) string {
+// ReceiptURL is where the receiver says the thing that it made can be seen: the
+// Location of its answer, if that can be followed from a browser; "" where it cannot.
+func ReceiptURL(base *url.URL, h http.Header) string {
 	location, err := base.Parse(h.Get("Location"))
 	switch {
 	case err != nil || h.Get("Location") == "" || location.Host == "" || location.User != nil,

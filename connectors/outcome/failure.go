@@ -1,12 +1,12 @@
-package webhook
+package outcome
 
 import (
 	"context"
 	"errors"
-	"net/http"
+	"fmt"
 	"slices"
-	"strconv"
 
+	"raffsync/connectors"
 	"raffsync/connectors/egress"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
@@ -20,12 +20,6 @@ const (
 	poison     = raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON
 )
 
-// verdict is what a rule makes of an attempt that got no answer; rule is its name.
-type verdict struct {
-	kind         raffsyncv1.OutcomeKind
-	rule, reason string
-}
-
 // failureRules are for attempts without a usable status, in order. Their reason is
 // the client's.
 var failureRules = []struct {
@@ -34,7 +28,7 @@ var failureRules = []struct {
 	name    string
 }{
 	{is(egress.ErrForbiddenAddress), validation, "address not allowed"},
-	// Prepare lets through only what can be sent.
+	// Connectors prepare only what can be sent.
 	{is(egress.ErrInvalidRequest), poison, "request not valid"},
 	{is(egress.ErrNotSent, context.Canceled), transient, "cancelled before sending"},
 	{is(egress.ErrNotSent, context.DeadlineExceeded), transient, "time-out before sending"},
@@ -56,24 +50,26 @@ func in(phase egress.Phase) func(*egress.Error) bool {
 	return func(err *egress.Error) bool { return err.Phase == phase && errors.Is(err, egress.ErrNotSent) }
 }
 
-// classifyFailure takes what it does not know for an unknown outcome: the one that
-// is never wrong.
-func classifyFailure(err error) verdict {
+// Failure is what it means that there is no answer. It takes what it does not know for an
+// unknown outcome: the one that is never wrong.
+func Failure(err error) connectors.Outcome {
 	var failure *egress.Error
 	if errors.As(err, &failure) {
 		for _, rule := range failureRules {
 			if rule.matches(failure) {
-				return verdict{rule.kind, rule.name, failure.Reason}
+				return connectors.Outcome{Kind: rule.kind, Rule: rule.name, Reason: failure.Reason}
 			}
 		}
 	}
-	return verdict{unknown, "no answer", "the request failed in a way that is not known"}
+	return connectors.Outcome{Kind: unknown, Rule: "no answer", Reason: "the request failed in a way that is not known"}
 }
 
-// statusText is "422 Unprocessable Entity", or the number where it has no name.
-func statusText(status int) string {
-	if text := http.StatusText(status); text != "" {
-		return strconv.Itoa(status) + " " + text
-	}
-	return strconv.Itoa(status)
+// NotValid is the outcome of what can't be sent at all.
+func NotValid(reason string) connectors.Outcome {
+	return connectors.Outcome{Kind: poison, Rule: "request not valid", Reason: reason}
+}
+
+// Foreign is the outcome of a request that another destination prepared.
+func Foreign(prepared connectors.Request) connectors.Outcome {
+	return NotValid(fmt.Sprintf("the request is a %T, which this destination did not prepare", prepared))
 }

@@ -1,0 +1,24 @@
+package connectors
+
+import "net/http"
+
+// Previewer is what a [Destination] is besides where it can show what [Destination.Send]
+// would put on the wire.
+type Previewer interface {
+	// Preview shows the request, which this destination's Prepare made. It does no I/O.
+	Preview(Request) Preview
+}
+
+// Preview is a request as people may see it. But for what [Destination.Send] adds, which
+// is what depends on the time and on credentials, it is what goes on the wire, byte for
+// byte.
+type Preview struct {
+	Method string
+	// URL is without what is secret, and without what is only known when it is sent: the
+	// name of that stands in its place, as in https://{auth.host}/api.
+	URL string
+	// Header is without secrets: "[redacted]" stands in their place.
+	Header http.Header
+	// Body may hold personal data, as the event does. It is not to be changed.
+	Body []byte
+}

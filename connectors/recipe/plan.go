@@ -1,0 +1,61 @@
+package recipe
+
+import (
+	"fmt"
+
+	"raffsync/connectors"
+	"raffsync/connectors/mapping"
+)
+
+// plan is what a route's step does: a call, with the route's map or the recipe's.
+type plan struct {
+	call           *call
+	create, update *mapping.Template
+	// keyed: it reads request.key.
+	keyed bool
+}
+
+// Plan implements [connectors.Planner].
+func (d *destination) Plan(s connectors.StepConfig) (any, error) {
+	chosen := d.calls[s.Call]
+	switch {
+	case s.Call == "" && d.only == nil:
+		return nil, &connectors.PlanError{Path: "call", Message: "is missing; expected one of " + d.callNames()}
+	case s.Call == "":
+		chosen = d.only.call
+	case chosen == nil:
+		return nil, &connectors.PlanError{Path: "call", Message: fmt.Sprintf("there is no call %q; expected one of %s", cut(s.Call), d.callNames())}
+	}
+	if s.Map == nil {
+		return d.planned(chosen)
+	}
+	if chosen.encoding == asNothing {
+		return nil, &connectors.PlanError{Path: "map", Message: fmt.Sprintf("call %s has no body, so a map is never sent", chosen.name)}
+	}
+	doc, err := tree(s.Map)
+	if _, ok := doc.(map[string]any); err != nil || !ok {
+		return nil, &connectors.PlanError{Path: "map", Message: "expected a mapping"}
+	}
+	c := d.compiler()
+	p := &plan{call: chosen, create: c.template("map", doc), keyed: chosen.keyed || mentions(doc, "request")}
+	if chosen.update != nil {
+		p.update = c.template("map", overlaid(doc, chosen.update.doc))
+	}
+	if len(c.errs) > 0 {
+		wrong := c.errs[0].(*Error) // it makes no other
+		return nil, &connectors.PlanError{Path: wrong.Path, Line: wrong.Line, Column: wrong.Column, Message: wrong.Message}
+	}
+	return p, nil
+}
+
+// planned is a call with the recipe's own map.
+func (d *destination) planned(c *call) (*plan, error) {
+	if c.template == nil && c.encoding != asNothing && c.encoding != asGraphQL {
+		return nil, &connectors.PlanError{Path: "map", Message: fmt.Sprintf("is missing; the recipe has none for call %s", c.name)}
+	}
+	p := &plan{call: c, create: c.template, keyed: c.keyed}
+	if c.update != nil {
+		p.update = c.update.template
+	}
+	return p, nil
+}
