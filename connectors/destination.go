@@ -35,6 +35,21 @@ type Step struct {
 	// earlier one is proven to be without effect. 64 hexadecimal digits; a platform
 	// that takes fewer gets the first ones.
 	Key string
+
+	// Name of the step in its route; "" where the route names no steps. Plan is what
+	// [Planner.Plan] made of it; nil where it names none.
+	Name string
+	Plan any
+	// Outlet of the event; zero where none is known.
+	Outlet Outlet
+	// Receipts of the earlier steps of this delivery, by step name.
+	Receipts map[string]Receipt
+	// Existing is the receipt of the effect where it is there already and is to be
+	// updated; nil where it is to be made.
+	Existing *Receipt
+	// Lookup finds a value's counterpart in the mapping tables for this destination, as
+	// they are today; nil where there are none.
+	Lookup func(table, value string) (string, bool)
 }
 
 // Request is a prepared step: whatever the destination that made it needs to send
@@ -97,6 +112,8 @@ type Outcome struct {
 	RetryAfter time.Duration
 	// ExternalID and URL are the receipt: what the platform calls it, where to see it.
 	ExternalID, URL string
+	// Fields are the rest of the receipt; see [Receipt].
+	Fields map[string]string
 	// Excerpt is the beginning of the answer, redacted, at most 1 KiB.
 	Excerpt string
 }
