@@ -50,6 +50,8 @@ type Delivery struct {
 	// TriedAt is when the first request was made that the retry policy counts; nil before
 	// it. An operator's retry begins anew.
 	TriedAt *time.Time
+	// Claimed: it has, or had, a claim on an effect.
+	Claimed bool
 }
 
 // Before tells whether d was accepted before o. It orders the deliveries of a key.

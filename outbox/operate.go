@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -69,8 +70,9 @@ const (
 
 	operandSQL = `
 SELECT d.seq, d.version, d.state, d.exception,
-       EXISTS (SELECT FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS p(lane, destination, seq, attempt)
-                WHERE d.lane = ANY (i.lanes) AND p.lane = d.lane AND p.destination = d.destination AND p.seq = d.seq AND p.attempt > d.requests) AS sending
+       EXISTS (SELECT FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS p(lane, destination, seq, step, attempt)
+                WHERE d.lane = ANY (i.lanes) AND p.lane = d.lane AND p.destination = d.destination AND p.seq = d.seq AND p.step = d.step AND p.attempt > d.requests) AS sending,
+       d.unknown_at
   FROM deliveries d
  WHERE d.lane = $1 AND d.destination = $2 AND d.replay = $4
    AND d.seq = CASE WHEN $4 = 0 THEN $3 ELSE (SELECT r.seq FROM deliveries r WHERE r.event = $3 AND r.replay > 0 AND r.replay = $4 AND r.destination = $2) END`
@@ -114,6 +116,22 @@ WITH changed AS (
   SELECT tenant, event, event_at, destination, replay, step, $5::bigint, 'skip', 'SKIPPED', $6, $7 FROM changed
 )
 SELECT 'SKIPPED', 0 FROM changed`
+
+	// skipClaimsSQL ends the claims of a delivery that an operator ends, and its waiting for
+	// those of others. Where a request of it may have had the effect, the next one is told.
+	skipClaimsSQL = `
+WITH freed AS (
+  UPDATE effects e
+     SET lane = NULL, seq = NULL, claimed_at = NULL, unknown_at = coalesce(e.unknown_at, $4::timestamptz), content = CASE WHEN $4::timestamptz IS NULL THEN e.content END
+   WHERE e.destination = $2 AND e.lane = $1 AND e.seq = $3
+  RETURNING e.tenant, e.destination, e.effect
+), woken AS (
+  DELETE FROM effect_waits w USING freed f WHERE w.tenant = f.tenant AND w.destination = f.destination AND w.effect = f.effect
+  RETURNING w.lane, w.destination, w.seq, w.key_hash
+), queued AS (
+  INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, clock_timestamp(), seq, key_hash FROM woken ON CONFLICT DO NOTHING
+)
+DELETE FROM effect_waits w WHERE w.lane = $1 AND w.destination = $2 AND w.seq = $3`
 
 	unholdSQL = `
 WITH freed AS (
@@ -231,7 +249,8 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 	var state State
 	var exception *int64
 	var sending bool
-	err := tx.QueryRow(ctx, operandSQL, done.Lane, id.Destination, id.Event.Seq, id.Replay).Scan(&seq, &version, &state, &exception, &sending)
+	var unknownAt *time.Time
+	err := tx.QueryRow(ctx, operandSQL, done.Lane, id.Destination, id.Event.Seq, id.Replay).Scan(&seq, &version, &state, &exception, &sending, &unknownAt)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return over(ctx, tx, id)
@@ -252,6 +271,9 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 	var skipped, needsAction int
 	if done.State == StateSkipped {
 		skipped = 1
+		if _, err := tx.Exec(ctx, skipClaimsSQL, done.Lane, id.Destination, seq, unknownAt); err != nil {
+			return err
+		}
 	}
 	if exception != nil {
 		var resolved bool

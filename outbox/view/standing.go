@@ -139,13 +139,13 @@ const lineBudget = 100
 // of one name the last holds.
 var standings = register("standings", `
 WITH wanted AS (
-  SELECT * FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::integer[])
-           WITH ORDINALITY AS w(lane, destination, seq, key_hash, accepted_at, requests, ord)
+  SELECT * FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::integer[], $8::smallint[])
+           WITH ORDINALITY AS w(lane, destination, seq, key_hash, accepted_at, requests, step, ord)
 ), sending AS (
   SELECT DISTINCT w.ord
     FROM intents i
-   CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS u(lane, destination, seq, attempt)
-    JOIN wanted w ON w.lane = u.lane AND w.destination = u.destination AND w.seq = u.seq AND w.requests < u.attempt
+   CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS u(lane, destination, seq, step, attempt)
+    JOIN wanted w ON w.lane = u.lane AND w.destination = u.destination AND w.seq = u.seq AND w.step = u.step AND w.requests < u.attempt
 ), newest AS (
   SELECT document FROM configuration ORDER BY version DESC LIMIT 1
 ), routes AS (
