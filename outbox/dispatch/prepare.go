@@ -144,6 +144,9 @@ func (n *incarnation) prepare(l loaded) (result prepared) {
 		Key: l.key,
 	}
 	l.fill(&step, n.plan.Load(), event)
+	if unplanned, ok := step.Plan.(error); ok {
+		return prepared{refused: poison(unplanned.Error())}
+	}
 	request, err := l.destination.Connector.Prepare(step)
 	var refusal *connectors.PrepareError
 	switch {

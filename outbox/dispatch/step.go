@@ -15,7 +15,8 @@ import (
 // Step is one step of a route's deliveries.
 type Step struct {
 	Name string
-	// Plan is what the destination made of it; see [connectors.Planner].
+	// Plan is what the destination made of it; see [connectors.Planner]. An error says why it
+	// made nothing: then nothing is sent.
 	Plan any
 	// Effect names what the step brings about; nil where the route names nothing.
 	Effect func(*outbox.Event) (string, error)
@@ -302,22 +303,30 @@ func (p *Policy) ended(t outbox.Transition, a *Attempt) outbox.Transition {
 	return t
 }
 
-// decideUnsent says what becomes of a delivery on account of its effect, without a request:
-// it is there already, or nobody knows whether it is.
+// decideUnsent says what becomes of a delivery on account of its effect, without a request.
+//
+//	it is there                 → DELIVERED; PENDING where another step follows
+//	there, to be an exception   → NEEDS_ACTION of class EFFECT_EXISTS
+//	nobody knows, can be asked  → WAITING until that request is surely over, then a question
+//	nobody knows, idempotent    → WAITING for no time, to be sent by the key of that request
+//	nobody knows                → NEEDS_ACTION of unknown outcome
 func decideUnsent(t outbox.Transition, a *Attempt, p *Policy, now time.Time) outbox.Transition {
-	e := a.Effect
 	t.Spent = t.Attempts
-	switch {
-	case e.InheritedAt != nil && p.Asks:
-		t.UnknownAt = e.InheritedAt
-		t.To, t.Delay = outbox.StateWaiting, max(e.InheritedAt.Add(p.Over).Sub(now), 0)
-	case e.InheritedAt != nil:
-		t.UnknownAt = e.InheritedAt
-		return needsAction(t, outbox.Class(a.Kind))
-	case a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
-		t.To = outbox.StateDelivered
-	default:
+	if a.Effect.InheritedAt == nil {
+		if a.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED {
+			t.To = outbox.StateDelivered
+			return t
+		}
 		return needsAction(t, outbox.ClassEffectExists)
+	}
+	t.UnknownAt = a.Effect.InheritedAt
+	switch {
+	case p.Asks && !p.Traits.AsksByEvent:
+		t.To, t.Delay = outbox.StateWaiting, max(t.UnknownAt.Add(p.Over).Sub(now), 0)
+	case !p.Asks && p.Traits.Idempotent && !windowOver(t.UnknownAt, p.Traits, now):
+		t.To = outbox.StateWaiting
+	default:
+		return needsAction(t, outbox.Class(a.Kind))
 	}
 	return t
 }
