@@ -47,6 +47,8 @@ const (
 	ForConfiguration WaitingReason = "CONFIGURATION"
 	// ForEarlier: an earlier delivery of its ordering key is not done.
 	ForEarlier WaitingReason = "BLOCKED"
+	// ForEffect: another delivery is about to bring the same effect about.
+	ForEffect WaitingReason = "EFFECT"
 )
 
 // Waiting says why a delivery waits.
@@ -54,7 +56,8 @@ type Waiting struct {
 	Reason WaitingReason
 	// Until when at the earliest; nil where only an event can tell.
 	Until *time.Time
-	// BlockedBy is the first of the line that it stands in.
+	// BlockedBy is the first of the line that it stands in, or the delivery that has claimed
+	// its effect.
 	BlockedBy *outbox.DeliveryID
 	// Control: the operator's decision that holds it, where there is one.
 	Control *Control
@@ -66,6 +69,7 @@ type Waiting struct {
 type standing struct {
 	sending bool
 	head    *outbox.DeliveryID // of its key's line, where that is another one
+	claim   *outbox.DeliveryID // that has its effect
 	breaker Breaker            // of its destination
 	paused  *Control           // its destination, source or route
 	limits  limits             // of its destination, as far as they are reached
@@ -89,6 +93,8 @@ func (o *open) decide(s standing) (State, *Waiting) {
 		return WaitingFor, &Waiting{Reason: ForPause, Control: s.paused}
 	case s.fault != nil && s.fault.Rests:
 		return WaitingFor, &Waiting{Reason: ForConfiguration, Fault: s.fault}
+	case s.claim != nil:
+		return WaitingFor, &Waiting{Reason: ForEffect, BlockedBy: s.claim}
 	case s.breaker.State == BreakerOpen && s.breaker.ProbeAt == nil:
 		return WaitingFor, &Waiting{Reason: ForBreaker, Control: s.breaker.Forced}
 	}
@@ -178,7 +184,9 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	var destinations, requests []int32
 	var seqs, keys []int64
 	var accepted []time.Time
+	var steps []int16
 	for _, o := range rows {
+		steps = append(steps, o.Step)
 		lanes, destinations = append(lanes, o.Lane), append(destinations, o.Destination)
 		seqs, keys = append(seqs, o.Seq), append(keys, o.KeyHash)
 		accepted, requests = append(accepted, o.AcceptedAt), append(requests, o.Requests)
@@ -191,7 +199,11 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 		Replay  *int32
 		Now     time.Time
 	}
-	found, err := collect[row](ctx, t, "standings", standings, lanes, destinations, seqs, keys, accepted, requests, lineBudget)
+	found, err := collect[row](ctx, t, "standings", standings, lanes, destinations, seqs, keys, accepted, requests, lineBudget, steps)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := t.claimsWaitedFor(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +231,7 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	for _, r := range found {
 		o := rows[r.Place]
 		s := standing{
-			sending: r.Sending, breaker: held.breaker(o.Name, breakers[o.Destination]),
+			sending: r.Sending, claim: claims[int(r.Place)], breaker: held.breaker(o.Name, breakers[o.Destination]),
 			paused: held.over(o.Name, o.Route, sources[r.Place]), limits: reached[o.Destination], fault: faults[o.Destination], now: r.Now,
 		}
 		if r.Event != nil {
