@@ -12,19 +12,20 @@ import (
 func TestCompileEffect(t *testing.T) {
 	e := &outbox.Event{ID: "e1", Type: "order.created", ContentType: "application/json", Payload: []byte(`{"data":{"id":9007199254740993,"number":"A-7","none":null,"t":"2026-11-23T10:00:00Z"}}`)}
 	for text, want := range map[string]string{
-		"order":                                 "order",
-		"order/${body.data.id}":                 "order/9007199254740993",
-		"${event.type}/${body.data.number}/x":   "order.created/A-7/x",
-		`order/${ {"a": "}"}["a"] }`:            "order/}",
-		`order/${"a\"}" + body.data.number}`:    `order/a"}A-7`,
-		"at/${timestamp(body.data.t)}":          "at/2026-11-23T10:00:00Z",
-		"$order/$${event.id}":                   "$order/$e1",
-		"order/${body.data.missing}":            "!what it is made of is not there",
-		"order/${body.data.none}":               "!what it is made of is not there",
-		"order/${body.data}":                    "!has to give a whole number",
-		"${body.data.number.substring(0, 0)}":   "!",
-		"order/${body.data.number + '\\u0000'}": "!1 to 200 bytes",
-		strings.Repeat("x", 201):                "!1 to 200 bytes",
+		"order":                                    "order",
+		"order/${body.data.id}":                    "order/9007199254740993",
+		"${event.type}/${body.data.number}/x":      "order.created/A-7/x",
+		`order/${ {"a": "}"}["a"] }`:               "order/}",
+		`order/${"a\"}" + body.data.number}`:       `order/a"}A-7`,
+		"at/${timestamp(body.data.t)}":             "at/2026-11-23T10:00:00Z",
+		"$order/$${event.id}":                      "$order/${event.id}",
+		"order/${body.data.missing}":               "!it reads something that is not there",
+		"order/${body.data.none}":                  "!it reads something that is not there",
+		"order/${body.data}":                       "!and got map",
+		"${body.data.number.substring(0, 0)}":      "!",
+		"order/${body.data.number + '\\u0000'}":    "!1 to 200 bytes",
+		"order/${lookup('sku', body.data.number)}": "!made of the event alone",
+		strings.Repeat("x", 201):                   "!1 to 200 bytes",
 	} {
 		effect, err := CompileEffect(text)
 		if err != nil {
