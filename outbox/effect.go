@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,10 +30,6 @@ type EffectName struct {
 	Tenant      string
 	Destination int32
 	Effect      string
-}
-
-func (n EffectName) compare(o EffectName) int {
-	return cmp.Or(cmp.Compare(n.Tenant, o.Tenant), cmp.Compare(n.Destination, o.Destination), cmp.Compare(n.Effect, o.Effect))
 }
 
 // Effect is what the ledger knows of one: what is there, and who is about to change that.

@@ -117,22 +117,6 @@ WITH changed AS (
 )
 SELECT 'SKIPPED', 0 FROM changed`
 
-	// skipClaimsSQL ends the claims of a delivery that an operator ends, and its waiting for
-	// those of others. Where a request of it may have had the effect, the next one is told.
-	skipClaimsSQL = `
-WITH freed AS (
-  UPDATE effects e
-     SET lane = NULL, seq = NULL, claimed_at = NULL, unknown_at = coalesce(e.unknown_at, $4::timestamptz), content = CASE WHEN $4::timestamptz IS NULL THEN e.content END
-   WHERE e.destination = $2 AND e.lane = $1 AND e.seq = $3
-  RETURNING e.tenant, e.destination, e.effect
-), woken AS (
-  DELETE FROM effect_waits w USING freed f WHERE w.tenant = f.tenant AND w.destination = f.destination AND w.effect = f.effect
-  RETURNING w.lane, w.destination, w.seq, w.key_hash
-), queued AS (
-  INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, clock_timestamp(), seq, key_hash FROM woken ON CONFLICT DO NOTHING
-)
-DELETE FROM effect_waits w WHERE w.lane = $1 AND w.destination = $2 AND w.seq = $3`
-
 	unholdSQL = `
 WITH freed AS (
   DELETE FROM holds WHERE exception = $1 AND lane = $2 AND destination = $3 AND seq = $4 RETURNING tenant

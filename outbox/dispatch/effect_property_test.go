@@ -42,7 +42,6 @@ type ledgerFlight struct {
 	delivery *outbox.Delivery
 	attempt  dispatch.Attempt
 	found    bool // what was asked about was there when the question came
-	answered bool
 	arrived  bool
 }
 
