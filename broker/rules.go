@@ -210,6 +210,7 @@ func (p *compiler) route(position int, c outbox.RouteConfig) {
 	if _, err := CompileVersion(c.Version); err != nil {
 		fault("version", err)
 	}
+	checkSteps(c.Steps, fault)
 	if len(p.faults) == before {
 		p.routes = append(p.routes, r)
 	}

@@ -83,6 +83,9 @@ type Traits struct {
 	// DeduplicationWindow is how long the platform remembers a key; zero is for
 	// ever. Nothing is sent again by itself after it.
 	DeduplicationWindow time.Duration
+	// AsksByEvent: the platform is asked by the event's id, and so cannot tell what became
+	// of another event's request for the same effect.
+	AsksByEvent bool
 }
 
 // PrepareError says why no request can be made of a step.

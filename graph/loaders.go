@@ -20,6 +20,7 @@ type loaders struct {
 	deliveriesOf     *dataloadgen.Loader[outbox.EventID, []*view.Delivery]
 	deliveries       *dataloadgen.Loader[outbox.DeliveryID, *view.Delivery]
 	attempts         *dataloadgen.Loader[view.AttemptsOf, []*view.Entry]
+	steps            *dataloadgen.Loader[view.StepsOf, []*view.Step]
 	exceptions       *dataloadgen.Loader[int64, *view.Exception]
 	held             *dataloadgen.Loader[view.HeldBy, view.Page[*view.Delivery]]
 	eventStories     *dataloadgen.Loader[view.EventStory, view.Page[*view.Entry]]
@@ -67,6 +68,7 @@ func newLoaders(v *view.View, wait time.Duration) *loaders {
 			return byName, err
 		}),
 		attempts:         inOrder(v, wait, (*view.Tx).Attempts),
+		steps:            inOrder(v, wait, (*view.Tx).Steps),
 		held:             inOrder(v, wait, (*view.Tx).Held),
 		eventStories:     inOrder(v, wait, (*view.Tx).EventStories),
 		exceptionStories: inOrder(v, wait, (*view.Tx).ExceptionStories),

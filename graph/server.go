@@ -133,12 +133,14 @@ func (r *resolver) Breaker() generated.BreakerResolver           { return breake
 func (r *resolver) Conflict() generated.ConflictResolver         { return conflictResolver{} }
 func (r *resolver) Delivery() generated.DeliveryResolver         { return deliveryResolver{} }
 func (r *resolver) Destination() generated.DestinationResolver   { return destinationResolver{} }
+func (r *resolver) Effect() generated.EffectResolver             { return effectResolver{} }
 func (r *resolver) Event() generated.EventResolver               { return eventResolver{} }
 func (r *resolver) Exception() generated.ExceptionResolver       { return exceptionResolver{r} }
 func (r *resolver) MappingGap() generated.MappingGapResolver     { return mappingGapResolver{} }
 func (r *resolver) Mutation() generated.MutationResolver         { return mutationResolver{r} }
 func (r *resolver) OldestOpen() generated.OldestOpenResolver     { return oldestOpenResolver{} }
 func (r *resolver) Query() generated.QueryResolver               { return queryResolver{r} }
+func (r *resolver) Step() generated.StepResolver                 { return stepResolver{} }
 func (r *resolver) Subscription() generated.SubscriptionResolver { return subscriptionResolver{r} }
 
 func (r *resolver) MappingRevision() generated.MappingRevisionResolver {

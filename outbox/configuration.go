@@ -11,6 +11,7 @@ type Configuration struct {
 	Tenant       string              `json:"tenant"`
 	Sources      []SourceConfig      `json:"sources"`
 	Destinations []DestinationConfig `json:"destinations"`
+	Outlets      []OutletConfig      `json:"outlets,omitempty"`
 	// Routes in order: for each destination the first one that matches wins.
 	Routes []RouteConfig `json:"routes"`
 	// Draining are destinations that are named no more, and stay until what is open for
@@ -24,6 +25,13 @@ type SourceConfig struct {
 	// SilentAfter is how long it may send nothing before that is an exception; 0: as
 	// long as it likes.
 	SilentAfter time.Duration `json:"silent_after"`
+}
+
+// OutletConfig is a place of the business.
+type OutletConfig struct {
+	Name string `json:"name"`
+	// Timezone by the names of the IANA: "Asia/Jakarta".
+	Timezone string `json:"timezone,omitempty"`
 }
 
 // DestinationConfig is a system that receives.
@@ -83,7 +91,32 @@ type RouteConfig struct {
 	// DeliverWithin is how soon a delivery is to be done, counted from acceptance, lest
 	// it joins the LATE exception of its destination; 0: whenever it can be.
 	DeliverWithin time.Duration `json:"deliver_within"`
+	// Steps that a delivery goes through, in this order; none: one without a name.
+	Steps []StepConfig `json:"steps,omitempty"`
 }
+
+// StepConfig is one step of a route's deliveries.
+type StepConfig struct {
+	Name string `json:"name"`
+	// Call names what the destination does; empty: the one thing that it does.
+	Call string `json:"call,omitempty"`
+	// Effect is a text with ${…} that names what the step brings about: "invoice/${body.id}".
+	// Empty: the event itself.
+	Effect   string   `json:"effect,omitempty"`
+	IfExists IfExists `json:"if_exists,omitempty"`
+	// Map is what the destination makes its request by; absent: its own serves.
+	Map json.RawMessage `json:"map,omitempty"`
+}
+
+// IfExists says what becomes of a step whose effect is there already: "skip", "update"
+// or "exception".
+type IfExists string
+
+const (
+	SkipExisting   IfExists = "skip"
+	UpdateExisting IfExists = "update"
+	RaiseExisting  IfExists = "exception"
+)
 
 // OnException is "block" or "pass".
 type OnException string

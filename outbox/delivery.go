@@ -53,6 +53,8 @@ type Delivery struct {
 	// Last is what the last attempt came to that was stored; OUTCOME_KIND_UNSPECIFIED
 	// before the first.
 	Last raffsyncv1.OutcomeKind
+	// Claimed: it has, or had, a claim on an effect.
+	Claimed bool
 }
 
 // Before tells whether d was accepted before o. It orders the deliveries of a key.

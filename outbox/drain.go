@@ -24,15 +24,19 @@ const (
 	// request is on the wire: their outcome ends them, or the next call.
 	skipPageSQL = `
 WITH sending AS MATERIALIZED (
-  SELECT p.seq, p.attempt
-    FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS p(lane, destination, seq, attempt)
+  SELECT p.seq, p.step, p.attempt
+    FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS p(lane, destination, seq, step, attempt)
    WHERE $1::smallint = ANY (i.lanes) AND p.lane = $1 AND p.destination = $2
 ), gone AS (
   DELETE FROM deliveries WHERE ctid = ANY (ARRAY(
     SELECT d.ctid FROM deliveries d
-     WHERE d.lane = $1 AND d.destination = $2 AND NOT EXISTS (SELECT FROM sending s WHERE s.seq = d.seq AND s.attempt > d.requests)
+     WHERE d.lane = $1 AND d.destination = $2 AND NOT EXISTS (SELECT FROM sending s WHERE s.seq = d.seq AND s.step = d.step AND s.attempt > d.requests)
      ORDER BY d.seq LIMIT $3))
-  RETURNING tenant, event, event_at, lane, destination, seq, key_hash, replay, step, exception
+  RETURNING tenant, event, event_at, lane, destination, seq, key_hash, replay, step, exception, claimed, unknown_at
+), unclaimed AS (
+  UPDATE effects e
+     SET lane = NULL, seq = NULL, claimed_at = NULL, unknown_at = coalesce(e.unknown_at, gone.unknown_at), content = CASE WHEN gone.unknown_at IS NULL THEN e.content END
+    FROM gone WHERE gone.claimed AND e.destination = gone.destination AND e.lane = gone.lane AND e.seq = gone.seq
 ), queued AS (
   INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, clock_timestamp(), seq, key_hash FROM gone
 ), audited AS (
@@ -58,6 +62,10 @@ SELECT EXISTS (SELECT FROM lanes l CROSS JOIN LATERAL (SELECT FROM deliveries o 
 DELETE FROM due WHERE ctid = ANY (ARRAY(
   SELECT f.ctid FROM lanes l
    CROSS JOIN LATERAL (SELECT due.ctid FROM due WHERE due.lane = l.lane AND due.destination = $1 OFFSET 0) AS f))`
+
+	// forgetWaitsSQL: nobody waits for an effect of such a destination either.
+	forgetWaitsSQL = `
+DELETE FROM effect_waits w USING lanes l WHERE w.lane = l.lane AND w.destination = $1`
 )
 
 // SkipOpen ends a page of each lane's open deliveries to a destination that was removed
@@ -151,6 +159,9 @@ func (s *Store) endDraining(ctx context.Context, tenant, name string, id int32, 
 			return c, errNotYet
 		}
 		c.Draining = slices.Delete(c.Draining, i, i+1)
+		if _, err := tx.Exec(ctx, forgetWaitsSQL, id); err != nil {
+			return c, err
+		}
 		_, err := tx.Exec(ctx, forgetDueSQL, id)
 		return c, err
 	})

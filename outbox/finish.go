@@ -28,7 +28,7 @@ type Transition struct {
 	UnknownAt *time.Time
 
 	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction,
-	// StateSuperseded.
+	// StateSuperseded; StatePending where its step is done and another follows.
 	To string
 	// Spent is the number of attempts spent so far by the policy's count.
 	Spent int32
@@ -41,6 +41,12 @@ type Transition struct {
 	// Snapshot is what the destination has from now on, where To is StateDelivered and the
 	// route names a version.
 	Snapshot *Snapshot
+	// Done is the step that is done, and Effect what it has brought about; nil where the
+	// route names none.
+	Done   *StepDone
+	Effect *EffectDone
+	// Inherited: UnknownAt is what the ledger knew of the effect that was claimed.
+	Inherited bool
 }
 
 // Detail is kept with the attempt's timeline entry. Nothing of it is secret.
@@ -56,6 +62,11 @@ type Detail struct {
 	Asked bool `json:"asked,omitempty"`
 	// SupersededBy is the id of the event whose newer snapshot has been applied.
 	SupersededBy string `json:"supersededBy,omitempty"`
+	// Step and Effect are their names, where the route names them; Fields are the rest of
+	// the receipt.
+	Step   string            `json:"step,omitempty"`
+	Effect string            `json:"effect,omitempty"`
+	Fields map[string]string `json:"fields,omitempty"`
 }
 
 // A delivery is named by every column of either of its indexes: of a table that is
@@ -112,11 +123,18 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	stored := make(map[Position]bool, len(transitions))
 	var delivered, waiting, superseded finishColumns
 	var applied snapshotColumns
+	var steps stepColumns
 	var held []Transition
 	for _, t := range transitions {
+		steps.add(&t)
 		switch t.To {
+		case StatePending:
 		case StateDelivered:
-			delivered.add(&t)
+			if t.Done != nil && t.Done.Existing {
+				steps.existing.add(&t)
+			} else {
+				delivered.add(&t)
+			}
 			if t.Snapshot != nil {
 				applied.add(&t)
 			}
@@ -136,7 +154,9 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		batch.Queue(fenceSQL, r.id, lanes, epochs)
 	}
 	applied.queue(batch)
+	steps.queue(batch)
 	r.queueFinish(batch, &delivered, &waiting, &superseded, stored)
+	steps.queueDeliveries(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
 	var err error
 	if len(held) == 0 {
 		// The common case is pipelined: one round trip, one transaction.
@@ -154,6 +174,9 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	}
 	if err != nil {
 		return nil, fmt.Errorf("finish: %w", leaseError(err))
+	}
+	if lanes := steps.wokenLanes(); len(lanes) > 0 {
+		r.store.Hint(Hint{Lanes: lanes})
 	}
 	return stored, nil
 }
@@ -234,11 +257,9 @@ func (d Detail) json() *string {
 	d.Rule, d.Code, d.Field = storable(d.Rule), storable(d.Code), storable(d.Field)
 	d.ExternalID, d.URL, d.Excerpt = storable(d.ExternalID), storable(d.URL), storable(d.Excerpt)
 	d.SupersededBy = storable(d.SupersededBy)
-	if d == (Detail{}) {
-		return nil
-	}
+	d.Fields = Receipt{Fields: d.Fields}.storable().Fields
 	b, err := json.Marshal(d)
-	if err != nil {
+	if err != nil || string(b) == "{}" {
 		return nil // texts and a number always marshal
 	}
 	text := string(b)

@@ -63,6 +63,24 @@ const (
 // An error other than [ErrLeaseLost] leaves it open whether the batch was stored;
 // calling again with the same number settles it.
 func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery) (Batch, error) {
+	fencedLanes, epochs := fenceArguments(heeded(leases))
+	var stored storedIntents
+	// Pipelined: one round trip, one transaction.
+	batch := &pgx.Batch{}
+	batch.Queue(fenceSQL, r.id, fencedLanes, epochs)
+	batch.Queue(intendSQL, r.intendArguments(number, deliveries)...).QueryRow(stored.scan)
+	err := leaseError(r.pool.SendBatch(ctx, batch).Close())
+	if sqlState(err) == uniqueViolation {
+		// An earlier call stored it and lost the answer.
+		err = stored.scan(r.pool.QueryRow(ctx, intendedSQL, r.id, number))
+	}
+	if err != nil {
+		return Batch{}, fmt.Errorf("store intents: %w", err)
+	}
+	return stored.batch(), nil
+}
+
+func (r *Replica) intendArguments(number int64, deliveries []*Delivery) []any {
 	n := len(deliveries)
 	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]Seq, n)
 	versions, steps, attempts, revisions := make([]int32, n), make([]int16, n), make([]int32, n), make([]int16, n)
@@ -72,36 +90,32 @@ func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deli
 		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, d.Seq
 		versions[i], steps[i], attempts[i], revisions[i] = d.Version, d.Step, d.attempt(), d.Revision
 	}
-	fencedLanes, epochs := fenceArguments(heeded(leases))
-	b := Batch{Members: make(map[Position]bool, n)}
-	var stored struct {
-		lanes        []int16
-		destinations []int32
-		seqs         []Seq
+	return []any{r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, keyHashes, acceptedAt}
+}
+
+// storedIntents is a row of intents, as far as it is asked for.
+type storedIntents struct {
+	at           time.Time
+	lanes        []int16
+	destinations []int32
+	seqs         []Seq
+}
+
+// scan leaves it empty where there is no row.
+func (s *storedIntents) scan(row pgx.Row) error {
+	err := row.Scan(&s.at, &s.lanes, &s.destinations, &s.seqs)
+	if err == pgx.ErrNoRows {
+		return nil
 	}
-	scan := func(row pgx.Row) error {
-		err := row.Scan(&b.At, &stored.lanes, &stored.destinations, &stored.seqs)
-		if err == pgx.ErrNoRows {
-			return nil
-		}
-		return err
+	return err
+}
+
+func (s *storedIntents) batch() Batch {
+	b := Batch{At: s.at, Members: make(map[Position]bool, len(s.seqs))}
+	for i := range s.seqs {
+		b.Members[Position{s.lanes[i], s.destinations[i], s.seqs[i]}] = true
 	}
-	// Pipelined: one round trip, one transaction.
-	batch := &pgx.Batch{}
-	batch.Queue(fenceSQL, r.id, fencedLanes, epochs)
-	batch.Queue(intendSQL, r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, keyHashes, acceptedAt).QueryRow(scan)
-	err := leaseError(r.pool.SendBatch(ctx, batch).Close())
-	if sqlState(err) == uniqueViolation {
-		// An earlier call stored it and lost the answer.
-		err = scan(r.pool.QueryRow(ctx, intendedSQL, r.id, number))
-	}
-	if err != nil {
-		return Batch{}, fmt.Errorf("store intents: %w", err)
-	}
-	for i := range stored.seqs {
-		b.Members[Position{stored.lanes[i], stored.destinations[i], stored.seqs[i]}] = true
-	}
-	return b, nil
+	return b
 }
 
 const uniqueViolation = "23505"

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -69,8 +70,9 @@ const (
 
 	operandSQL = `
 SELECT d.seq, d.version, d.state, d.exception,
-       EXISTS (SELECT FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS p(lane, destination, seq, attempt)
-                WHERE d.lane = ANY (i.lanes) AND p.lane = d.lane AND p.destination = d.destination AND p.seq = d.seq AND p.attempt > d.requests) AS sending
+       EXISTS (SELECT FROM intents i CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS p(lane, destination, seq, step, attempt)
+                WHERE d.lane = ANY (i.lanes) AND p.lane = d.lane AND p.destination = d.destination AND p.seq = d.seq AND p.step = d.step AND p.attempt > d.requests) AS sending,
+       d.unknown_at
   FROM deliveries d
  WHERE d.lane = $1 AND d.destination = $2 AND d.replay = $4
    AND d.seq = CASE WHEN $4 = 0 THEN $3 ELSE (SELECT r.seq FROM deliveries r WHERE r.event = $3 AND r.replay > 0 AND r.replay = $4 AND r.destination = $2) END`
@@ -217,7 +219,8 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 	var state State
 	var exception *int64
 	var sending bool
-	err := tx.QueryRow(ctx, operandSQL, done.Lane, id.Destination, id.Event.Seq, id.Replay).Scan(&seq, &version, &state, &exception, &sending)
+	var unknownAt *time.Time
+	err := tx.QueryRow(ctx, operandSQL, done.Lane, id.Destination, id.Event.Seq, id.Replay).Scan(&seq, &version, &state, &exception, &sending, &unknownAt)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return over(ctx, tx, id)
@@ -238,6 +241,9 @@ func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql
 	var skipped, needsAction int
 	if done.State == StateSkipped {
 		skipped = 1
+		if _, err := tx.Exec(ctx, skipClaimsSQL, done.Lane, id.Destination, seq, unknownAt); err != nil {
+			return err
+		}
 	}
 	if exception != nil {
 		if err := offHold(ctx, tx, Position{done.Lane, id.Destination, seq}, reason, actor.Name); err != nil {

@@ -16,7 +16,7 @@ import (
 
 // large are the tables that grow with history or with a backlog; their partitions
 // begin with the name.
-var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "late", "conflicts", "operator_requests"}
+var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "late", "effects", "effect_waits", "conflicts", "operator_requests"}
 
 const seedLargeSQL = `
 INSERT INTO destinations (tenant, name) VALUES ('kopi', 'stock');
@@ -38,6 +38,9 @@ INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, des
 INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, payload)
 SELECT tenant, source, id, '\x01', seq, accepted_at, 1, now(), type, ordering_key, outlet, content_type, payload FROM events WHERE seq % 10 = 0;
 INSERT INTO operator_requests (tenant, request_id, digest, answer) SELECT 'kopi', 'r' || g, '', '{}' FROM generate_series(1, 20000) g;
+INSERT INTO effects (tenant, destination, effect, lane, seq, claimed_at, revision, at)
+SELECT tenant, destination, 'order/' || seq, CASE WHEN seq % 10 = 1 THEN lane END, CASE WHEN seq % 10 = 1 THEN seq END, CASE WHEN seq % 10 = 1 THEN now() END, seq % 2, CASE WHEN seq % 2 = 1 THEN now() END FROM deliveries;
+INSERT INTO effect_waits (tenant, destination, effect, lane, seq, key_hash) SELECT tenant, destination, 'order/' || seq % 30000, lane, seq, key_hash FROM deliveries;
 INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
 SELECT 1, g, ARRAY[lane], ARRAY[destination], ARRAY[seq], ARRAY[0::smallint], ARRAY[1], ARRAY[0::smallint] FROM (SELECT row_number() OVER () AS g, * FROM deliveries LIMIT 100) d;
 ANALYZE`

@@ -63,10 +63,11 @@ func (p *plans) load(ctx context.Context) error {
 	if !changed {
 		return nil
 	}
-	plan := &dispatch.Plan{Destinations: make(map[int32]*dispatch.Destination), Routes: make(map[dispatch.RouteKey]dispatch.Route)}
+	plan := &dispatch.Plan{Destinations: make(map[int32]*dispatch.Destination), Routes: make(map[dispatch.RouteKey]dispatch.Route), Outlets: make(map[dispatch.OutletKey]*time.Location)}
 	for _, s := range shares {
 		maps.Copy(plan.Destinations, s.destinations)
 		maps.Copy(plan.Routes, s.routes)
+		maps.Copy(plan.Outlets, s.outlets)
 	}
 	p.apply(plan, rules)
 	p.shares, p.told = shares, false
@@ -79,13 +80,21 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 	s := &share{
 		tenant: a.Tenant, version: a.Version, problems: make(map[int32]trouble),
 		destinations: make(map[int32]*dispatch.Destination), routes: make(map[dispatch.RouteKey]dispatch.Route),
+		outlets: make(map[dispatch.OutletKey]*time.Location),
 	}
 	destinations, routes := a.Delivering()
 	compiled, _, err := broker.CompileRules(a.Configuration, a.Names)
 	for _, r := range routes {
 		version, invalid := broker.CompileVersion(r.Version)
 		err = cmp.Or(err, invalid)
-		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version}
+		steps, invalid := stepsOf(r.Steps)
+		err = cmp.Or(err, invalid)
+		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version, Steps: steps}
+	}
+	for _, o := range a.Outlets {
+		if zone, invalid := time.LoadLocation(o.Timezone); o.Timezone != "" && invalid == nil { // or it was looked at elsewhere
+			s.outlets[dispatch.OutletKey{Tenant: a.Tenant, Name: o.Name}] = zone
+		}
 	}
 	switch {
 	case err == nil:
@@ -102,9 +111,13 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 		kept := before.destination(id)
 		if kept != nil && before.version == a.Version && before.problems[id] == (trouble{}) {
 			s.destinations[id] = kept
+			s.planAgain(kept, routes, before)
 			continue
 		}
 		made, err := p.destination(a.Tenant, id, d)
+		if err == nil {
+			err = s.planSteps(made, routes)
+		}
 		switch {
 		case err == nil:
 			s.destinations[id] = made
@@ -113,6 +126,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 			kept = &dispatch.Destination{ID: id, Tenant: a.Tenant, Name: d.Name, Connector: p.standIn(a.Tenant, id, d), Rests: true}
 		}
 		s.destinations[id] = kept
+		s.planAgain(kept, routes, before)
 		s.problems[id] = trouble{problem: oneLine(err), rests: kept.Rests}
 	}
 	return s

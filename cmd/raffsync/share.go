@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"raffsync/broker"
 	"raffsync/connectors"
@@ -22,6 +23,7 @@ type share struct {
 	rules        *broker.Rules
 	destinations map[int32]*dispatch.Destination
 	routes       map[dispatch.RouteKey]dispatch.Route
+	outlets      map[dispatch.OutletKey]*time.Location
 	// problems are what could not be used of the version, by destination.
 	problems map[int32]trouble
 }

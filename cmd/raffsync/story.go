@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -55,12 +56,15 @@ type toldDelivery struct {
 	Reason      string     `json:"reason,omitempty"`
 	HeldBy      string     `json:"heldBy,omitempty"` // the operator who paused it
 	Version     int32      `json:"version,omitempty"`
+	// Steps, where its route names any.
+	Steps []toldStep `json:"steps,omitempty"`
 }
 
 type toldEntry struct {
 	At          time.Time `json:"at"`
 	What        string    `json:"what"`
 	Destination string    `json:"destination,omitempty"`
+	Step        string    `json:"step,omitempty"` // by its name
 	Attempt     int32     `json:"attempt,omitempty"`
 	Kind        string    `json:"kind,omitempty"`
 	State       string    `json:"state,omitempty"`
@@ -129,6 +133,10 @@ func tell(ctx context.Context, tx *view.Tx, text string, first int) ([]chapter, 
 	if err != nil {
 		return nil, false, err
 	}
+	steps, err := stepsOfAll(ctx, tx, deliveries)
+	if err != nil {
+		return nil, false, err
+	}
 	chapters := make([]chapter, len(events))
 	for i, e := range events {
 		ch := chapter{
@@ -136,7 +144,7 @@ func tell(ctx context.Context, tx *view.Tx, text string, first int) ([]chapter, 
 			OccurredAt: e.OccurredAt, AcceptedAt: e.AcceptedAt, More: told[i].HasNext,
 		}
 		for _, d := range deliveries[ids[i]] {
-			t := toldDelivery{ID: d.ID(), Destination: d.Destination, State: string(d.State), Reason: d.Reason, Version: d.Version}
+			t := toldDelivery{ID: d.ID(), Destination: d.Destination, State: string(d.State), Reason: d.Reason, Version: d.Version, Steps: steps[d.Ref]}
 			if d.Waiting != nil {
 				t.Waiting, t.Until = string(d.Waiting.Reason), d.Waiting.Until
 				if c := d.Waiting.Control; c != nil {
@@ -172,6 +180,10 @@ func tell(ctx context.Context, tx *view.Tx, text string, first int) ([]chapter, 
 
 func tellEntry(e *view.Entry) toldEntry {
 	t := toldEntry{At: e.At, What: e.What, Destination: deref(e.Name), Attempt: deref(e.Attempt), State: deref(e.State), Reason: deref(e.Reason), Actor: deref(e.Actor)}
+	var detail struct{ Step string }
+	if json.Unmarshal(e.Detail, &detail) == nil { // none, otherwise
+		t.Step = detail.Step
+	}
 	if e.Kind != nil {
 		t.Kind = outbox.Class(raffsyncv1.OutcomeKind(*e.Kind))
 	}
@@ -196,6 +208,9 @@ func (c *chapter) print(out io.Writer) {
 	fmt.Fprintln(out)
 	for _, d := range c.Deliveries {
 		fmt.Fprintf(out, "  → %-14s %s%s\n", d.Destination, d.State, d.because())
+		for _, s := range d.Steps {
+			fmt.Fprintf(out, "    %s\n", s.words())
+		}
 	}
 	for _, e := range c.Timeline {
 		fmt.Fprintf(out, "  %s  %s\n", e.At.Local().Format(clockFormat), e.words())
@@ -235,13 +250,19 @@ func (e *toldEntry) words() string {
 	if e.Destination != "" {
 		fmt.Fprintf(&b, " %s", e.Destination)
 	}
+	if e.Step != "" {
+		fmt.Fprintf(&b, " %s", e.Step)
+	}
 	if e.Attempt > 0 {
 		fmt.Fprintf(&b, " #%d", e.Attempt)
 	}
 	if e.Kind != "" {
 		fmt.Fprintf(&b, " %s", e.Kind)
 	}
-	if e.State != "" && e.State != e.Kind {
+	switch {
+	case e.State == outbox.StatePending && e.Kind == outbox.StateDelivered:
+		b.WriteString(" → next step")
+	case e.State != "" && e.State != e.Kind:
 		fmt.Fprintf(&b, " → %s", e.State)
 	}
 	if e.Reason != "" {

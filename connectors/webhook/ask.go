@@ -60,6 +60,7 @@ func (s *settings) readAsk(d *askDocument, allowLoopback bool) error {
 	}
 	raw := d.URL
 	s.ask = &question{url: func(id, event string) (*url.URL, error) { return fillIn(raw, id, event) }}
+	s.traits.AsksByEvent = !strings.Contains(raw, idPlace)
 	s.known = append(s.known, tokens(u)...)
 	return nil
 }

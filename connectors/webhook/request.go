@@ -33,7 +33,11 @@ func (r *request) String() string {
 }
 
 func (r *request) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, r.String()) }
-func (r *request) LogValue() slog.Value       { return slog.StringValue(r.String()) }
+
+// Content implements [connectors.Content]: an event of other content is another one.
+func (r *request) Content() []byte { return r.body }
+
+func (r *request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 const defaultContentType = "application/json"
 

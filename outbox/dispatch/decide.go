@@ -25,6 +25,8 @@ type Policy struct {
 	// Over is how long after its intent a request is surely over: its time-out and the
 	// margin.
 	Over time.Duration
+	// Steps are the route's; none: one without a name.
+	Steps []Step
 }
 
 // Attempt is what was tried, and what came of it.
@@ -41,8 +43,10 @@ type Attempt struct {
 	// destination has that is newer.
 	Snapshot, Newer *outbox.Snapshot
 	// Missing is what the look-ups of Prepare did not find in the mappings of a version.
-	Missing   []connectors.Miss
-	Mappings  int64
+	Missing  []connectors.Miss
+	Mappings int64
+	// Effect is what it has to do with the ledger; nil where its step names no effect.
+	Effect    *AttemptEffect
 	StartedAt time.Time // of the intent, by the database; zero where none
 	Duration  time.Duration
 	connectors.Outcome
@@ -96,7 +100,7 @@ const (
 // database's time, and dice, in [0, 1), is the jitter.
 //
 //	a newer snapshot is applied      → SUPERSEDED
-//	DELIVERED                        → DELIVERED
+//	DELIVERED, or its effect is there → DELIVERED; PENDING where another step follows
 //	TRANSIENT                        → WAITING until attempts or age run out, then NEEDS_ACTION
 //	UNKNOWN_OUTCOME, can be asked    → WAITING until the request is surely over, then a question
 //	UNKNOWN_OUTCOME, idempotent      → as TRANSIENT, within the platform's deduplication window
@@ -112,12 +116,17 @@ const (
 // What an answer to a question makes of it, see [decideAsked].
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
 	a.refusedAgain(d)
+	t := decide(d, a, p, now, dice)
+	return p.ended(t, &a)
+}
+
+func decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
 	t := outbox.Transition{
 		Delivery: d, Sent: a.Sent, StartedAt: a.StartedAt, Duration: a.Duration,
 		Kind: a.Kind, Reason: a.Reason, Spent: d.Attempts + 1, UnknownAt: unknownSince(d, &a), Snapshot: a.Snapshot,
 		Detail: outbox.Detail{
 			Status: a.Status, Rule: a.Rule, Code: a.Code, Field: a.Field,
-			ExternalID: a.ExternalID, URL: a.URL, Excerpt: a.Excerpt, Asked: a.Asked,
+			ExternalID: a.ExternalID, URL: a.URL, Fields: a.Fields, Excerpt: a.Excerpt, Asked: a.Asked,
 		},
 	}
 	if a.Newer != nil {
@@ -125,6 +134,9 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	}
 	if a.Sent && losesDestination(a.Kind) {
 		return lost(t)
+	}
+	if e := a.Effect; e != nil && !a.Sent && (e.Existing != nil || e.InheritedAt != nil) {
+		return decideUnsent(t, &a, &p, now)
 	}
 	if a.Asked {
 		return decideAsked(t, &a, &p, now, dice)

@@ -39,6 +39,9 @@ type Mappings interface {
 	// Version of the tenant's mappings. What is looked up after the call is of that version
 	// or a later one.
 	Version(tenant string) int64
+	// Lookup is what a value is called at a destination, by its table; ok is false where
+	// nobody has said.
+	Lookup(tenant string, destination int32, table, value string) (e outbox.MappingEntry, ok bool)
 }
 
 // Dispatcher delivers. It holds a share of the lanes while it runs.

@@ -22,6 +22,11 @@
 //     over, that it had none.
 //   - A snapshot that is older than what its route has delivered of the same ordering key
 //     is not sent, where the route names a version.
+//   - A delivery goes through the steps of its route, and goes on at the one where it
+//     stopped, with the receipts of those before.
+//   - Where a step names an effect, no two deliveries send anything for it at once, and
+//     nothing is sent that would make a second one: it is claimed with the intent. Whoever
+//     has to wait is due when the claim ends.
 //   - [Decide] is pure, and so are the lines and queues: they hold state and do no I/O.
 //   - Limits hold over all replicas: slots, requests under a rate and units of a quota are
 //     leased ahead from what they share. So is who tries a platform whose breaker is open.
@@ -37,6 +42,12 @@
 //	send ─no answer─▶ wait out ─▶ ask ─found───────▶ delivered
 //	  ▲                           │▲ └─cannot tell─▶ wait, and ask again; in the end a
 //	  └──────────absent───────────┘└── retry ─────── person decides
+//
+// What becomes of a step that names an effect:
+//
+//	ledger ─there───▶ done without a request, an update, or a person decides
+//	  └─not there─▶ claim ─won──▶ send ─▶ settle: the receipt is in the ledger
+//	                  └─ lost ─▶ wait until that claim ends, and look at the ledger again
 //
 // In memory are: a bounded read-ahead of heads, a few followers of each key that has
 // something open, and nothing of what waits behind them.

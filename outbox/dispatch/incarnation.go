@@ -51,6 +51,8 @@ type flight struct {
 	outcome     error       // what was settled; see health
 
 	event   EventName          // once it was read
+	key     string             // its own idempotency key
+	step    *stepped           // where its route names steps
 	request connectors.Request // from preparing it until it is sent
 	batch   *batch
 	sent    time.Time // when the connector was given the request

@@ -16,16 +16,15 @@ func (n *incarnation) intendAll(ctx context.Context) error {
 			return nil
 		case <-n.requests.signal:
 		}
-		if err := n.intend(ctx, n.requests.take(launchBatch)); err != nil {
-			return unlessOver(ctx, err)
+		for _, flights := range rounds(n.requests.take(launchBatch)) {
+			if err := n.intend(ctx, flights); err != nil {
+				return unlessOver(ctx, err)
+			}
 		}
 	}
 }
 
 func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
-	if len(flights) == 0 {
-		return nil
-	}
 	intended := make([]*outbox.Delivery, len(flights))
 	byLane := make(map[int16]outbox.Lease)
 	for i, f := range flights {
@@ -37,13 +36,14 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 		leases = append(leases, l)
 	}
 	var stored outbox.Batch
+	var claimed map[outbox.Position]outbox.Claimed
 	number, began := n.replica.NextBatch(), time.Now()
 	err := n.persist(ctx, "storing intents", func(ctx context.Context) (err error) {
 		if mutant.On(mutant.NoIntent) {
 			stored = n.pretend(intended)
 			return nil
 		}
-		stored, err = n.replica.Intend(ctx, number, leases, intended)
+		stored, claimed, err = n.storeIntents(ctx, number, leases, flights, intended)
 		return err
 	})
 	if err != nil {
@@ -52,9 +52,10 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 	tellBatch(n.config.Observe.Intended, len(intended), began)
 	b := &batch{number: number, open: len(stored.Members), size: len(intended), began: began, durable: time.Now()}
 	for _, f := range flights {
+		c := claimed[f.delivery.Position()]
+		f.delivery.Claimed = f.delivery.Claimed || c.Won
 		if !stored.Members[f.delivery.Position()] {
-			f.settle(context.Canceled)
-			n.news.put(func(s *scheduler) { s.returned(f) })
+			n.notIntended(f, c)
 			continue
 		}
 		f.attempt.Sent, f.attempt.StartedAt, f.batch = true, stored.At, b

@@ -43,6 +43,9 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 	if err := n.readVersions(ctx, flights, events); err != nil {
 		return err
 	}
+	if err := n.readSteps(ctx, flights, events); err != nil {
+		return err
+	}
 	// Each destination's apart: a connector that is slow to prepare delays its own only.
 	groups := make(map[*Destination][]loaded)
 	for i, f := range flights {

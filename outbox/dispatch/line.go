@@ -188,6 +188,9 @@ func (l *line) settled(to string) {
 	q.flying--
 	l.again = nil
 	switch {
+	case to == outbox.StatePending:
+		l.delivery = nil
+		l.become(d.Next())
 	case to == outbox.StateWaiting && !mutant.On(mutant.OrderGuardOff):
 		l.rest(waiting)
 	case to == outbox.StateNeedsAction && !q.target.passes(d):

@@ -24,7 +24,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if dsn := os.Getenv(childVariable); dsn != "" {
+	if dsn, address := os.Getenv(childVariable), os.Getenv(booksVariable); address != "" {
+		runBookkeeper(dsn, address)
+		return
+	} else if dsn != "" {
 		runChild(dsn) // this process is a replica that a test kills or freezes
 		return
 	}

@@ -19,6 +19,17 @@ func (n *incarnation) mappingVersion(tenant string) int64 {
 	return n.config.Mappings.Version(tenant)
 }
 
+// lookup answers the look-ups of one destination; nil where there are no mappings.
+func (n *incarnation) lookup(tenant string, destination int32) func(table, value string) (string, bool) {
+	if n.config.Mappings == nil {
+		return nil
+	}
+	return func(table, value string) (string, bool) {
+		e, ok := n.config.Mappings.Lookup(tenant, destination, table, value)
+		return e.Target, ok
+	}
+}
+
 // missed is the outcome of a Prepare whose look-ups found nothing: that of the first,
 // which stands for all of them in the timeline.
 func missed(missing []connectors.Miss) *connectors.Outcome {

@@ -29,6 +29,12 @@ func (m *mappings) Version(string) int64 {
 	return m.version
 }
 
+func (m *mappings) Lookup(_ string, _ int32, table, value string) (e outbox.MappingEntry, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return outbox.MappingEntry{Target: "T"}, table == "sku" && m.known[value]
+}
+
 // lacks are the values among those that are not known.
 func (m *mappings) lacks(values []string) (missing []connectors.Miss) {
 	m.mu.Lock()

@@ -25,6 +25,7 @@ type loaded struct {
 // prepared is a request, or why there is none.
 type prepared struct {
 	request connectors.Request
+	content []byte // of the request, where its step names an effect
 	refused *connectors.Outcome
 	// missing is what it looked up in vain, in the mappings of that version.
 	missing  []connectors.Miss
@@ -98,6 +99,10 @@ func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results 
 			n.unsent(l.flight)
 			continue
 		}
+		if l.unchanged(result.content) {
+			n.unsent(l.flight)
+			continue
+		}
 		l.request, l.attempt.Asked = result.request, l.asks()
 		ready = append(ready, l.flight)
 	}
@@ -115,8 +120,9 @@ func (n *incarnation) decided(f *flight, event *outbox.LoadedEvent) bool {
 		return true
 	}
 	f.event = EventName{Tenant: event.Tenant, Source: event.SourceName, ID: event.ID}
+	f.key = idempotencyKey(event, f.destination.Name, f.delivery)
 	if f.attempt.Newer != nil || f.attempt.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED {
-		return true // by its version
+		return true // by its version, or its effect
 	}
 	return n.tooLate(f) || n.tooEarly(f)
 }
@@ -132,17 +138,24 @@ func (n *incarnation) prepare(l loaded) (result prepared) {
 		}
 	}()
 	mappings := n.mappingVersion(event.Tenant) // before anything is looked up
-	request, err := l.destination.Connector.Prepare(connectors.Step{
+	step := connectors.Step{
 		Event: &connectors.Event{
 			Tenant: event.Tenant, Source: event.SourceName, ID: event.ID, Type: event.Type, OrderingKey: event.OrderingKey,
 			OccurredAt: event.OccurredAt, AcceptedAt: event.AcceptedAt, Outlet: event.Outlet, References: event.References,
 			ContentType: event.ContentType, Data: event.Payload,
 		},
 		Destination: l.destination.Name, Index: int(l.delivery.Step), Effect: event.ID, Attempt: l.delivery.Attempt(),
-		Key: idempotencyKey(event, l.destination.Name, l.delivery),
-	})
+		Key: l.key, Lookup: n.lookup(event.Tenant, l.delivery.Destination),
+	}
+	l.fill(&step, n.plan.Load(), event)
+	if unplanned, ok := step.Plan.(error); ok {
+		return prepared{refused: poison(unplanned.Error())}
+	}
+	request, err := l.destination.Connector.Prepare(step)
 	var refusal *connectors.PrepareError
 	switch {
+	case err == nil && l.claims():
+		return prepared{request: request, content: contentOf(request)}
 	case err == nil:
 		return prepared{request: request}
 	case errors.As(err, &refusal) && len(refusal.Missing) > 0:

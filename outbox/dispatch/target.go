@@ -50,6 +50,8 @@ type Route struct {
 	// Version tells which snapshot an event is, where the route names a version; nil where
 	// it names none. ok is false where the event says nothing of it.
 	Version func(*outbox.Event) (v outbox.SnapshotVersion, ok bool, err error)
+	// Steps that its deliveries go through, in this order; none: one without a name.
+	Steps []Step
 }
 
 // RouteKey names a route.
@@ -62,12 +64,14 @@ type RouteKey struct {
 type Plan struct {
 	Destinations map[int32]*Destination
 	Routes       map[RouteKey]Route
+	// Outlets have time zones.
+	Outlets map[OutletKey]*time.Location
 }
 
 // policy of a delivery. Where its route is gone, or says nothing, the defaults serve.
 func (p *Plan) policy(d *outbox.Delivery) Policy {
 	route := p.Routes[RouteKey{d.Tenant, d.Route}]
-	policy := Policy{Retry: cmp.Or(route.Retry, outbox.DefaultRetry), Pass: route.Pass, Version: route.Version}
+	policy := Policy{Retry: cmp.Or(route.Retry, outbox.DefaultRetry), Pass: route.Pass, Version: route.Version, Steps: route.Steps}
 	if destination := p.Destinations[d.Destination]; destination != nil {
 		policy.Traits = destination.Connector.Traits()
 	}

@@ -28,6 +28,7 @@
 //	        ├─ an earlier one of its key is open ▶ WAITING (BLOCKED, by whom)
 //	        ├─ an operator paused what it is of ─▶ WAITING (PAUSED, by whom and why)
 //	        ├─ its platform took the authorisation ▶ WAITING (AUTHORISATION)
+//	        ├─ another one has its effect ───────▶ WAITING (EFFECT, by whom)
 //	        ├─ its breaker is open ──────────────▶ WAITING (BREAKER, until the probe)
 //	        ├─ its destination asked for a pause ▶ WAITING (RATE_LIMIT, until then)
 //	        ├─ its rate or quota has no room ────▶ WAITING (RATE_LIMIT, QUOTA, until then)

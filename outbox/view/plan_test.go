@@ -13,7 +13,7 @@ import (
 
 // large are the tables that grow with history, or with a backlog; their partitions
 // begin with the name.
-var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts", "mapping_entries", "mapping_history"}
+var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts", "mapping_entries", "mapping_history", "effects", "effect_waits"}
 
 const seedLarge = `
 SELECT raffsync_ensure_partitions(now() - interval '40 days', now() + interval '1 month');
@@ -43,6 +43,8 @@ INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, 
 INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1 + seq % 50, lane, destination, seq, tenant FROM deliveries;
 INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, payload)
 SELECT tenant, source, id, '\x01', seq, accepted_at, 1 + seq % 1000, now(), type, ordering_key, outlet, content_type, payload FROM events WHERE seq % 10 = 0;
+INSERT INTO effects (tenant, destination, effect, lane, seq, claimed_at) SELECT tenant, destination, 'order/' || seq - (1::bigint << 40), lane, seq, now() FROM deliveries;
+INSERT INTO effect_waits (tenant, destination, effect, lane, seq, key_hash) SELECT tenant, destination, 'order/' || seq - (1::bigint << 40), lane, seq, key_hash FROM deliveries;
 INSERT INTO tallies (tenant, destination, shard, accepted) SELECT tenant, d.id, g, 10 FROM destinations d, generate_series(0, 7) g;
 INSERT INTO configuration (tenant, version, document, digest, actor, reason) VALUES ('kopi', 1, '{"routes": [{"name": "sales", "on_exception": "pass"}]}', '\x00', 'a', 'r');
 INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
@@ -97,7 +99,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"search by ordering key":                {"order/2777", latest, newest, 51, key, Budget},
 		"open deliveries of events":             {ats, seqs},
 		"settled deliveries of events":          {ats, seqs},
-		"standings":                             {[]int16{lane}, []int32{d3}, seqs, []int64{key}, ats, []int32{0}, lineBudget},
+		"standings":                             {[]int16{lane}, []int32{d3}, seqs, []int64{key}, ats, []int32{0}, lineBudget, []int16{0}},
 		"open deliveries":                       {[]int16{lane}, []int32{d3}, seqs},
 		"keys of open deliveries":               {lanes, destinations, make([]int64, len(lanes)), 3},
 		"lanes":                                 {},
@@ -109,6 +111,9 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"stories of events":                     {seqs, ats, []time.Time{oldest}, []int64{0}, one},
 		"stories of exceptions":                 {[]int64{exception}, []time.Time{oldest}, []int64{0}, one},
 		"attempts of deliveries":                {seqs, ats, []int32{d3 - 1}, []int32{0}, one},
+		"steps of deliveries":                   {seqs, ats, []int32{d3 - 1}, []int32{0}, one},
+		"an effect by its name":                 {"d3", "order/77777"},
+		"claims that are waited for":            {[]int16{lane}, []int32{d3}, seqs},
 		"exceptions by time":                    exceptions,
 		"exceptions by time, last examined":     {now, newest, Budget},
 		"exceptions open":                       exceptions,

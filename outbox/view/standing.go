@@ -50,6 +50,8 @@ const (
 	ForConfiguration WaitingReason = "CONFIGURATION"
 	// ForEarlier: an earlier delivery of its ordering key is not done.
 	ForEarlier WaitingReason = "BLOCKED"
+	// ForEffect: another delivery is about to bring the same effect about.
+	ForEffect WaitingReason = "EFFECT"
 )
 
 // Waiting says why a delivery waits.
@@ -57,7 +59,8 @@ type Waiting struct {
 	Reason WaitingReason
 	// Until when at the earliest; nil where only an event can tell.
 	Until *time.Time
-	// BlockedBy is the first of the line that it stands in.
+	// BlockedBy is the first of the line that it stands in, or the delivery that has claimed
+	// its effect.
 	BlockedBy *outbox.DeliveryID
 	// Control: the operator's decision that holds it, where there is one.
 	Control *Control
@@ -69,6 +72,7 @@ type Waiting struct {
 type standing struct {
 	sending bool
 	head    *outbox.DeliveryID // of its key's line, where that is another one
+	claim   *outbox.DeliveryID // that has its effect
 	breaker Breaker            // of its destination
 	paused  *Control           // its destination, source or route
 	limits  limits             // of its destination, as far as they are reached
@@ -94,6 +98,8 @@ func (o *open) decide(s standing) (State, *Waiting) {
 		return WaitingFor, &Waiting{Reason: ForPause, Control: s.paused}
 	case s.fault != nil && s.fault.Rests:
 		return WaitingFor, &Waiting{Reason: ForConfiguration, Fault: s.fault}
+	case s.claim != nil:
+		return WaitingFor, &Waiting{Reason: ForEffect, BlockedBy: s.claim}
 	case s.breaker.State == BreakerOpen && s.breaker.ProbeAt == nil:
 		return WaitingFor, &Waiting{Reason: ForBreaker, Control: s.breaker.Forced}
 	}
@@ -144,13 +150,13 @@ const lineBudget = 100
 // of one name the last holds.
 var standings = register("standings", `
 WITH wanted AS (
-  SELECT * FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::integer[])
-           WITH ORDINALITY AS w(lane, destination, seq, key_hash, accepted_at, requests, ord)
+  SELECT * FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::integer[], $8::smallint[])
+           WITH ORDINALITY AS w(lane, destination, seq, key_hash, accepted_at, requests, step, ord)
 ), sending AS (
   SELECT DISTINCT w.ord
     FROM intents i
-   CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.attempts) AS u(lane, destination, seq, attempt)
-    JOIN wanted w ON w.lane = u.lane AND w.destination = u.destination AND w.seq = u.seq AND w.requests < u.attempt
+   CROSS JOIN LATERAL unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS u(lane, destination, seq, step, attempt)
+    JOIN wanted w ON w.lane = u.lane AND w.destination = u.destination AND w.seq = u.seq AND w.step = u.step AND w.requests < u.attempt
 ), newest AS (
   SELECT document FROM configuration ORDER BY version DESC LIMIT 1
 ), routes AS (
@@ -183,7 +189,9 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	var destinations, requests []int32
 	var seqs, keys []int64
 	var accepted []time.Time
+	var steps []int16
 	for _, o := range rows {
+		steps = append(steps, o.Step)
 		lanes, destinations = append(lanes, o.Lane), append(destinations, o.Destination)
 		seqs, keys = append(seqs, o.Seq), append(keys, o.KeyHash)
 		accepted, requests = append(accepted, o.AcceptedAt), append(requests, o.Requests)
@@ -196,7 +204,11 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 		Replay  *int32
 		Now     time.Time
 	}
-	found, err := collect[row](ctx, t, "standings", standings, lanes, destinations, seqs, keys, accepted, requests, lineBudget)
+	found, err := collect[row](ctx, t, "standings", standings, lanes, destinations, seqs, keys, accepted, requests, lineBudget, steps)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := t.claimsWaitedFor(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +240,7 @@ func (t *Tx) describe(ctx context.Context, rows []*open) ([]*Delivery, error) {
 	for _, r := range found {
 		o := rows[r.Place]
 		s := standing{
-			sending: r.Sending, breaker: held.breaker(o.Name, breakers[o.Destination]),
+			sending: r.Sending, claim: claims[int(r.Place)], breaker: held.breaker(o.Name, breakers[o.Destination]),
 			paused: held.over(o.Name, o.Route, sources[r.Place]), limits: reached[o.Destination], fault: faults[o.Destination], now: r.Now,
 		}
 		if r.Event != nil {

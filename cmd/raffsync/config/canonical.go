@@ -12,12 +12,14 @@ import (
 )
 
 // Canonical is the same configuration in the one form that it has however it was
-// written: sources and destinations by name, sources and types of a route sorted, no
+// written: sources, outlets and destinations by name, sources and types of a route sorted, no
 // list absent, settings compact with their names sorted. Routes keep their order,
 // which counts.
 func Canonical(c outbox.Configuration) outbox.Configuration {
 	c.Sources = slices.Clone(c.Sources)
 	slices.SortFunc(c.Sources, func(a, b outbox.SourceConfig) int { return cmp.Compare(a.Name, b.Name) })
+	c.Outlets = slices.Clone(c.Outlets)
+	slices.SortFunc(c.Outlets, func(a, b outbox.OutletConfig) int { return cmp.Compare(a.Name, b.Name) })
 	c.Destinations = slices.Clone(c.Destinations)
 	slices.SortFunc(c.Destinations, func(a, b outbox.DestinationConfig) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range c.Destinations {
@@ -29,6 +31,10 @@ func Canonical(c outbox.Configuration) outbox.Configuration {
 	c.Routes = slices.Clone(c.Routes)
 	for i := range c.Routes {
 		c.Routes[i].From = append([]string{}, slices.Sorted(slices.Values(c.Routes[i].From))...)
+		c.Routes[i].Steps = slices.Clone(c.Routes[i].Steps)
+		for j := range c.Routes[i].Steps {
+			c.Routes[i].Steps[j].Map = canonicalJSON(c.Routes[i].Steps[j].Map)
+		}
 		c.Routes[i].Types = append([]string{}, slices.Sorted(slices.Values(c.Routes[i].Types))...)
 	}
 	c.Sources = append([]outbox.SourceConfig{}, c.Sources...)

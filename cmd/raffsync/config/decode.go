@@ -8,6 +8,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"raffsync/connectors"
 )
 
 // field is one setting of the format: how it is read, and what [Reference] says of it.
@@ -47,6 +49,9 @@ type decoder struct {
 	references map[string]string
 	// unsound are the routes that were not read as they were meant.
 	unsound map[string]bool
+	// connectors are the destinations that could be built, by name: they plan their routes'
+	// steps.
+	connectors map[string]connectors.Destination
 }
 
 func (d *decoder) fail(at position, path, format string, args ...any) {

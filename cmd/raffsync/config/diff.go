@@ -17,7 +17,7 @@ import (
 type Change struct {
 	// Action is "added" or "removed" for a whole, "changed" for what differs of one.
 	Action string `json:"action"`
-	// Kind is "tenant", "source", "destination", "route" or "routes"; Name is whose.
+	// Kind is "tenant", "source", "outlet", "destination", "route" or "routes"; Name is whose.
 	Kind string `json:"kind"`
 	Name string `json:"name,omitempty"`
 	// Field is what differs: empty where the whole was added or removed.
@@ -65,6 +65,11 @@ func Diff(before, after outbox.Configuration) []Change {
 	all = append(all, compare("source", before.Sources, after.Sources,
 		func(c outbox.SourceConfig) string { return c.Name },
 		func(c outbox.SourceConfig) []property { return optionalDuration(nil, "silent_after", c.SilentAfter) })...)
+	all = append(all, compare("outlet", before.Outlets, after.Outlets,
+		func(c outbox.OutletConfig) string { return c.Name },
+		func(c outbox.OutletConfig) []property {
+			return []property{plain("timezone", orWord(c.Timezone, "not known"))}
+		})...)
 	all = append(all, compare("destination", before.Destinations, after.Destinations,
 		func(c outbox.DestinationConfig) string { return c.Name }, destinationProperties)...)
 	all = append(all, compare("route", before.Routes, after.Routes,
@@ -197,7 +202,7 @@ func optionalDuration(all []property, name string, d time.Duration) []property {
 }
 
 func routeProperties(c outbox.RouteConfig) []property {
-	return optionalDuration([]property{
+	return stepProperties(optionalDuration([]property{
 		plain("from", orWord(strings.Join(c.From, ", "), "every source")),
 		plain("to", c.To),
 		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
@@ -209,7 +214,7 @@ func routeProperties(c outbox.RouteConfig) []property {
 		plain("retry.cap", formatDuration(c.Retry.Cap)),
 		plain("retry.attempts", strconv.Itoa(c.Retry.Attempts)),
 		plain("retry.age", formatDuration(c.Retry.Age)),
-	}, "deliver_within", c.DeliverWithin)
+	}, "deliver_within", c.DeliverWithin), c.Steps)
 }
 
 func orWord(text, otherwise string) string {

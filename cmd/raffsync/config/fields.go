@@ -43,6 +43,15 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 				}
 				c.Sources = append(c.Sources, source)
 			}),
+		named("outlets", "The places of the business, by the names that events have for them.",
+			func(name string) []field { return outletFields(&outbox.OutletConfig{}) },
+			func(d *decoder, v value) {
+				outlet := outbox.OutletConfig{Name: v.name}
+				if v.kind() != "nothing" {
+					d.object(v, outletFields(&outlet))
+				}
+				c.Outlets = append(c.Outlets, outlet)
+			}),
 		named("destinations", "The systems that receive.",
 			func(name string) []field { return destinationFields(newDestination(name), kinds, &besides{}) },
 			func(d *decoder, v value) {
@@ -151,6 +160,7 @@ func routeFields(c *outbox.RouteConfig) []field {
 		}),
 		optional(duration("deliver_within", &c.DeliverWithin, time.Second, maxAge,
 			"How soon a delivery is to be done, counted from acceptance. One that is not, whatever it waits for, joins the exception of class LATE of its destination, which resolves by itself when no member is open any more."), "whenever it can be"),
+		steps(&c.Steps),
 	}
 }
 

@@ -113,7 +113,7 @@ func Parse(name string, content []byte, o Options) (*File, error) {
 	if problem != nil {
 		return nil, Problems{*problem}
 	}
-	d := &decoder{options: o, src: src, places: map[string]position{}, names: map[string]position{}, references: map[string]string{}, unsound: map[string]bool{}}
+	d := &decoder{options: o, src: src, places: map[string]position{}, names: map[string]position{}, references: map[string]string{}, unsound: map[string]bool{}, connectors: map[string]connectors.Destination{}}
 	f := &File{Path: name, Listen: Listen{HTTP: DefaultHTTP, GRPC: DefaultGRPC}}
 	if !d.refuse(root) {
 		d.object(value{node: root}, rootFields(f, o.Registry))

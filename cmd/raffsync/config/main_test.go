@@ -3,7 +3,9 @@ package config_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"raffsync/cmd/raffsync/config"
@@ -57,6 +59,25 @@ func bucket(o connectors.Options) (connectors.Destination, error) {
 	}
 	if settings.Path == "" {
 		return nil, errors.New("path: is missing")
+	}
+	return planning{}, nil
+}
+
+// planning knows two calls, and wants texts in maps that are not too long.
+type planning struct{ connectors.Destination }
+
+func (planning) Plan(s connectors.StepConfig) (any, error) {
+	if s.Call != "" && s.Call != "order.save" && s.Call != "invoice.save" {
+		return nil, &connectors.PlanError{Path: "call", Message: fmt.Sprintf("there is no call %q; expected order.save or invoice.save", s.Call)}
+	}
+	var fields map[string]any
+	if s.Map != nil {
+		if err := json.Unmarshal(s.Map, &fields); err != nil {
+			return nil, err
+		}
+	}
+	if text, ok := fields["number"].(string); ok && strings.Contains(text, "wrong") {
+		return nil, &connectors.PlanError{Path: "map.number", Line: 1, Column: strings.Index(text, "wrong") + 1, Message: "that is wrong"}
 	}
 	return nil, nil
 }

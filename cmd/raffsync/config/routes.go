@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -38,6 +39,9 @@ func (d *decoder) checkRoutes(c *outbox.Configuration) {
 		if r.To != "" && !slices.Contains(destinations, r.To) {
 			d.fail(d.places[path+".to"], path+".to", "leads nowhere: there is no destination %q%s expected one of %s",
 				r.To, didYouMean(r.To, destinations), choices(destinations))
+		}
+		if len(d.problems) == before && !d.unsound[r.Name] {
+			d.plan(path+".steps", &r)
 		}
 		if len(d.problems) == before && !d.unsound[r.Name] {
 			checked.Routes = append(checked.Routes, r)
@@ -79,11 +83,24 @@ func (d *decoder) routeProblem(c outbox.Configuration, err error) {
 		if fault.Field == "version" {
 			expression, what = c.Routes[fault.Position].Version, "a version"
 		}
+		if i, of := stepOf(fault.Field); of != "" {
+			expression, what = c.Routes[fault.Position].Steps[i].Effect, "a name with ${…}"
+		}
 		at = d.within(at, expression, wrong.Line, wrong.Column)
 		message = "not " + what + " in CEL: " + firstLine(wrong.Message)
 	}
-	field, _, _ := strings.Cut(path, "[")
-	d.fail(at, field, "%s", message)
+	if _, of := stepOf(fault.Field); of == "" {
+		path, _, _ = strings.Cut(path, "[")
+	}
+	d.fail(at, path, "%s", message)
+}
+
+// stepOf reads "steps[1].effect"; of is empty where the field is another.
+func stepOf(field string) (index int, of string) {
+	if n, _ := fmt.Sscanf(field, "steps[%d].%s", &index, &of); n != 2 {
+		return 0, ""
+	}
+	return index, of
 }
 
 func firstLine(text string) string {

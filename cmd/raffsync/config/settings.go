@@ -65,7 +65,7 @@ func (d *decoder) destination(v value, c *outbox.DestinationConfig, kinds connec
 		path = v.path // its settings are several fields
 	}
 	// Without the rules, which have been looked at.
-	_, err := kinds.New(c.Kind, connectors.Options{
+	o := connectors.Options{
 		Name: v.name, Settings: c.Settings, AllowLoopback: d.options.AllowLoopback,
 		Secret: func(reference string) (string, error) {
 			if _, err := ParseSecretRef(reference); err != nil {
@@ -77,7 +77,9 @@ func (d *decoder) destination(v value, c *outbox.DestinationConfig, kinds connec
 			d.adviseMode(path, reference)
 			return ResolveSecret(reference)
 		},
-	})
+	}
+	connector, err := kinds.New(c.Kind, o)
+	d.planner(v.name, connector, kinds, c.Kind, o)
 	prefix := fmt.Sprintf("destination %q: ", v.name)
 	for _, cause := range causes(err) {
 		var wrong *recipe.Error

@@ -38,6 +38,7 @@ type ResolverRoot interface {
 	Conflict() ConflictResolver
 	Delivery() DeliveryResolver
 	Destination() DestinationResolver
+	Effect() EffectResolver
 	Event() EventResolver
 	Exception() ExceptionResolver
 	MappingGap() MappingGapResolver
@@ -45,6 +46,7 @@ type ResolverRoot interface {
 	Mutation() MutationResolver
 	OldestOpen() OldestOpenResolver
 	Query() QueryResolver
+	Step() StepResolver
 	Subscription() SubscriptionResolver
 	TimelineEntry() TimelineEntryResolver
 	Waiting() WaitingResolver
@@ -152,6 +154,7 @@ type ComplexityRoot struct {
 		Spent       func(childComplexity int) int
 		State       func(childComplexity int) int
 		Step        func(childComplexity int) int
+		Steps       func(childComplexity int) int
 		Version     func(childComplexity int) int
 		Waiting     func(childComplexity int) int
 	}
@@ -182,6 +185,17 @@ type ComplexityRoot struct {
 		Skipped      func(childComplexity int) int
 		Superseded   func(childComplexity int) int
 		Unauthorised func(childComplexity int) int
+	}
+
+	Effect struct {
+		At          func(childComplexity int) int
+		ClaimedBy   func(childComplexity int) int
+		Destination func(childComplexity int) int
+		Event       func(childComplexity int) int
+		Name        func(childComplexity int) int
+		Receipt     func(childComplexity int) int
+		Revision    func(childComplexity int) int
+		Source      func(childComplexity int) int
 	}
 
 	Event struct {
@@ -367,6 +381,7 @@ type ComplexityRoot struct {
 		Delivery       func(childComplexity int, id string) int
 		Destination    func(childComplexity int, name string) int
 		Destinations   func(childComplexity int) int
+		Effect         func(childComplexity int, destination string, name string) int
 		Event          func(childComplexity int, id string) int
 		Events         func(childComplexity int, filter *model.EventFilter, first int, after *string) int
 		Exception      func(childComplexity int, id string) int
@@ -382,6 +397,12 @@ type ComplexityRoot struct {
 		Timeline       func(childComplexity int, filter *model.TimelineFilter, first int, after *string) int
 		Totals         func(childComplexity int) int
 		Viewer         func(childComplexity int) int
+	}
+
+	Receipt struct {
+		ExternalID func(childComplexity int) int
+		Fields     func(childComplexity int) int
+		URL        func(childComplexity int) int
 	}
 
 	Reference struct {
@@ -434,6 +455,15 @@ type ComplexityRoot struct {
 		Name      func(childComplexity int) int
 		Paused    func(childComplexity int) int
 		RemovedAt func(childComplexity int) int
+	}
+
+	Step struct {
+		Attempts func(childComplexity int) int
+		Done     func(childComplexity int) int
+		Effect   func(childComplexity int) int
+		Index    func(childComplexity int) int
+		Name     func(childComplexity int) int
+		Receipt  func(childComplexity int) int
 	}
 
 	Subscription struct {
@@ -534,9 +564,19 @@ type DeliveryResolver interface {
 
 	Reason(ctx context.Context, obj *view.Delivery) (*string, error)
 	Attempts(ctx context.Context, obj *view.Delivery, first int) ([]*view.Entry, error)
+	Steps(ctx context.Context, obj *view.Delivery) ([]*view.Step, error)
 }
 type DestinationResolver interface {
 	OldestOpen(ctx context.Context, obj *view.Destination) (*view.Oldest, error)
+}
+type EffectResolver interface {
+	Destination(ctx context.Context, obj *view.Effect) (*view.Destination, error)
+
+	Receipt(ctx context.Context, obj *view.Effect) (*model.Receipt, error)
+	Source(ctx context.Context, obj *view.Effect) (*string, error)
+	Event(ctx context.Context, obj *view.Effect) (*string, error)
+
+	ClaimedBy(ctx context.Context, obj *view.Effect) (*view.Delivery, error)
 }
 type EventResolver interface {
 	Outlet(ctx context.Context, obj *view.Event) (*string, error)
@@ -582,6 +622,7 @@ type QueryResolver interface {
 	Events(ctx context.Context, filter *model.EventFilter, first int, after *string) (*model.EventConnection, error)
 	Delivery(ctx context.Context, id string) (*view.Delivery, error)
 	Deliveries(ctx context.Context, filter *model.DeliveryFilter, first int, after *string) (*model.DeliveryConnection, error)
+	Effect(ctx context.Context, destination string, name string) (*view.Effect, error)
 	Exception(ctx context.Context, id string) (*view.Exception, error)
 	Exceptions(ctx context.Context, filter *model.ExceptionFilter, first int, after *string) (*model.ExceptionConnection, error)
 	Timeline(ctx context.Context, filter *model.TimelineFilter, first int, after *string) (*model.TimelineConnection, error)
@@ -596,6 +637,13 @@ type QueryResolver interface {
 	MappingHistory(ctx context.Context, table *string, destination *string, value *string, first int, after *string) (*model.MappingHistoryConnection, error)
 	MappingGaps(ctx context.Context, table *string, destination *string, first int, after *string) (*model.MappingGapConnection, error)
 	Search(ctx context.Context, text string, first int, after *string) (*model.SearchConnection, error)
+}
+type StepResolver interface {
+	Index(ctx context.Context, obj *view.Step) (int, error)
+	Name(ctx context.Context, obj *view.Step) (*string, error)
+	Effect(ctx context.Context, obj *view.Step) (*string, error)
+
+	Receipt(ctx context.Context, obj *view.Step) (*model.Receipt, error)
 }
 type SubscriptionResolver interface {
 	Changes(ctx context.Context, after *string) (<-chan *model.Changes, error)
@@ -1064,6 +1112,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Delivery.Step(childComplexity), true
+	case "Delivery.steps":
+		if e.ComplexityRoot.Delivery.Steps == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Delivery.Steps(childComplexity), true
 	case "Delivery.version":
 		if e.ComplexityRoot.Delivery.Version == nil {
 			break
@@ -1193,6 +1247,55 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Unauthorised(childComplexity), true
+
+	case "Effect.at":
+		if e.ComplexityRoot.Effect.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.At(childComplexity), true
+	case "Effect.claimedBy":
+		if e.ComplexityRoot.Effect.ClaimedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.ClaimedBy(childComplexity), true
+	case "Effect.destination":
+		if e.ComplexityRoot.Effect.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.Destination(childComplexity), true
+	case "Effect.event":
+		if e.ComplexityRoot.Effect.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.Event(childComplexity), true
+	case "Effect.name":
+		if e.ComplexityRoot.Effect.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.Name(childComplexity), true
+	case "Effect.receipt":
+		if e.ComplexityRoot.Effect.Receipt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.Receipt(childComplexity), true
+	case "Effect.revision":
+		if e.ComplexityRoot.Effect.Revision == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.Revision(childComplexity), true
+	case "Effect.source":
+		if e.ComplexityRoot.Effect.Source == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Effect.Source(childComplexity), true
 
 	case "Event.acceptedAt":
 		if e.ComplexityRoot.Event.AcceptedAt == nil {
@@ -2019,6 +2122,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Destinations(childComplexity), true
+	case "Query.effect":
+		if e.ComplexityRoot.Query.Effect == nil {
+			break
+		}
+
+		args, err := ec.field_Query_effect_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Effect(childComplexity, args["destination"].(string), args["name"].(string)), true
 	case "Query.event":
 		if e.ComplexityRoot.Query.Event == nil {
 			break
@@ -2165,6 +2279,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Viewer(childComplexity), true
+
+	case "Receipt.externalId":
+		if e.ComplexityRoot.Receipt.ExternalID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Receipt.ExternalID(childComplexity), true
+	case "Receipt.fields":
+		if e.ComplexityRoot.Receipt.Fields == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Receipt.Fields(childComplexity), true
+	case "Receipt.url":
+		if e.ComplexityRoot.Receipt.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Receipt.URL(childComplexity), true
 
 	case "Reference.name":
 		if e.ComplexityRoot.Reference.Name == nil {
@@ -2358,6 +2491,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Source.RemovedAt(childComplexity), true
+
+	case "Step.attempts":
+		if e.ComplexityRoot.Step.Attempts == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Step.Attempts(childComplexity), true
+	case "Step.done":
+		if e.ComplexityRoot.Step.Done == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Step.Done(childComplexity), true
+	case "Step.effect":
+		if e.ComplexityRoot.Step.Effect == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Step.Effect(childComplexity), true
+	case "Step.index":
+		if e.ComplexityRoot.Step.Index == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Step.Index(childComplexity), true
+	case "Step.name":
+		if e.ComplexityRoot.Step.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Step.Name(childComplexity), true
+	case "Step.receipt":
+		if e.ComplexityRoot.Step.Receipt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Step.Receipt(childComplexity), true
 
 	case "Subscription.changes":
 		if e.ComplexityRoot.Subscription.Changes == nil {
@@ -2771,6 +2941,9 @@ type Query {
   """
   deliveries(filter: DeliveryFilter, first: Int! = 50, after: String): DeliveryConnection!
 
+  "What is known of an effect by its name, as ` + "`" + `invoice/1042` + "`" + `; null where nothing is."
+  effect(destination: String!, name: String!): Effect
+
   "One exception; null where there is none."
   exception(id: ID!): Exception
 
@@ -3014,6 +3187,8 @@ enum WaitingReason {
   CONFIGURATION
   "An earlier delivery of its ordering key is not done: see ` + "`" + `blockedBy` + "`" + `."
   BLOCKED
+  "Another delivery is about to bring the same effect about: see ` + "`" + `blockedBy` + "`" + `."
+  EFFECT
 }
 
 "What an attempt came to."
@@ -3076,6 +3251,49 @@ type Delivery {
   reason: String
   "Its newest attempts, the newest first."
   attempts(first: Int! = 20): [Attempt!]!
+  "The steps that it has begun, the first one first, as far as its 100 newest attempts tell."
+  steps: [Step!]!
+}
+
+"One step of a delivery."
+type Step {
+  "From 0."
+  index: Int!
+  "Null where its route names no steps."
+  name: String
+  "What it brings about, by a name of the business; null where its route names none."
+  effect: String
+  "By a request, or since its effect was there already."
+  done: Boolean!
+  "What the platform gave for it; null where it gave nothing."
+  receipt: Receipt
+  "The newest first."
+  attempts: [Attempt!]!
+}
+
+"What a platform gave for an effect."
+type Receipt {
+  "What it calls it."
+  externalId: String
+  url: String
+  "What else later steps have of it."
+  fields: [Reference!]!
+}
+
+"What the ledger knows of an effect, which is unique for its destination."
+type Effect {
+  destination: Destination!
+  name: String!
+  "0 while it is not there; rises with each update that is proven."
+  revision: Int!
+  "Null while it is not there."
+  receipt: Receipt
+  "The source and the id of the event that brought it as it is; null while it is not there."
+  source: String
+  event: String
+  at: Time
+  "The delivery that is about to bring it about, or to update it."
+  claimedBy: Delivery
 }
 
 "Why a delivery waits."
@@ -3083,7 +3301,7 @@ type Waiting {
   reason: WaitingReason!
   "At the earliest; null where only an event can tell."
   until: Time
-  "The first of the line that it stands in."
+  "The first of the line that it stands in, or the delivery that has claimed its effect."
   blockedBy: Delivery
   "What is held until further notice, where that is why."
   control: Control
@@ -3535,6 +3753,8 @@ enum TimelineWhat {
   RELEASE
   "Mapping tables were changed: ` + "`" + `detail` + "`" + ` has the table, how much, and the version."
   MAPPING
+  "A step whose effect was there already, so that nothing was sent."
+  EFFECT
 }
 
 "One line of the audit."
@@ -4040,6 +4260,8 @@ func (ec *executionContext) childFields_Delivery(ctx context.Context, field grap
 		return ec.fieldContext_Delivery_reason(ctx, field)
 	case "attempts":
 		return ec.fieldContext_Delivery_attempts(ctx, field)
+	case "steps":
+		return ec.fieldContext_Delivery_steps(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Delivery", field.Name)
 }
@@ -4098,6 +4320,28 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_oldestOpen(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Destination", field.Name)
+}
+
+func (ec *executionContext) childFields_Effect(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "destination":
+		return ec.fieldContext_Effect_destination(ctx, field)
+	case "name":
+		return ec.fieldContext_Effect_name(ctx, field)
+	case "revision":
+		return ec.fieldContext_Effect_revision(ctx, field)
+	case "receipt":
+		return ec.fieldContext_Effect_receipt(ctx, field)
+	case "source":
+		return ec.fieldContext_Effect_source(ctx, field)
+	case "event":
+		return ec.fieldContext_Effect_event(ctx, field)
+	case "at":
+		return ec.fieldContext_Effect_at(ctx, field)
+	case "claimedBy":
+		return ec.fieldContext_Effect_claimedBy(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Effect", field.Name)
 }
 
 func (ec *executionContext) childFields_Event(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4426,6 +4670,18 @@ func (ec *executionContext) childFields_Payload(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type Payload", field.Name)
 }
 
+func (ec *executionContext) childFields_Receipt(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "externalId":
+		return ec.fieldContext_Receipt_externalId(ctx, field)
+	case "url":
+		return ec.fieldContext_Receipt_url(ctx, field)
+	case "fields":
+		return ec.fieldContext_Receipt_fields(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Receipt", field.Name)
+}
+
 func (ec *executionContext) childFields_Reference(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "name":
@@ -4528,6 +4784,24 @@ func (ec *executionContext) childFields_Source(ctx context.Context, field graphq
 		return ec.fieldContext_Source_heardAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Source", field.Name)
+}
+
+func (ec *executionContext) childFields_Step(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "index":
+		return ec.fieldContext_Step_index(ctx, field)
+	case "name":
+		return ec.fieldContext_Step_name(ctx, field)
+	case "effect":
+		return ec.fieldContext_Step_effect(ctx, field)
+	case "done":
+		return ec.fieldContext_Step_done(ctx, field)
+	case "receipt":
+		return ec.fieldContext_Step_receipt(ctx, field)
+	case "attempts":
+		return ec.fieldContext_Step_attempts(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Step", field.Name)
 }
 
 func (ec *executionContext) childFields_TimelineConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5081,6 +5355,28 @@ func (ec *executionContext) field_Query_destination_args(ctx context.Context, ra
 		return nil, err
 	}
 	args["name"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_effect_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "destination",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["destination"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "name",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["name"] = arg1
 	return args, nil
 }
 
@@ -7323,6 +7619,38 @@ func (ec *executionContext) fieldContext_Delivery_attempts(ctx context.Context, 
 	return fc, nil
 }
 
+func (ec *executionContext) _Delivery_steps(ctx context.Context, field graphql.CollectedField, obj *view.Delivery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Delivery_steps(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Delivery().Steps(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Step) graphql.Marshaler {
+			return ec.marshalNStep2ᚕᚖraffsyncᚋoutboxᚋviewᚐStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Delivery_steps(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Delivery",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Step(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _DeliveryConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.DeliveryConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7845,6 +8173,217 @@ func (ec *executionContext) fieldContext_Destination_oldestOpen(_ context.Contex
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_OldestOpen(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Effect_destination(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Effect().Destination(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Destination) graphql.Marshaler {
+			return ec.marshalNDestination2ᚖraffsyncᚋoutboxᚋviewᚐDestination(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Effect",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Destination(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Effect_name(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Effect", field, false, false, "String")
+}
+
+func (ec *executionContext) _Effect_revision(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_revision(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Revision, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_revision(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Effect", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Effect_receipt(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_receipt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Effect().Receipt(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Receipt) graphql.Marshaler {
+			return ec.marshalOReceipt2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReceipt(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_receipt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Effect",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Receipt(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Effect_source(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_source(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Effect().Source(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_source(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Effect", field, true, true, "String")
+}
+
+func (ec *executionContext) _Effect_event(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Effect().Event(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Effect", field, true, true, "String")
+}
+
+func (ec *executionContext) _Effect_at(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Effect", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Effect_claimedBy(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Effect_claimedBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Effect().ClaimedBy(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Effect_claimedBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Effect",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
 		},
 	}
 	return fc, nil
@@ -11243,6 +11782,50 @@ func (ec *executionContext) fieldContext_Query_deliveries(ctx context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_effect(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_effect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Effect(ctx, fc.Args["destination"].(string), fc.Args["name"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Effect) graphql.Marshaler {
+			return ec.marshalOEffect2ᚖraffsyncᚋoutboxᚋviewᚐEffect(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_effect(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Effect(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_effect_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_exception(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11882,6 +12465,84 @@ func (ec *executionContext) fieldContext_Query___schema(_ context.Context, field
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields___Schema(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Receipt_externalId(ctx context.Context, field graphql.CollectedField, obj *model.Receipt) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Receipt_externalId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ExternalID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Receipt_externalId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Receipt", field, false, false, "String")
+}
+
+func (ec *executionContext) _Receipt_url(ctx context.Context, field graphql.CollectedField, obj *model.Receipt) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Receipt_url(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.URL, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Receipt_url(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Receipt", field, false, false, "String")
+}
+
+func (ec *executionContext) _Receipt_fields(ctx context.Context, field graphql.CollectedField, obj *model.Receipt) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Receipt_fields(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Fields, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.Reference) graphql.Marshaler {
+			return ec.marshalNReference2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Receipt_fields(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Receipt",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Reference(ctx, field)
 		},
 	}
 	return fc, nil
@@ -12652,6 +13313,162 @@ func (ec *executionContext) _Source_heardAt(ctx context.Context, field graphql.C
 }
 func (ec *executionContext) fieldContext_Source_heardAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Source", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Step_index(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Step_index(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Step().Index(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Step_index(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Step", field, true, true, "Int")
+}
+
+func (ec *executionContext) _Step_name(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Step_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Step().Name(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Step_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Step", field, true, true, "String")
+}
+
+func (ec *executionContext) _Step_effect(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Step_effect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Step().Effect(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Step_effect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Step", field, true, true, "String")
+}
+
+func (ec *executionContext) _Step_done(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Step_done(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Done, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Step_done(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Step", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Step_receipt(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Step_receipt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Step().Receipt(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Receipt) graphql.Marshaler {
+			return ec.marshalOReceipt2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReceipt(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Step_receipt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Step",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Receipt(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Step_attempts(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Step_attempts(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Attempts, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Entry) graphql.Marshaler {
+			return ec.marshalNAttempt2ᚕᚖraffsyncᚋoutboxᚋviewᚐEntryᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Step_attempts(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Step",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Attempt(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Subscription_changes(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
@@ -16431,6 +17248,12 @@ func (ec *executionContext) _Delivery(ctx context.Context, sel ast.SelectionSet,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Delivery_attempts(ctx, field, obj)
 				})
+		case "steps":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Delivery_steps(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -16610,6 +17433,79 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Destination_oldestOpen(ctx, field, obj)
+				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var effectImplementors = []string{"Effect"}
+
+func (ec *executionContext) _Effect(ctx context.Context, sel ast.SelectionSet, obj *view.Effect) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, effectImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Effect")
+		case "destination":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Effect_destination(ctx, field, obj)
+				})
+		case "name":
+			out.Values[i] = ec._Effect_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "revision":
+			out.Values[i] = ec._Effect_revision(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "receipt":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Effect_receipt(ctx, field, obj)
+				})
+		case "source":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Effect_source(ctx, field, obj)
+				})
+		case "event":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Effect_event(ctx, field, obj)
+				})
+		case "at":
+			out.Values[i] = ec._Effect_at(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "claimedBy":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Effect_claimedBy(ctx, field, obj)
 				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -17883,6 +18779,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_deliveries(ctx, field)
 				})
+		case "effect":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_effect(ctx, field)
+				})
 		case "exception":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, false,
@@ -17980,6 +18882,49 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 			})
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var receiptImplementors = []string{"Receipt"}
+
+func (ec *executionContext) _Receipt(ctx context.Context, sel ast.SelectionSet, obj *model.Receipt) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, receiptImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Receipt")
+		case "externalId":
+			out.Values[i] = ec._Receipt_externalId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "url":
+			out.Values[i] = ec._Receipt_url(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "fields":
+			out.Values[i] = ec._Receipt_fields(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -18331,6 +19276,68 @@ func (ec *executionContext) _Source(ctx context.Context, sel ast.SelectionSet, o
 			out.Values[i] = ec._Source_heardAt(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var stepImplementors = []string{"Step"}
+
+func (ec *executionContext) _Step(ctx context.Context, sel ast.SelectionSet, obj *view.Step) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, stepImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Step")
+		case "index":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Step_index(ctx, field, obj)
+				})
+		case "name":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Step_name(ctx, field, obj)
+				})
+		case "effect":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Step_effect(ctx, field, obj)
+				})
+		case "done":
+			out.Values[i] = ec._Step_done(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "receipt":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Step_receipt(ctx, field, obj)
+				})
+		case "attempts":
+			out.Values[i] = ec._Step_attempts(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -19884,6 +20891,30 @@ func (ec *executionContext) unmarshalNStartReplayInput2raffsyncᚋgraphᚋintern
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) marshalNStep2ᚕᚖraffsyncᚋoutboxᚋviewᚐStepᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Step) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNStep2ᚖraffsyncᚋoutboxᚋviewᚐStep(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNStep2ᚖraffsyncᚋoutboxᚋviewᚐStep(ctx context.Context, sel ast.SelectionSet, v *view.Step) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Step!")
+		return graphql.Null
+	}
+	return ec._Step(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNString2string(ctx context.Context, v any) (string, error) {
 	res, err := graphql.UnmarshalString(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -20303,6 +21334,13 @@ func (ec *executionContext) marshalODestination2ᚖraffsyncᚋoutboxᚋviewᚐDe
 	return ec._Destination(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalOEffect2ᚖraffsyncᚋoutboxᚋviewᚐEffect(ctx context.Context, sel ast.SelectionSet, v *view.Effect) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Effect(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalOEvent2ᚖraffsyncᚋoutboxᚋviewᚐEvent(ctx context.Context, sel ast.SelectionSet, v *view.Event) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
@@ -20466,6 +21504,13 @@ func (ec *executionContext) marshalOOutcomeKind2ᚖraffsyncᚋprotoᚋraffsync�
 	_ = ctx
 	res := scalar.MarshalOutcomeKind(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOReceipt2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReceipt(ctx context.Context, sel ast.SelectionSet, v *model.Receipt) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Receipt(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOReplay2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReplay(ctx context.Context, sel ast.SelectionSet, v *model.Replay) graphql.Marshaler {

@@ -207,6 +207,15 @@ type PauseInput struct {
 type Query struct {
 }
 
+// What a platform gave for an effect.
+type Receipt struct {
+	// What it calls it.
+	ExternalID *string `json:"externalId,omitempty"`
+	URL        *string `json:"url,omitempty"`
+	// What else later steps have of it.
+	Fields []*Reference `json:"fields"`
+}
+
 // A number that people search by.
 type Reference struct {
 	Name  string `json:"name"`

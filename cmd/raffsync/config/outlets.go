@@ -1,0 +1,45 @@
+package config
+
+import (
+	_ "embed"
+	"strings"
+	"time"
+	_ "time/tzdata" // for machines that have none
+
+	"raffsync/outbox"
+)
+
+// zones are names of the IANA's time zone database, of 2025b, to choose from. Others that
+// it has are taken too.
+//
+//go:embed zones.txt
+var zones string
+
+func outletFields(c *outbox.OutletConfig) []field {
+	const takes = "a time zone by its name, as Asia/Jakarta"
+	return []field{{
+		name: "timezone", takes: takes, fallback: "not known", doc: "Of the outlet's clocks, by the names of the IANA. Dates are made in it.",
+		decode: func(d *decoder, v value) {
+			text, ok := d.text(v, takes, 64)
+			if !ok {
+				return
+			}
+			if _, err := time.LoadLocation(text); err != nil || text == "Local" {
+				d.fail(v.at(), v.path, "there is no time zone %q%s expected %s", short(text), didYouMeanZone(text), takes)
+				return
+			}
+			c.Timezone = text
+		},
+	}}
+}
+
+func didYouMeanZone(text string) string {
+	lower := strings.Fields(strings.ToLower(zones))
+	best := meant(text, lower)
+	for _, zone := range strings.Fields(zones) {
+		if best != "" && strings.EqualFold(zone, best) {
+			return didYouMean(zone, []string{zone})
+		}
+	}
+	return ";"
+}
