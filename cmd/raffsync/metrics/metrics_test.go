@@ -131,7 +131,7 @@ raffsync_dispatch_delivered_total{destination="books",tenant="kopi"} 1
 # HELP raffsync_ingest_commit_failures_total Commits of events that failed or whose outcome is unclear. Nothing of them was acknowledged.
 # TYPE raffsync_ingest_commit_failures_total counter
 raffsync_ingest_commit_failures_total 1
-# HELP raffsync_ingest_events_total Events that sources sent, by what became of them: accepted, duplicate, conflict, invalid or unrouted. An event that is sent again is counted again.
+# HELP raffsync_ingest_events_total Events that sources sent, by what became of them: accepted, duplicate, conflict, invalid, unrouted, or quarantined (a webhook of which no event can be made). An event that is sent again is counted again.
 # TYPE raffsync_ingest_events_total counter
 raffsync_ingest_events_total{source="till",status="accepted",tenant="kopi"} 5
 raffsync_ingest_events_total{source="till",status="conflict",tenant="kopi"} 3
