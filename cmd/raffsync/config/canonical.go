@@ -18,6 +18,9 @@ import (
 func Canonical(c outbox.Configuration) outbox.Configuration {
 	c.Sources = slices.Clone(c.Sources)
 	slices.SortFunc(c.Sources, func(a, b outbox.SourceConfig) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range c.Sources {
+		c.Sources[i].Webhook, c.Sources[i].Event = canonicalJSON(c.Sources[i].Webhook), canonicalJSON(c.Sources[i].Event)
+	}
 	c.Destinations = slices.Clone(c.Destinations)
 	slices.SortFunc(c.Destinations, func(a, b outbox.DestinationConfig) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range c.Destinations {
