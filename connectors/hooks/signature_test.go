@@ -215,11 +215,11 @@ func TestSource_Sign(t *testing.T) {
 func TestNew_Problems(t *testing.T) {
 	t.Parallel()
 	for webhook, want := range map[string]string{
-		`{}`:                                `webhook: signature: scheme: found ""; expected one of hmac-sha1`,
-		`{"signature": {"scheme": "hmac"}}`: `found "hmac"`,
+		`{}`: `webhook: signature: is missing`, `{"signature": {}}`: `webhook: signature: scheme: found ""; expected one of hmac-sha1`,
+		`{"signature": {"scheme": "hmac"}}`:                                                              `found "hmac"`,
 		`{"signature": {"scheme": "hmac-sha256"}}`:                                                       "signature: header: is missing|signature: secrets: found 0",
 		`{"signature": {"scheme": "shopify", "secrets": "x"}}`:                                           "webhook: signature: secrets: expected a list of texts",
-		`{"signature": {"scheme": "shopify", "secrt": []}}`:                                              `unknown field "secrt"; expected one of format, signature`,
+		`{"signature": {"scheme": "shopify", "secrt": []}}`:                                              `webhook: signature: unknown field "secrt"; expected one of scheme, secrets`,
 		`{"signature": {"scheme": "shopify", "secrets": ["env:NONE"]}}`:                                  `webhook: signature: secrets: "env:NONE": the environment variable is not set`,
 		`{"signature": {"scheme": "shopify", "secrets": ["env:EMPTY"]}}`:                                 `"env:EMPTY": is not text`,
 		`{"signature": {"scheme": "takeapp", "secrets": ["env:NOT_BASE64"]}}`:                            `"env:NOT_BASE64": is not base64`,

@@ -54,9 +54,12 @@ func New(c Config) (*Source, error) {
 	}
 	var given expressions
 	if c.Event != nil {
-		if wrong := decode(c.Event, &given, ""); wrong != nil {
+		if wrong := decode(c.Event, &given); wrong != nil {
 			return nil, errors.Join(err, prefixed("event", wrong))
 		}
+	}
+	if err != nil && c.Event == nil {
+		return nil, err // it would have said whose expressions hold
 	}
 	err = errors.Join(err, prefixed("event", s.compile(given.or(defaults[s.format]))))
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/goccy/go-yaml/ast"
+
 	"raffsync/connectors/hooks"
 	"raffsync/connectors/rules"
 	"raffsync/outbox"
@@ -17,6 +19,7 @@ func receiverSection(name string, into *json.RawMessage, settings []rules.Settin
 		decode: func(d *decoder, v value) {
 			if name == "webhook" {
 				d.conceal(v.node) // a secret may stand there that should be a reference
+				d.concealLists(v.node)
 			}
 			before := len(d.problems)
 			if raw, ok := d.settings(v); ok && len(d.problems) == before {
@@ -24,6 +27,20 @@ func receiverSection(name string, into *json.RawMessage, settings []rules.Settin
 			}
 		},
 	}
+}
+
+// concealLists keeps names inside of lists out of excerpts: where a comma is missing, what
+// should be a value of its own is one.
+func (d *decoder) concealLists(n ast.Node) {
+	ast.Walk(visitor(func(n ast.Node) {
+		if list, ok := n.(*ast.SequenceNode); ok {
+			for _, element := range list.Values {
+				for _, entry := range entries(element) {
+					d.src.hide(positionOf(entry.Key.GetToken()), d.behind(entry.Key))
+				}
+			}
+		}
+	}), n)
 }
 
 // receiver builds a source that is received once, to have its settings checked.
@@ -68,4 +85,3 @@ func joined(err error) (all []error) {
 	}
 	return all
 }
-

@@ -137,6 +137,7 @@ raffsync_ingest_events_total{source="till",status="accepted",tenant="kopi"} 5
 raffsync_ingest_events_total{source="till",status="conflict",tenant="kopi"} 3
 raffsync_ingest_events_total{source="till",status="duplicate",tenant="kopi"} 4
 raffsync_ingest_events_total{source="till",status="invalid",tenant="kopi"} 2
+raffsync_ingest_events_total{source="till",status="quarantined",tenant="kopi"} 0
 raffsync_ingest_events_total{source="till",status="unrouted",tenant="kopi"} 1
 # HELP raffsync_outbox_breaker_state 1 for the state that the breaker is in, by the worst of all replicas: CLOSED, HALF_OPEN or OPEN.
 # TYPE raffsync_outbox_breaker_state gauge
