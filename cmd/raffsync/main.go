@@ -28,6 +28,7 @@ type commandLine struct {
 	Serve   serveCommand    `cmd:"" help:"Run broker, dispatcher and API."`
 	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
 	Publish publish.Command `cmd:"" help:"Stream events from a file to a broker."`
+	Send    sendCommand     `cmd:"" help:"Sign a webhook as its sender would, post it, and tell what became of it."`
 	Receive receiveCommand  `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
 	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
 	Pause   pauseCommand    `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
