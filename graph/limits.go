@@ -119,11 +119,12 @@ func complexities() generated.ComplexityRoot {
 	// A payload may have 512 KiB.
 	c.Event.Payload = func(child int) int { return 20 + child }
 	c.Conflict.Payload = func(child int) int { return 20 + child }
+	c.Quarantined.Body = func(child int) int { return 20 + child }
 	c.Destination.OldestOpen = func(child int) int { return 5 + child }
 	c.Delivery.Attempts = paged
 	page := func(child, first int, _ *string) int { return paged(child, first) }
 	c.Event.Timeline, c.Exception.Timeline = page, page
-	c.Exception.Held, c.Exception.Conflicts = page, page
+	c.Exception.Held, c.Exception.Conflicts, c.Exception.Quarantined = page, page, page
 	c.Query.Search = func(child int, _ string, first int, _ *string) int { return paged(child, first) }
 	c.Query.Events = pagedBy[events]
 	c.Query.Deliveries = pagedBy[deliveries]

@@ -135,6 +135,7 @@ func (r *resolver) Event() generated.EventResolver               { return eventR
 func (r *resolver) Exception() generated.ExceptionResolver       { return exceptionResolver{r} }
 func (r *resolver) Mutation() generated.MutationResolver         { return mutationResolver{r} }
 func (r *resolver) OldestOpen() generated.OldestOpenResolver     { return oldestOpenResolver{} }
+func (r *resolver) Quarantined() generated.QuarantinedResolver   { return quarantinedResolver{} }
 func (r *resolver) Query() generated.QueryResolver               { return queryResolver{r} }
 func (r *resolver) Subscription() generated.SubscriptionResolver { return subscriptionResolver{r} }
 

@@ -15,13 +15,19 @@ CREATE TABLE quarantined (
   body_bytes   bigint NOT NULL,            -- of the whole body
   body_sha256  bytea NOT NULL,
   body         bytea NOT NULL,             -- its beginning, where it is longer than that
-  PRIMARY KEY (tenant, source, id)
+  number       bigint GENERATED ALWAYS AS IDENTITY,
+  -- Whoever asked that it is evaluated again, until that is done.
+  asked_by     text,
+  asked_why    text,
+  PRIMARY KEY (tenant, source, id),
+  CHECK ((asked_by IS NULL) = (asked_why IS NULL))
 );
-CREATE INDEX quarantined_exception ON quarantined (exception, received_at, source, id);
+CREATE INDEX quarantined_exception ON quarantined (exception, number);
+CREATE INDEX quarantined_asked ON quarantined (number) WHERE asked_by IS NOT NULL;
 
 ALTER TABLE quarantined ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY of_the_tenant ON quarantined TO raffsync_api
   USING (tenant = current_setting('raffsync.tenant', true))
   WITH CHECK (tenant = current_setting('raffsync.tenant', true));
-GRANT SELECT ON quarantined TO raffsync_api;
-GRANT SELECT, INSERT, DELETE ON quarantined TO raffsync_engine;
+GRANT SELECT, UPDATE (asked_by, asked_why) ON quarantined TO raffsync_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON quarantined TO raffsync_engine;

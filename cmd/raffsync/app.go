@@ -200,6 +200,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.config.watermark.run(background) })
 	group.Go(func() error { return a.sweep(background) })
 	group.Go(func() error { return a.replay(background) })
+	group.Go(func() error { return a.reprocess(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
 			stopDispatching()

@@ -216,6 +216,38 @@ func TestProgram_ReceivesWebhooks(t *testing.T) {
 		t.Errorf("after the change: %+v", got)
 	}
 
+	list := in.run("quarantine")
+	var exception string
+	for l := range strings.Lines(list) {
+		if strings.Contains(l, "EVENT_ORDERING_KEY") {
+			exception = strings.Fields(l)[0]
+		}
+	}
+	if shown := in.run("quarantine", "list", exception); !strings.Contains(shown, `{"id": "t2"}`) || !strings.Contains(shown, "event.ordering_key: ") {
+		t.Errorf("the list shows\n%s\nand of %s\n%s", list, exception, shown)
+	}
+	if out := in.run("quarantine", "retry", exception, "--reason", "it is called id"); !strings.Contains(out, "2 of 2 webhooks became events") {
+		t.Errorf("retry says\n%s", out)
+	}
+	for what, sql := range map[string]string{
+		"one event each": `SELECT count(*) = 2 FROM events WHERE id IN ('t1', 't2')`,
+		"resolved":       `SELECT count(*) = 1 FROM exceptions WHERE code = 'EVENT_ORDERING_KEY' AND status = 'RESOLVED' AND held = 0`,
+		"by whom":        `SELECT count(*) = 2 FROM timeline t JOIN exceptions x ON x.id = t.exception WHERE x.code = 'EVENT_ORDERING_KEY' AND t.what IN ('retry', 'resolved') AND t.actor LIKE '%(command line)'`,
+	} {
+		if !query[bool](t, db, sql) {
+			t.Errorf("evaluated again, not %s", what)
+		}
+	}
+	list = in.run("quarantine")
+	for l := range strings.Lines(list) {
+		if strings.Contains(l, "BODY_NOT_JSON") {
+			exception = strings.Fields(l)[0]
+		}
+	}
+	if out, stderr, code := in.try("quarantine", "retry", exception, "--reason", "to see"); code != 1 || !strings.Contains(out, "0 of 1 webhook became events") {
+		t.Errorf("exit %d\n%s%s", code, out, stderr)
+	}
+
 	out := in.run("send", "till", in.write("order.json", `{"id": "t9", "number": "1042"}`), "--times", "3")
 	if want := "200 OK · accepted · event t9\n200 OK · duplicate · event t9\n200 OK · duplicate · event t9\n  → books  DELIVERED"; !strings.HasPrefix(out, want) {
 		t.Errorf("send says\n%s\nwant\n%s", out, want)

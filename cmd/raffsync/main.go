@@ -25,24 +25,25 @@ type commandLine struct {
 	Unsafe   bool   `name:"unsafe-postgres" hidden:"" help:"Accept a Postgres that may lose what it has committed. For tests." env:"RAFFSYNC_UNSAFE_POSTGRES"`
 	State    string `help:"Folder for what this machine keeps: the demo's key and login, where the embedded Postgres is." default:"${state}" type:"path"`
 
-	Serve   serveCommand    `cmd:"" help:"Run broker, dispatcher and API."`
-	Demo    demoCommand     `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
-	Publish publish.Command `cmd:"" help:"Stream events from a file to a broker."`
-	Send    sendCommand     `cmd:"" help:"Sign a webhook as its sender would, post it, and tell what became of it."`
-	Receive receiveCommand  `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
-	Story   storyCommand    `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
-	Pause   pauseCommand    `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
-	Resume  resumeCommand   `cmd:"" help:"Let go on what was paused."`
-	Breaker breakerCommand  `cmd:"" help:"Hold a destination's breaker open or closed, or let go of it."`
-	Check   checkCommand    `cmd:"" help:"Check a configuration file."`
-	Apply   applyCommand    `cmd:"" help:"Put a configuration file in force."`
-	Replay  replayCommand   `cmd:"" help:"Make new deliveries from old events."`
-	Keys    keysCommand     `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
-	Alerts  alertsCommand   `cmd:"" help:"Print alert rules for Prometheus."`
-	Migrate migrateCommand  `cmd:"" help:"Bring the database to this program's version."`
-	Reset   resetCommand    `cmd:"" help:"Delete what this folder's installation keeps, after asking."`
-	Bench   benchCommand    `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
-	Version versionCommand  `cmd:"" help:"Print the version."`
+	Serve      serveCommand      `cmd:"" help:"Run broker, dispatcher and API."`
+	Demo       demoCommand       `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
+	Publish    publish.Command   `cmd:"" help:"Stream events from a file to a broker."`
+	Send       sendCommand       `cmd:"" help:"Sign a webhook as its sender would, post it, and tell what became of it."`
+	Quarantine quarantineCommand `cmd:"" help:"List webhooks of which no event can be made, and evaluate them again."`
+	Receive    receiveCommand    `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
+	Story      storyCommand      `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
+	Pause      pauseCommand      `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
+	Resume     resumeCommand     `cmd:"" help:"Let go on what was paused."`
+	Breaker    breakerCommand    `cmd:"" help:"Hold a destination's breaker open or closed, or let go of it."`
+	Check      checkCommand      `cmd:"" help:"Check a configuration file."`
+	Apply      applyCommand      `cmd:"" help:"Put a configuration file in force."`
+	Replay     replayCommand     `cmd:"" help:"Make new deliveries from old events."`
+	Keys       keysCommand       `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
+	Alerts     alertsCommand     `cmd:"" help:"Print alert rules for Prometheus."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring the database to this program's version."`
+	Reset      resetCommand      `cmd:"" help:"Delete what this folder's installation keeps, after asking."`
+	Bench      benchCommand      `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 
 	Platform    demo.PlatformCommand `cmd:"" hidden:"" help:"Run one simulated platform."`
 	BenchEngine benchEngineCommand   `cmd:"" hidden:"" help:"Serve a round of the bench."`
