@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"context"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -9,9 +11,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-
-	"context"
-	"net"
 
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )

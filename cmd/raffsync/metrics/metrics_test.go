@@ -19,6 +19,7 @@ import (
 
 	"raffsync/broker"
 	"raffsync/cmd/raffsync/metrics"
+	"raffsync/connectors/hooks"
 	"raffsync/outbox"
 	"raffsync/outbox/dispatch"
 	"raffsync/outbox/outboxtest"
@@ -66,6 +67,9 @@ func filled(t *testing.T) *metrics.Metrics {
 	}
 	m.Watch(w)
 	m.Plan(&dispatch.Plan{Destinations: map[int32]*dispatch.Destination{1: books}})
+	received := m.Hooks()
+	received(hooks.Received{Tenant: "kopi", Source: "till", Result: "accepted", Took: time.Millisecond})
+	received(hooks.Received{Tenant: "kopi", Source: "till", Result: "untrusted", Distrust: hooks.Stale})
 	in, out := m.Broker(), m.Dispatch()
 	in.Events("kopi", "till", broker.Counts{Accepted: 5, Duplicates: 4, Conflicts: 3, Invalid: 2, Unrouted: 1})
 	in.Acknowledged(time.Millisecond)
@@ -223,7 +227,7 @@ func TestMetrics_Labels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := []string{"tenant", "source", "status", "destination", "kind", "state", "pool", "version", "revision", "goversion", "schema"}
+	known := []string{"tenant", "source", "status", "destination", "kind", "state", "result", "why", "pool", "version", "revision", "goversion", "schema"}
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "raffsync_") {
 			continue
