@@ -100,6 +100,8 @@ func resultOf(r outbox.Result, entry *outbox.Entry) *raffsyncv1.EventResult {
 		return &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_CONFLICT, Fix: fixConflict}
 	case outbox.Refused:
 		return &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixRefused, Violations: refusedBecause(r, &entry.Event)}
+	case outbox.Quarantined:
+		return nil
 	}
 	if len(entry.Targets) == 0 {
 		return &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_UNROUTED, Fix: fixUnrouted}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/test/bufconn"
 
 	"raffsync/outbox"
 )
@@ -23,8 +24,10 @@ type Broker struct {
 	config Config
 	log    *slog.Logger
 	keys   keyring
+	door   *door
 	intake intake
 	server *grpc.Server
+	inner  *grpc.Server // serves the door
 	health *health.Server
 
 	ran          atomic.Bool
@@ -46,10 +49,12 @@ func New(c Config) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	inside := &door{listener: bufconn.Listen(insideBuffer)}
 	b := &Broker{
 		config: c,
 		log:    c.Log,
-		keys:   keyring{authenticate: c.Store.Authenticate, ttl: c.RecheckEvery, log: c.Log},
+		door:   inside,
+		keys:   keyring{authenticate: c.Store.Authenticate, ttl: c.RecheckEvery, log: c.Log, inside: inside.of},
 		intake: intake{
 			validator: v, budget: budget{limit: c.MemoryBudget}, lanes: c.Store.Lanes(), maxEvents: c.MaxBatchEvents,
 			observe: c.Observe, log: c.Log, heard: c.OnHeard, full: c.Full,
@@ -59,6 +64,7 @@ func New(c Config) (*Broker, error) {
 	}
 	b.sessions.limit = c.MaxStreams
 	b.server, b.health = b.newServer()
+	b.inner = b.newInnerServer()
 	return b, nil
 }
 
@@ -106,6 +112,12 @@ func (b *Broker) Run(ctx context.Context) (err error) {
 			return nil
 		})
 	}
+	serving.Go(func() error {
+		if err := b.inner.Serve(b.door.listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			return fmt.Errorf("serve inside: %w", err)
+		}
+		return nil
+	})
 	<-failed.Done() // also when ctx ends
 	b.drain()
 	err = serving.Wait()
@@ -136,6 +148,7 @@ func (b *Broker) closeListeners() {
 	for _, l := range b.config.Listeners {
 		_ = l.Close() // nothing was accepted on it
 	}
+	_ = b.door.listener.Close()
 }
 
 func (b *Broker) closeWriters(ctx context.Context, writers []writer) {
@@ -153,7 +166,10 @@ func (b *Broker) drain() {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		b.server.GracefulStop()
+		var both sync.WaitGroup
+		both.Go(b.server.GracefulStop)
+		both.Go(b.inner.GracefulStop)
+		both.Wait()
 	}()
 	patience := time.NewTimer(b.config.DrainTimeout + b.flushTimeout)
 	defer patience.Stop()
@@ -161,6 +177,7 @@ func (b *Broker) drain() {
 	case <-ended:
 	case <-patience.C:
 		b.server.Stop()
+		b.inner.Stop()
 		<-ended
 	}
 }

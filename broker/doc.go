@@ -48,6 +48,12 @@
 // A stream is asked to drain when the broker stops, and when its connection is older
 // than [Config.ConnectionAge] by a fifth: by then gRPC opens new streams on another.
 //
+// # Inside
+//
+// Receivers in the same process come by [Broker.Dial], over the same service in memory,
+// with keys of [Broker.Admit] that are stored nowhere. They alone may send what is
+// quarantined: a webhook of which no event can be made.
+//
 // # Conditions that fail
 //
 // See [Route]: what reads something absent does not match; any other failure leaves

@@ -140,6 +140,9 @@ func (in *intake) entry(c outbox.Credential, encoded []byte, e *raffsyncv1.Event
 	if len(violations) == 0 {
 		violations = in.validator.event(e, data)
 	}
+	if e.GetQuarantine() != nil && !c.Inside {
+		violations = append(violations, violation("quarantine", "must be left out: only a receiver in the broker's own process may set it"))
+	}
 	if len(violations) > 0 {
 		return outbox.Entry{}, &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixInvalid, Violations: violations}
 	}
@@ -149,6 +152,10 @@ func (in *intake) entry(c outbox.Credential, encoded []byte, e *raffsyncv1.Event
 		References: e.GetReferences(), ContentType: e.GetContentType(), Payload: data,
 		OccurredAt: now,
 	}}
+	if q := e.GetQuarantine(); q != nil {
+		entry.Quarantine = quarantineOf(q)
+		return entry, nil
+	}
 	event := &entry.Event
 	if event.ContentType == "" {
 		event.ContentType = defaultContentType

@@ -29,7 +29,7 @@ type Observer struct {
 
 // Counts is what became of events. Each is counted once.
 type Counts struct {
-	Accepted, Duplicates, Conflicts, Invalid, Unrouted int
+	Accepted, Duplicates, Conflicts, Invalid, Unrouted, Quarantined int
 }
 
 // Durable is what one commit did with a batch, or with a part of one.
@@ -60,6 +60,8 @@ func (o *Observer) count(p *part, results []outbox.Result) {
 			c.Conflicts++
 		case r.Verdict == outbox.Refused:
 			c.Invalid++
+		case r.Verdict == outbox.Quarantined:
+			c.Quarantined++
 		case r.Verdict == outbox.Deferred: // counted once it is sent again
 		case len(p.entries[i].Targets) == 0:
 			c.Unrouted++

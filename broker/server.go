@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -74,6 +75,20 @@ func (b *Broker) newServer() (*grpc.Server, *health.Server) {
 	return server, healthy
 }
 
+// newInnerServer serves the same service, without TLS, to the process itself.
+func (b *Broker) newInnerServer() *grpc.Server {
+	server := grpc.NewServer(
+		grpc.ForceServerCodecV2(newRawCodec()),
+		grpc.MaxRecvMsgSize(maxReceiveBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.InitialWindowSize(streamFlowWindow),
+		grpc.InitialConnWindowSize(connectionFlowWindow),
+		grpc.WaitForHandlers(true),
+	)
+	server.RegisterService(&serviceDesc, b)
+	return server
+}
+
 // answer turns what a method returns, or its panic, into what the caller is told. It
 // is no interceptor, since grpc-go calls those for true streams only.
 func answer(s grpc.ServerStream, b *Broker, method func(*Broker, grpc.ServerStream) error) error {
@@ -103,12 +118,15 @@ func (connectionClock) HandleConn(context.Context, stats.ConnStats)             
 func (connectionClock) HandleRPC(context.Context, stats.RPCStats)                       {}
 func (connectionClock) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
 
+// never is for timers that shall not fire.
+const never = time.Duration(math.MaxInt64)
+
 // untilDrain is how long a stream has until its connection is so old, by a fifth more
 // than its age, that the client knows and opens new streams on another.
 func (b *Broker) untilDrain(ctx context.Context) time.Duration {
 	start, ok := ctx.Value(connectionStart{}).(time.Time)
 	if !ok {
-		start = time.Now()
+		return never // a connection from inside does not age
 	}
 	return time.Until(start.Add(b.config.ConnectionAge + b.config.ConnectionAge/5))
 }

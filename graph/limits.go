@@ -121,13 +121,14 @@ func complexities() generated.ComplexityRoot {
 	// A payload may have 512 KiB.
 	c.Event.Payload = func(child int) int { return 20 + child }
 	c.Conflict.Payload = func(child int) int { return 20 + child }
+	c.Quarantined.Body = func(child int) int { return 20 + child }
 	c.Destination.OldestOpen = func(child int) int { return 5 + child }
 	c.Delivery.Attempts = paged
 	// A few steps, and up to a hundred attempts.
 	c.Delivery.Steps = func(child int) int { return 10 + 3*child }
 	page := func(child, first int, _ *string) int { return paged(child, first) }
 	c.Event.Timeline, c.Exception.Timeline = page, page
-	c.Exception.Held, c.Exception.Conflicts = page, page
+	c.Exception.Held, c.Exception.Conflicts, c.Exception.Quarantined = page, page, page
 	c.Query.Search = func(child int, _ string, first int, _ *string) int { return paged(child, first) }
 	c.Query.Events = pagedBy[events]
 	c.Query.Deliveries = pagedBy[deliveries]

@@ -139,6 +139,7 @@ func (r *resolver) Exception() generated.ExceptionResolver       { return except
 func (r *resolver) MappingGap() generated.MappingGapResolver     { return mappingGapResolver{} }
 func (r *resolver) Mutation() generated.MutationResolver         { return mutationResolver{r} }
 func (r *resolver) OldestOpen() generated.OldestOpenResolver     { return oldestOpenResolver{} }
+func (r *resolver) Quarantined() generated.QuarantinedResolver   { return quarantinedResolver{} }
 func (r *resolver) Query() generated.QueryResolver               { return queryResolver{r} }
 func (r *resolver) Step() generated.StepResolver                 { return stepResolver{} }
 func (r *resolver) Subscription() generated.SubscriptionResolver { return subscriptionResolver{r} }

@@ -48,9 +48,14 @@ func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
 	for i := range batch {
 		items[i] = newItem(&batch[i], i, w.store.lanes)
 	}
-	byID := make([]*item, len(items))
+	byID := make([]*item, 0, len(items))
+	var quarantined []*item
 	for i := range items {
-		byID[i] = &items[i]
+		if batch[i].Quarantine != nil {
+			quarantined = append(quarantined, &items[i])
+			continue
+		}
+		byID = append(byID, &items[i])
 	}
 	// Of two entries with one id the earlier is the event.
 	slices.SortFunc(byID, func(a, b *item) int { return cmp.Or(compareIDs(a, b), cmp.Compare(a.arrival, b.arrival)) })
@@ -67,6 +72,11 @@ func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
 	}
 	if err := w.classify(ctx, byID); err != nil {
 		return nil, err
+	}
+	if len(quarantined) > 0 {
+		if err := w.quarantine(ctx, quarantined); err != nil {
+			return nil, err
+		}
 	}
 	results := make([]Result, len(items))
 	for i := range items {

@@ -25,6 +25,10 @@ type SourceConfig struct {
 	// SilentAfter is how long it may send nothing before that is an exception; 0: as
 	// long as it likes.
 	SilentAfter time.Duration `json:"silent_after"`
+	// Webhook says how its webhooks prove whose they are, Event what makes events of them:
+	// settings of package connectors/hooks. A source without Webhook streams.
+	Webhook json.RawMessage `json:"webhook,omitempty"`
+	Event   json.RawMessage `json:"event,omitempty"`
 }
 
 // OutletConfig is a place of the business.

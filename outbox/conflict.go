@@ -106,7 +106,7 @@ func (w *Writer) keepConflicts(ctx context.Context, conflicts []conflict) error 
 			n++
 		}
 		before := time.Now()
-		if err := w.keepOfSource(ctx, conflicts[:n], patience); err != nil {
+		if err := keepOfCause(ctx, conflicts[:n], patience, w.keep); err != nil {
 			return err
 		}
 		if conflicts[0].result.Verdict == Deferred {
@@ -118,39 +118,6 @@ func (w *Writer) keepConflicts(ctx context.Context, conflicts []conflict) error 
 		return errUnclear
 	}
 	return nil
-}
-
-// keepOfSource takes a transaction a source, so that whoever holds one exception waits
-// for no other. A content that Postgres refuses is found by halving.
-func (w *Writer) keepOfSource(ctx context.Context, conflicts []conflict, patience time.Duration) error {
-	err := w.keep(ctx, conflicts, patience)
-	if errors.Is(err, errCauseClosed) {
-		err = w.keep(ctx, conflicts, patience)
-	}
-	refused, ok := refusal(err)
-	switch {
-	case err == nil:
-		settle(conflicts, Result{Verdict: Conflicting})
-	case sqlState(err) == stateLockTimeout, stateClass(err) == "40", errors.Is(err, errCauseClosed):
-		settle(conflicts, Result{Verdict: Deferred, Reason: err.Error()})
-	case !ok:
-		return err
-	case len(conflicts) == 1:
-		settle(conflicts, refused)
-	default:
-		half := len(conflicts) / 2
-		if err := w.keepOfSource(ctx, conflicts[:half], patience); err != nil {
-			return err
-		}
-		return w.keepOfSource(ctx, conflicts[half:], patience)
-	}
-	return nil
-}
-
-func settle(conflicts []conflict, result Result) {
-	for _, c := range conflicts {
-		c.result = result
-	}
 }
 
 // errCauseClosed: the exception was closed, or another opened, since it was looked up.
@@ -165,7 +132,7 @@ func (w *Writer) keep(ctx context.Context, conflicts []conflict, patience time.D
 			return err
 		}
 	}
-	return pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, w.conn, func(tx pgx.Tx) error {
 		var cause, raised int64
 		err := tx.QueryRow(ctx, conflictCauseSQL, tenant, source, strconv.FormatInt(patience.Milliseconds(), 10)).Scan(&cause, nil)
 		if err != nil {
@@ -181,4 +148,11 @@ func (w *Writer) keep(ctx context.Context, conflicts []conflict, patience time.D
 		}
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	for _, each := range conflicts {
+		each.settle(Result{Verdict: Conflicting})
+	}
+	return nil
 }

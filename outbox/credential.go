@@ -25,6 +25,8 @@ type Credential struct {
 	Source     int32
 	SourceName string
 	Prefix     string
+	// Inside tells that it is a receiver's in the broker's own process, and stored nowhere.
+	Inside bool
 }
 
 // Key is an API key as it is listed: without its secret.

@@ -11,6 +11,8 @@ type Target struct {
 type Entry struct {
 	Event   Event
 	Targets []Target
+	// Quarantine is set where the event is none: nil for all others.
+	Quarantine *Quarantine
 }
 
 // Verdict is what [Writer.Append] made of an entry.
@@ -30,6 +32,8 @@ const (
 	Deferred
 	// Refused: the database cannot hold it. Nothing of it is kept.
 	Refused
+	// Quarantined: it is no event; it is kept as it came, and an exception is raised.
+	Quarantined
 )
 
 // Result of one entry.

@@ -54,7 +54,9 @@ func fill(s *shop) {
 		}
 		conflict := first
 		conflict.Event.Type = "order.paid"
-		s.append(w, first, waits, conflict)
+		quarantined := s.quarantined("q", "EVENT_ID")
+		quarantined.Event.Tenant, quarantined.Event.Source = first.Event.Tenant, first.Event.Source
+		s.append(w, first, waits, conflict, quarantined)
 		if err := d.StoreBreaker(s.t.Context(), outbox.BreakerRow{Tenant: tenant, Destination: first.Targets[0].Destination, State: "OPEN", Reason: "down"}); err != nil {
 			s.t.Fatal(err)
 		}

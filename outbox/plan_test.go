@@ -16,7 +16,7 @@ import (
 
 // large are the tables that grow with history or with a backlog; their partitions
 // begin with the name.
-var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "late", "effects", "effect_waits", "conflicts", "operator_requests"}
+var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "late", "effects", "effect_waits", "conflicts", "quarantined", "operator_requests"}
 
 const seedLargeSQL = `
 INSERT INTO destinations (tenant, name) VALUES ('kopi', 'stock');
@@ -37,6 +37,8 @@ INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, 
 INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries WHERE seq % 2 = 0;
 INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, payload)
 SELECT tenant, source, id, '\x01', seq, accepted_at, 1, now(), type, ordering_key, outlet, content_type, payload FROM events WHERE seq % 10 = 0;
+INSERT INTO quarantined (tenant, source, id, exception, code, reason, content_type, query, body_bytes, body_sha256, body)
+SELECT 'kopi', 1, 'q' || g, 1 + g % 50, 'EVENT_ID', '', '', '', 0, '', '' FROM generate_series(1, 20000) g;
 INSERT INTO operator_requests (tenant, request_id, digest, answer) SELECT 'kopi', 'r' || g, '', '{}' FROM generate_series(1, 20000) g;
 INSERT INTO effects (tenant, destination, effect, lane, seq, claimed_at, revision, at)
 SELECT tenant, destination, 'order/' || seq, CASE WHEN seq % 10 = 1 THEN lane END, CASE WHEN seq % 10 = 1 THEN seq END, CASE WHEN seq % 10 = 1 THEN now() END, seq % 2, CASE WHEN seq % 2 = 1 THEN now() END FROM deliveries;

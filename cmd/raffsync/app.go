@@ -11,10 +11,12 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"raffsync/broker"
 	"raffsync/connectors"
+	"raffsync/connectors/hooks"
 	"raffsync/connectors/recipe"
 	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
@@ -62,6 +64,7 @@ type app struct {
 	heard      outbox.Heard
 	routing    routing
 	plan       atomic.Pointer[dispatch.Plan] // as it is in force
+	hooks      *hooks.Receiver
 }
 
 // newApp takes its ports, and reads the configuration in force. Nothing is served
@@ -139,7 +142,9 @@ func (a *app) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.plans = newPlans(c.store, c.kinds, c.development, c.log, func(p *dispatch.Plan, rules map[string]*broker.Rules) {
+	a.hooks = hooks.NewReceiver(hooks.ReceiverConfig{Door: a.broker, Log: c.log, Full: c.watermark.full, Observe: a.seen.metrics.Hooks()})
+	a.plans = newPlans(c.store, c.kinds, c.development, c.log, func(p *dispatch.Plan, rules map[string]*broker.Rules, received []*hooks.Source) {
+		a.hooks.SetSources(received)
 		a.seen.metrics.Plan(p)
 		a.dispatcher.SetPlan(p)
 		a.plan.Store(p)
@@ -158,6 +163,10 @@ const (
 	watchEvery = 2 * time.Second
 )
 
+// maxHTTPConnections is the most connections to the API and the receivers together. More
+// wait to be accepted.
+const maxHTTPConnections = 4096
+
 // run serves until the context ends, and then stops in order: sources first, so that
 // nothing new comes; what is on the wire next; the API last, so that it can be
 // watched.
@@ -175,8 +184,11 @@ func (a *app) run(ctx context.Context) error {
 
 	defer a.seen.close(ctx, a.config.log)
 	server := a.httpServer(failed.Done())
+	// In order: no webhook is taken in that the broker, which drains, would leave undone.
+	context.AfterFunc(failed, a.hooks.Drain)
+	defer a.hooks.Close()
 	group.Go(func() error {
-		if err := server.Serve(a.httpAt); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(netutil.LimitListener(a.httpAt, maxHTTPConnections)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve on %s: %w", a.httpAt.Addr(), err)
 		}
 		return nil
@@ -209,6 +221,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.sweep(background) })
 	group.Go(func() error { return a.keepConnections(background) })
 	group.Go(func() error { return a.replay(background) })
+	group.Go(func() error { return a.reprocess(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
 			stopDispatching()

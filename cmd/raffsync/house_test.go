@@ -46,7 +46,7 @@ var house = []struct {
 	{"graph/internal/*", []string{"graph/internal/*", "outbox", "outbox/explain", "outbox/view", "proto/raffsync/v1"}},
 	{"graph/*", []string{"graph/*", "outbox", "outbox/explain", "outbox/view", "proto/raffsync/v1"}},
 	{"cmd/raffsync", []string{"*", "*/*", "*/*/*"}},
-	{"cmd/raffsync/metrics", []string{"broker", "outbox", "outbox/dispatch", "proto/raffsync/v1"}},
+	{"cmd/raffsync/metrics", []string{"broker", "connectors/hooks", "outbox", "outbox/dispatch", "proto/raffsync/v1"}},
 	{"cmd/raffsync/tracing", []string{"broker", "outbox", "outbox/dispatch", "proto/raffsync/v1"}},
 	{"cmd/raffsync/*", []string{"*", "*/*", "*/*/*"}},
 }

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// httpServer serves the API, and says how the process is: alive where it answers at
+// httpServer serves the API and the receivers of webhooks, and says how the process is: alive where it answers at
 // all, whatever Postgres does; ready where it can do its work.
 func (a *app) httpServer(draining <-chan struct{}) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.api)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.Handle("GET /readyz", a.readyz(draining))
+	a.hooks.Register(mux)
 	return &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

@@ -30,6 +30,8 @@ type commandLine struct {
 	Serve      serveCommand      `cmd:"" help:"Run broker, dispatcher and API."`
 	Demo       demoCommand       `cmd:"" help:"Run everything, with a demo shop and three simulated platforms."`
 	Publish    publish.Command   `cmd:"" help:"Stream events from a file to a broker."`
+	Send       sendCommand       `cmd:"" help:"Sign a webhook as its sender would, post it, and tell what became of it."`
+	Quarantine quarantineCommand `cmd:"" help:"List webhooks of which no event can be made, and evaluate them again."`
 	Receive    receiveCommand    `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
 	Story      storyCommand      `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
 	Exceptions exceptionsCommand `cmd:"" help:"List what needs a person, and show what to do next."`

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"raffsync/broker"
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
+	"raffsync/connectors/hooks"
 	"raffsync/outbox"
 	"raffsync/outbox/dispatch"
 )
@@ -24,7 +26,7 @@ type plans struct {
 	registry connectors.Registry
 	loopback bool
 	log      *slog.Logger
-	apply    func(*dispatch.Plan, map[string]*broker.Rules)
+	apply    func(*dispatch.Plan, map[string]*broker.Rules, []*hooks.Source)
 
 	shares map[string]*share // by tenant; nil before the first load
 	told   bool              // the shares as they are have been reported
@@ -32,7 +34,7 @@ type plans struct {
 	poked  chan struct{}
 }
 
-func newPlans(store *outbox.Store, kinds connectors.Registry, loopback bool, log *slog.Logger, apply func(*dispatch.Plan, map[string]*broker.Rules)) *plans {
+func newPlans(store *outbox.Store, kinds connectors.Registry, loopback bool, log *slog.Logger, apply func(*dispatch.Plan, map[string]*broker.Rules, []*hooks.Source)) *plans {
 	return &plans{store: store, registry: kinds, loopback: loopback, log: log, apply: apply, poked: make(chan struct{}, 1)}
 }
 
@@ -64,12 +66,14 @@ func (p *plans) load(ctx context.Context) error {
 		return nil
 	}
 	plan := &dispatch.Plan{Destinations: make(map[int32]*dispatch.Destination), Routes: make(map[dispatch.RouteKey]dispatch.Route), Outlets: make(map[dispatch.OutletKey]*time.Location)}
+	var received []*hooks.Source
 	for _, s := range shares {
+		received = slices.AppendSeq(received, maps.Values(s.received))
 		maps.Copy(plan.Destinations, s.destinations)
 		maps.Copy(plan.Routes, s.routes)
 		maps.Copy(plan.Outlets, s.outlets)
 	}
-	p.apply(plan, rules)
+	p.apply(plan, rules, received)
 	p.shares, p.told = shares, false
 	return nil
 }
@@ -106,6 +110,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 		s.rules = broker.HeldRules
 		s.problems[wholeTenant] = trouble{problem: oneLine(err), rests: true}
 	}
+	p.receive(s, a, before)
 	for _, d := range destinations {
 		id := a.Names.Destinations[d.Name]
 		kept := before.destination(id)

@@ -11,6 +11,7 @@ import (
 
 	"raffsync/broker"
 	"raffsync/connectors"
+	"raffsync/connectors/hooks"
 	"raffsync/outbox"
 	"raffsync/outbox/dispatch"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
@@ -24,6 +25,7 @@ type share struct {
 	destinations map[int32]*dispatch.Destination
 	routes       map[dispatch.RouteKey]dispatch.Route
 	outlets      map[dispatch.OutletKey]*time.Location
+	received     map[int32]*hooks.Source // whose webhooks are received
 	// problems are what could not be used of the version, by destination.
 	problems map[int32]trouble
 }

@@ -25,6 +25,7 @@ const (
 	listExceptions list = 'x'
 	listHeld       list = 'h'
 	listConflicts  list = 'c'
+	listQuarantine list = 'q'
 	listNeeds      list = 'n'
 	listTimeline   list = 't'
 	listChanges    list = 'l'

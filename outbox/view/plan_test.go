@@ -13,7 +13,7 @@ import (
 
 // large are the tables that grow with history, or with a backlog; their partitions
 // begin with the name.
-var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts", "mapping_entries", "mapping_history", "effects", "effect_waits"}
+var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts", "quarantined", "mapping_entries", "mapping_history", "effects", "effect_waits"}
 
 const seedLarge = `
 SELECT raffsync_ensure_partitions(now() - interval '40 days', now() + interval '1 month');
@@ -41,6 +41,8 @@ SELECT 'kopi', 'VALIDATION', 3, g::text, now() - g * interval '20 seconds', CASE
 INSERT INTO timeline (tenant, at, exception, what) SELECT tenant, opened_at, id, 'exception' FROM exceptions;
 INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, lane, destination, seq, tenant FROM deliveries WHERE exception IS NOT NULL;
 INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1 + seq % 50, lane, destination, seq, tenant FROM deliveries;
+INSERT INTO quarantined (tenant, source, id, exception, code, reason, content_type, query, body_bytes, body_sha256, body)
+SELECT 'kopi', 1, 'q' || g, 1 + g % 50, 'EVENT_ID', '', '', '', 0, '', '' FROM generate_series(1, 20000) g;
 INSERT INTO conflicts (tenant, source, id, hash, first_seq, first_at, exception, occurred_at, type, ordering_key, outlet, content_type, payload)
 SELECT tenant, source, id, '\x01', seq, accepted_at, 1 + seq % 1000, now(), type, ordering_key, outlet, content_type, payload FROM events WHERE seq % 10 = 0;
 INSERT INTO effects (tenant, destination, effect, lane, seq, claimed_at) SELECT tenant, destination, 'order/' || seq - (1::bigint << 40), lane, seq, now() FROM deliveries;
@@ -122,6 +124,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"held deliveries":                       {[]int64{exception}, []int16{-1}, []int32{0}, []int64{0}, one},
 		"causes of deliveries":                  {[]int16{lane}, []int32{d3}, seqs},
 		"conflicts of an exception":             {exception, oldest, 0, []byte{}, "", 51},
+		"quarantined of an exception":           {exception, 0, 51},
 		"destinations":                          {},
 		"breakers":                              {},
 		"limits":                                {},

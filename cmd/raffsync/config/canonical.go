@@ -20,6 +20,9 @@ func Canonical(c outbox.Configuration) outbox.Configuration {
 	slices.SortFunc(c.Sources, func(a, b outbox.SourceConfig) int { return cmp.Compare(a.Name, b.Name) })
 	c.Outlets = slices.Clone(c.Outlets)
 	slices.SortFunc(c.Outlets, func(a, b outbox.OutletConfig) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range c.Sources {
+		c.Sources[i].Webhook, c.Sources[i].Event = canonicalJSON(c.Sources[i].Webhook), canonicalJSON(c.Sources[i].Event)
+	}
 	c.Destinations = slices.Clone(c.Destinations)
 	slices.SortFunc(c.Destinations, func(a, b outbox.DestinationConfig) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range c.Destinations {

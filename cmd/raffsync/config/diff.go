@@ -64,7 +64,7 @@ func Diff(before, after outbox.Configuration) []Change {
 	}
 	all = append(all, compare("source", before.Sources, after.Sources,
 		func(c outbox.SourceConfig) string { return c.Name },
-		func(c outbox.SourceConfig) []property { return optionalDuration(nil, "silent_after", c.SilentAfter) })...)
+		sourceProperties)...)
 	all = append(all, compare("outlet", before.Outlets, after.Outlets,
 		func(c outbox.OutletConfig) string { return c.Name },
 		func(c outbox.OutletConfig) []property {
@@ -147,13 +147,36 @@ func destinationProperties(c outbox.DestinationConfig) []property {
 		plain("authorisation_probe", formatDuration(cmp.Or(c.AuthorisationProbe, outbox.DefaultAuthorisationProbe))),
 		{"rules", string(c.Rules), ruleNames(c.Rules)},
 	}
-	decoder := json.NewDecoder(strings.NewReader(string(c.Settings)))
+	return append(all, settingProperties(c.Kind, c.Settings)...)
+}
+
+// settingProperties name every single value of a connector's settings.
+func settingProperties(path string, raw json.RawMessage) []property {
+	decoder := json.NewDecoder(strings.NewReader(string(raw)))
 	decoder.UseNumber()
 	var settings any
 	if decoder.Decode(&settings) != nil {
-		return append(all, property{c.Kind, string(c.Settings), "…"})
+		return []property{{path, string(raw), "…"}}
 	}
-	return append(all, flatten(c.Kind, settings)...)
+	return flatten(path, settings)
+}
+
+func sourceProperties(c outbox.SourceConfig) []property {
+	all := optionalDuration(nil, "silent_after", c.SilentAfter)
+	for _, section := range []struct {
+		name string
+		raw  json.RawMessage
+	}{{"webhook", c.Webhook}, {"event", c.Event}} {
+		if section.raw == nil {
+			continue
+		}
+		for _, p := range settingProperties(section.name, section.raw) {
+			// Expressions hold no secret, nor do names of schemes and headers.
+			p.shown = strings.TrimPrefix(p.raw, "text ")
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // ruleNames are what is shown of rules.

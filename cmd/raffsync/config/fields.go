@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"raffsync/connectors"
+	"raffsync/connectors/hooks"
 	"raffsync/outbox"
 )
 
@@ -40,6 +41,7 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 				source := outbox.SourceConfig{Name: v.name}
 				if v.kind() != "nothing" {
 					d.object(v, sourceFields(&source))
+					d.receiver(v, &source)
 				}
 				c.Sources = append(c.Sources, source)
 			}),
@@ -91,6 +93,8 @@ func sourceFields(c *outbox.SourceConfig) []field {
 	return []field{
 		optional(duration("silent_after", &c.SilentAfter, 10*time.Second, maxAge,
 			"How long it may send nothing. Then there is an exception of class SOURCE_SILENT, which resolves by itself when it sends again. What is sent again counts, a heartbeat does not."), "as long as it likes"),
+		receiverSection("webhook", &c.Webhook, hooks.WebhookSettings(), "it streams over gRPC", "How its webhooks are received, at /hooks/NAME."),
+		receiverSection("event", &c.Event, hooks.EventSettings(), "as the format has it", "What makes an event of a webhook: texts with ${…}, CEL over `body`, `headers` (by lower-case name), `query` and `digest`. A webhook of which no event can be made is kept, and raises an exception of class QUARANTINED."),
 	}
 }
 

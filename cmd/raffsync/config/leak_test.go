@@ -13,6 +13,9 @@ func TestParse_ShowsNoSecret(t *testing.T) {
 	const canary = "hunter2hunter2"
 	const file = `tenant: kopi
 database: {url: "postgres://raffsync:hunter2hunter2@db/raffsync"}
+sources:
+  shop:
+    webhook: {signature: {scheme: shopify, secrets: [hunter2hunter2, "env:BOOKS_SECRET"]}}
 destinations:
   books:
     webhook: {url: "https://books.example.com/hunter2hunter2hunter2/?token=hunter2hunter2", secret: "hunter2hunter2"}

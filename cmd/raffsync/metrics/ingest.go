@@ -22,14 +22,14 @@ type ingest struct {
 type sourceKey struct{ tenant, source string }
 
 type sourceSeries struct {
-	accepted, duplicates, conflicts, invalid, unrouted prometheus.Counter
+	accepted, duplicates, conflicts, invalid, unrouted, quarantined prometheus.Counter
 }
 
 func newIngest() ingest {
 	in := ingest{
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "raffsync_ingest_events_total",
-			Help: "Events that sources sent, by what became of them: accepted, duplicate, conflict, invalid or unrouted. An event that is sent again is counted again.",
+			Help: "Events that sources sent, by what became of them: accepted, duplicate, conflict, invalid, unrouted, or quarantined (a webhook of which no event can be made). An event that is sent again is counted again.",
 		}, []string{"tenant", "source", "status"}),
 		acknowledge: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "raffsync_ingest_acknowledge_duration_seconds",
@@ -50,7 +50,7 @@ func newIngest() ingest {
 	}
 	in.sources = &children[sourceKey, *sourceSeries]{make: func(k sourceKey) *sourceSeries {
 		of := func(status string) prometheus.Counter { return in.events.WithLabelValues(k.tenant, k.source, status) }
-		return &sourceSeries{of("accepted"), of("duplicate"), of("conflict"), of("invalid"), of("unrouted")}
+		return &sourceSeries{of("accepted"), of("duplicate"), of("conflict"), of("invalid"), of("unrouted"), of("quarantined")}
 	}}
 	return in
 }
@@ -70,6 +70,7 @@ func (m *Metrics) Broker() broker.Observer {
 			add(s.conflicts, c.Conflicts)
 			add(s.invalid, c.Invalid)
 			add(s.unrouted, c.Unrouted)
+			add(s.quarantined, c.Quarantined)
 		},
 		Acknowledged: func(took time.Duration) { in.acknowledge.Observe(took.Seconds()) },
 		Committed: func(events int, took time.Duration, err error) {

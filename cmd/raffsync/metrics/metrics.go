@@ -21,11 +21,12 @@ type Metrics struct {
 	registry *prometheus.Registry
 	ingest   ingest
 	delivery delivery
+	hooks    received
 }
 
 // New makes the series. Those that are asked for at a scrape come with [Metrics.Watch].
 func New(b Build) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), ingest: newIngest(), delivery: newDelivery()}
+	m := &Metrics{registry: prometheus.NewRegistry(), ingest: newIngest(), delivery: newDelivery(), hooks: newReceived()}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
@@ -33,6 +34,7 @@ func New(b Build) *Metrics {
 	)
 	m.registry.MustRegister(m.ingest.collectors()...)
 	m.registry.MustRegister(m.delivery.collectors()...)
+	m.registry.MustRegister(m.hooks.collectors()...)
 	return m
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"raffsync/broker"
 	"raffsync/cmd/raffsync/metrics"
+	"raffsync/connectors/hooks"
 	"raffsync/outbox"
 	"raffsync/outbox/dispatch"
 	"raffsync/outbox/outboxtest"
@@ -66,6 +67,9 @@ func filled(t *testing.T) *metrics.Metrics {
 	}
 	m.Watch(w)
 	m.Plan(&dispatch.Plan{Destinations: map[int32]*dispatch.Destination{1: books}})
+	received := m.Hooks()
+	received(hooks.Received{Tenant: "kopi", Source: "till", Result: "accepted", Took: time.Millisecond})
+	received(hooks.Received{Tenant: "kopi", Source: "till", Result: "untrusted", Distrust: hooks.Stale})
 	in, out := m.Broker(), m.Dispatch()
 	in.Events("kopi", "till", broker.Counts{Accepted: 5, Duplicates: 4, Conflicts: 3, Invalid: 2, Unrouted: 1})
 	in.Acknowledged(time.Millisecond)
@@ -131,12 +135,13 @@ raffsync_dispatch_delivered_total{destination="books",tenant="kopi"} 1
 # HELP raffsync_ingest_commit_failures_total Commits of events that failed or whose outcome is unclear. Nothing of them was acknowledged.
 # TYPE raffsync_ingest_commit_failures_total counter
 raffsync_ingest_commit_failures_total 1
-# HELP raffsync_ingest_events_total Events that sources sent, by what became of them: accepted, duplicate, conflict, invalid or unrouted. An event that is sent again is counted again.
+# HELP raffsync_ingest_events_total Events that sources sent, by what became of them: accepted, duplicate, conflict, invalid, unrouted, or quarantined (a webhook of which no event can be made). An event that is sent again is counted again.
 # TYPE raffsync_ingest_events_total counter
 raffsync_ingest_events_total{source="till",status="accepted",tenant="kopi"} 5
 raffsync_ingest_events_total{source="till",status="conflict",tenant="kopi"} 3
 raffsync_ingest_events_total{source="till",status="duplicate",tenant="kopi"} 4
 raffsync_ingest_events_total{source="till",status="invalid",tenant="kopi"} 2
+raffsync_ingest_events_total{source="till",status="quarantined",tenant="kopi"} 0
 raffsync_ingest_events_total{source="till",status="unrouted",tenant="kopi"} 1
 # HELP raffsync_outbox_breaker_state 1 for the state that the breaker is in, by the worst of all replicas: CLOSED, HALF_OPEN or OPEN.
 # TYPE raffsync_outbox_breaker_state gauge
@@ -222,7 +227,7 @@ func TestMetrics_Labels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := []string{"tenant", "source", "status", "destination", "kind", "state", "pool", "version", "revision", "goversion", "schema"}
+	known := []string{"tenant", "source", "status", "destination", "kind", "state", "result", "why", "pool", "version", "revision", "goversion", "schema"}
 	for _, f := range families {
 		if !strings.HasPrefix(f.GetName(), "raffsync_") {
 			continue

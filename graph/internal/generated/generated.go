@@ -45,6 +45,7 @@ type ResolverRoot interface {
 	MappingRevision() MappingRevisionResolver
 	Mutation() MutationResolver
 	OldestOpen() OldestOpenResolver
+	Quarantined() QuarantinedResolver
 	Query() QueryResolver
 	Step() StepResolver
 	Subscription() SubscriptionResolver
@@ -235,6 +236,7 @@ type ComplexityRoot struct {
 		ID          func(childComplexity int) int
 		LastAt      func(childComplexity int) int
 		OpenedAt    func(childComplexity int) int
+		Quarantined func(childComplexity int, first int, after *string) int
 		Rule        func(childComplexity int) int
 		Sample      func(childComplexity int) int
 		Source      func(childComplexity int) int
@@ -250,6 +252,11 @@ type ComplexityRoot struct {
 
 	Gap struct {
 		Table func(childComplexity int) int
+		Value func(childComplexity int) int
+	}
+
+	Header struct {
+		Name  func(childComplexity int) int
 		Value func(childComplexity int) int
 	}
 
@@ -373,6 +380,25 @@ type ComplexityRoot struct {
 	Payload struct {
 		Base64 func(childComplexity int) int
 		Text   func(childComplexity int) int
+	}
+
+	Quarantined struct {
+		Asked       func(childComplexity int) int
+		Body        func(childComplexity int) int
+		BodyBytes   func(childComplexity int) int
+		BodySha256  func(childComplexity int) int
+		ContentType func(childComplexity int) int
+		Headers     func(childComplexity int) int
+		ID          func(childComplexity int) int
+		Query       func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		ReceivedAt  func(childComplexity int) int
+		Source      func(childComplexity int) int
+	}
+
+	QuarantinedConnection struct {
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
 	}
 
 	Query struct {
@@ -591,6 +617,7 @@ type ExceptionResolver interface {
 
 	Held(ctx context.Context, obj *view.Exception, first int, after *string) (*model.DeliveryConnection, error)
 	Conflicts(ctx context.Context, obj *view.Exception, first int, after *string) (*model.ConflictConnection, error)
+	Quarantined(ctx context.Context, obj *view.Exception, first int, after *string) (*model.QuarantinedConnection, error)
 	Timeline(ctx context.Context, obj *view.Exception, first int, after *string) (*model.TimelineConnection, error)
 }
 type MappingGapResolver interface {
@@ -614,6 +641,11 @@ type MutationResolver interface {
 }
 type OldestOpenResolver interface {
 	Delivery(ctx context.Context, obj *view.Oldest) (*view.Delivery, error)
+}
+type QuarantinedResolver interface {
+	Headers(ctx context.Context, obj *view.Quarantined) ([]*model.Header, error)
+
+	Body(ctx context.Context, obj *view.Quarantined) (*model.Payload, error)
 }
 type QueryResolver interface {
 	Viewer(ctx context.Context) (*model.Viewer, error)
@@ -1494,6 +1526,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.OpenedAt(childComplexity), true
+	case "Exception.quarantined":
+		if e.ComplexityRoot.Exception.Quarantined == nil {
+			break
+		}
+
+		args, err := ec.field_Exception_quarantined_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Exception.Quarantined(childComplexity, args["first"].(int), args["after"].(*string)), true
 	case "Exception.rule":
 		if e.ComplexityRoot.Exception.Rule == nil {
 			break
@@ -1561,6 +1604,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Gap.Value(childComplexity), true
+
+	case "Header.name":
+		if e.ComplexityRoot.Header.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Header.Name(childComplexity), true
+	case "Header.value":
+		if e.ComplexityRoot.Header.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Header.Value(childComplexity), true
 
 	case "ImportMappingPayload.change":
 		if e.ComplexityRoot.ImportMappingPayload.Change == nil {
@@ -2076,6 +2132,86 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Payload.Text(childComplexity), true
+
+	case "Quarantined.asked":
+		if e.ComplexityRoot.Quarantined.Asked == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.Asked(childComplexity), true
+	case "Quarantined.body":
+		if e.ComplexityRoot.Quarantined.Body == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.Body(childComplexity), true
+	case "Quarantined.bodyBytes":
+		if e.ComplexityRoot.Quarantined.BodyBytes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.BodyBytes(childComplexity), true
+	case "Quarantined.bodySha256":
+		if e.ComplexityRoot.Quarantined.BodySha256 == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.BodySha256(childComplexity), true
+	case "Quarantined.contentType":
+		if e.ComplexityRoot.Quarantined.ContentType == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.ContentType(childComplexity), true
+	case "Quarantined.headers":
+		if e.ComplexityRoot.Quarantined.Headers == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.Headers(childComplexity), true
+	case "Quarantined.id":
+		if e.ComplexityRoot.Quarantined.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.ID(childComplexity), true
+	case "Quarantined.query":
+		if e.ComplexityRoot.Quarantined.Query == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.Query(childComplexity), true
+	case "Quarantined.reason":
+		if e.ComplexityRoot.Quarantined.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.Reason(childComplexity), true
+	case "Quarantined.receivedAt":
+		if e.ComplexityRoot.Quarantined.ReceivedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.ReceivedAt(childComplexity), true
+	case "Quarantined.source":
+		if e.ComplexityRoot.Quarantined.Source == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Quarantined.Source(childComplexity), true
+
+	case "QuarantinedConnection.nodes":
+		if e.ComplexityRoot.QuarantinedConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuarantinedConnection.Nodes(childComplexity), true
+	case "QuarantinedConnection.pageInfo":
+		if e.ComplexityRoot.QuarantinedConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.QuarantinedConnection.PageInfo(childComplexity), true
 
 	case "Query.controls":
 		if e.ComplexityRoot.Query.Controls == nil {
@@ -3389,11 +3525,11 @@ type Exception {
   "Opaque."
   id: ID!
   """
-  The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT. LATE,
-  SOURCE_SILENT and AUTH_EXPIRING resolve by themselves, when nothing that was late is open
-  any more, when the source sends again, and when the connection was renewed. AUTH_REVOKED
-  and ACCOUNT_STATE hold the destination as a whole; they are resolved by ` + "`" + `resume` + "`" + `, by
-  connecting it again, or when a request succeeds.
+  The class of the cause: VALIDATION, SKU_UNMAPPED, RETRIES_EXHAUSTED, CONFLICT,
+  QUARANTINED. LATE, SOURCE_SILENT and AUTH_EXPIRING resolve by themselves, when nothing
+  that was late is open any more, when the source sends again, and when the connection was
+  renewed. AUTH_REVOKED and ACCOUNT_STATE hold the destination as a whole; they are resolved
+  by ` + "`" + `resume` + "`" + `, by connecting it again, or when a request succeeds.
   """
   class: String!
   "The destination that it is about, if any."
@@ -3425,6 +3561,8 @@ type Exception {
   held(first: Int! = 20, after: String): DeliveryConnection!
   "Second contents that came under the id of an event, the oldest first. Class CONFLICT only."
   conflicts(first: Int! = 20, after: String): ConflictConnection!
+  "Webhooks of which no event can be made, the oldest first. Class QUARANTINED only."
+  quarantined(first: Int! = 20, after: String): QuarantinedConnection!
   "What happened to it, in the order of time."
   timeline(first: Int! = 50, after: String): TimelineConnection!
 }
@@ -3432,6 +3570,35 @@ type Exception {
 "A look-up that found nothing: what a mapping table lacks."
 type Gap {
   table: String!
+  value: String!
+}
+
+"A webhook that was signed rightly and of which no event can be made. It was kept as it came, and is no event."
+type Quarantined {
+  "Of the request: what is sent again is kept once."
+  id: ID!
+  receivedAt: Time!
+  source: String!
+  "What is wrong, by today's knowledge: where it was evaluated again, since then."
+  reason: String!
+  "Media type that it declared."
+  contentType: String!
+  "Headers that were kept, by lower-case name: none that could hold a credential."
+  headers: [Header!]!
+  "The query of its address, as it came."
+  query: String!
+  "Length and SHA-256 (hexadecimal) of the whole body."
+  bodyBytes: Int64!
+  bodySha256: String!
+  "The body as it came; its beginning, where it is longer than an event may be."
+  body: Payload!
+  "Somebody asked that it is evaluated again, and that is not done yet."
+  asked: Boolean!
+}
+
+"A header of a request."
+type Header {
+  name: String!
   value: String!
 }
 
@@ -3809,6 +3976,10 @@ type ExceptionConnection {
 }
 type ConflictConnection {
   nodes: [Conflict!]!
+  pageInfo: PageInfo!
+}
+type QuarantinedConnection {
+  nodes: [Quarantined!]!
   pageInfo: PageInfo!
 }
 type TimelineConnection {
@@ -4428,6 +4599,8 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_held(ctx, field)
 	case "conflicts":
 		return ec.fieldContext_Exception_conflicts(ctx, field)
+	case "quarantined":
+		return ec.fieldContext_Exception_quarantined(ctx, field)
 	case "timeline":
 		return ec.fieldContext_Exception_timeline(ctx, field)
 	}
@@ -4452,6 +4625,16 @@ func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.C
 		return ec.fieldContext_Gap_value(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Gap", field.Name)
+}
+
+func (ec *executionContext) childFields_Header(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "name":
+		return ec.fieldContext_Header_name(ctx, field)
+	case "value":
+		return ec.fieldContext_Header_value(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Header", field.Name)
 }
 
 func (ec *executionContext) childFields_ImportMappingPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4668,6 +4851,44 @@ func (ec *executionContext) childFields_Payload(ctx context.Context, field graph
 		return ec.fieldContext_Payload_base64(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Payload", field.Name)
+}
+
+func (ec *executionContext) childFields_Quarantined(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Quarantined_id(ctx, field)
+	case "receivedAt":
+		return ec.fieldContext_Quarantined_receivedAt(ctx, field)
+	case "source":
+		return ec.fieldContext_Quarantined_source(ctx, field)
+	case "reason":
+		return ec.fieldContext_Quarantined_reason(ctx, field)
+	case "contentType":
+		return ec.fieldContext_Quarantined_contentType(ctx, field)
+	case "headers":
+		return ec.fieldContext_Quarantined_headers(ctx, field)
+	case "query":
+		return ec.fieldContext_Quarantined_query(ctx, field)
+	case "bodyBytes":
+		return ec.fieldContext_Quarantined_bodyBytes(ctx, field)
+	case "bodySha256":
+		return ec.fieldContext_Quarantined_bodySha256(ctx, field)
+	case "body":
+		return ec.fieldContext_Quarantined_body(ctx, field)
+	case "asked":
+		return ec.fieldContext_Quarantined_asked(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Quarantined", field.Name)
+}
+
+func (ec *executionContext) childFields_QuarantinedConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "nodes":
+		return ec.fieldContext_QuarantinedConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_QuarantinedConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type QuarantinedConnection", field.Name)
 }
 
 func (ec *executionContext) childFields_Receipt(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5089,6 +5310,28 @@ func (ec *executionContext) field_Exception_conflicts_args(ctx context.Context, 
 }
 
 func (ec *executionContext) field_Exception_held_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	return args, nil
+}
+
+func (ec *executionContext) field_Exception_quarantined_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
@@ -9320,6 +9563,50 @@ func (ec *executionContext) fieldContext_Exception_conflicts(ctx context.Context
 	return fc, nil
 }
 
+func (ec *executionContext) _Exception_quarantined(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_quarantined(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Exception().Quarantined(ctx, obj, fc.Args["first"].(int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.QuarantinedConnection) graphql.Marshaler {
+			return ec.marshalNQuarantinedConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐQuarantinedConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_quarantined(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_QuarantinedConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Exception_quarantined_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Exception_timeline(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9472,6 +9759,52 @@ func (ec *executionContext) _Gap_value(ctx context.Context, field graphql.Collec
 }
 func (ec *executionContext) fieldContext_Gap_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Gap", field, false, false, "String")
+}
+
+func (ec *executionContext) _Header_name(ctx context.Context, field graphql.CollectedField, obj *model.Header) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Header_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Header_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Header", field, false, false, "String")
+}
+
+func (ec *executionContext) _Header_value(ctx context.Context, field graphql.CollectedField, obj *model.Header) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Header_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Header_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Header", field, false, false, "String")
 }
 
 func (ec *executionContext) _ImportMappingPayload_change(ctx context.Context, field graphql.CollectedField, obj *model.ImportMappingPayload) (ret graphql.Marshaler) {
@@ -11540,6 +11873,341 @@ func (ec *executionContext) _Payload_base64(ctx context.Context, field graphql.C
 }
 func (ec *executionContext) fieldContext_Payload_base64(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Payload", field, false, false, "String")
+}
+
+func (ec *executionContext) _Quarantined_id(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "ID")
+}
+
+func (ec *executionContext) _Quarantined_receivedAt(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_receivedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ReceivedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_receivedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Quarantined_source(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_source(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Source, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_source(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "String")
+}
+
+func (ec *executionContext) _Quarantined_reason(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "String")
+}
+
+func (ec *executionContext) _Quarantined_contentType(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_contentType(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ContentType, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_contentType(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "String")
+}
+
+func (ec *executionContext) _Quarantined_headers(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_headers(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Quarantined().Headers(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.Header) graphql.Marshaler {
+			return ec.marshalNHeader2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐHeaderᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_headers(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Quarantined",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Header(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Quarantined_query(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_query(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Query, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_query(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "String")
+}
+
+func (ec *executionContext) _Quarantined_bodyBytes(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_bodyBytes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.BodyBytes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_bodyBytes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Quarantined_bodySha256(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_bodySha256(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.BodySha256(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_bodySha256(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, true, false, "String")
+}
+
+func (ec *executionContext) _Quarantined_body(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_body(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Quarantined().Body(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Payload) graphql.Marshaler {
+			return ec.marshalNPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_body(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Quarantined",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Payload(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Quarantined_asked(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Quarantined_asked(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Asked, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Quarantined_asked(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Quarantined", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _QuarantinedConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.QuarantinedConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_QuarantinedConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Quarantined) graphql.Marshaler {
+			return ec.marshalNQuarantined2ᚕᚖraffsyncᚋoutboxᚋviewᚐQuarantinedᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_QuarantinedConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "QuarantinedConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Quarantined(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _QuarantinedConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.QuarantinedConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_QuarantinedConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_QuarantinedConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "QuarantinedConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Query_viewer(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
@@ -17774,6 +18442,12 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Exception_conflicts(ctx, field, obj)
 				})
+		case "quarantined":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_quarantined(ctx, field, obj)
+				})
 		case "timeline":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
@@ -17853,6 +18527,44 @@ func (ec *executionContext) _Gap(ctx context.Context, sel ast.SelectionSet, obj 
 			}
 		case "value":
 			out.Values[i] = ec._Gap_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var headerImplementors = []string{"Header"}
+
+func (ec *executionContext) _Header(ctx context.Context, sel ast.SelectionSet, obj *model.Header) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, headerImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Header")
+		case "name":
+			out.Values[i] = ec._Header_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._Header_value(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -18705,6 +19417,129 @@ func (ec *executionContext) _Payload(ctx context.Context, sel ast.SelectionSet, 
 		case "base64":
 			out.Values[i] = ec._Payload_base64(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var quarantinedImplementors = []string{"Quarantined"}
+
+func (ec *executionContext) _Quarantined(ctx context.Context, sel ast.SelectionSet, obj *view.Quarantined) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, quarantinedImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Quarantined")
+		case "id":
+			out.Values[i] = ec._Quarantined_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "receivedAt":
+			out.Values[i] = ec._Quarantined_receivedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "source":
+			out.Values[i] = ec._Quarantined_source(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "reason":
+			out.Values[i] = ec._Quarantined_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "contentType":
+			out.Values[i] = ec._Quarantined_contentType(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "headers":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Quarantined_headers(ctx, field, obj)
+				})
+		case "query":
+			out.Values[i] = ec._Quarantined_query(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "bodyBytes":
+			out.Values[i] = ec._Quarantined_bodyBytes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "bodySha256":
+			out.Values[i] = ec._Quarantined_bodySha256(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "body":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Quarantined_body(ctx, field, obj)
+				})
+		case "asked":
+			out.Values[i] = ec._Quarantined_asked(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var quarantinedConnectionImplementors = []string{"QuarantinedConnection"}
+
+func (ec *executionContext) _QuarantinedConnection(ctx context.Context, sel ast.SelectionSet, obj *model.QuarantinedConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, quarantinedConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("QuarantinedConnection")
+		case "nodes":
+			out.Values[i] = ec._QuarantinedConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._QuarantinedConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		default:
@@ -20449,6 +21284,30 @@ func (ec *executionContext) unmarshalNForceBreakerInput2raffsyncᚋgraphᚋinter
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) marshalNHeader2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐHeaderᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.Header) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNHeader2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐHeader(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNHeader2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐHeader(ctx context.Context, sel ast.SelectionSet, v *model.Header) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Header!")
+		return graphql.Null
+	}
+	return ec._Header(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNID2string(ctx context.Context, v any) (string, error) {
 	res, err := graphql.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -20734,6 +21593,38 @@ func (ec *executionContext) marshalNPayload2ᚖraffsyncᚋgraphᚋinternalᚋmod
 		return graphql.Null
 	}
 	return ec._Payload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNQuarantined2ᚕᚖraffsyncᚋoutboxᚋviewᚐQuarantinedᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Quarantined) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNQuarantined2ᚖraffsyncᚋoutboxᚋviewᚐQuarantined(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNQuarantined2ᚖraffsyncᚋoutboxᚋviewᚐQuarantined(ctx context.Context, sel ast.SelectionSet, v *view.Quarantined) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Quarantined!")
+		return graphql.Null
+	}
+	return ec._Quarantined(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNQuarantinedConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐQuarantinedConnection(ctx context.Context, sel ast.SelectionSet, v *model.QuarantinedConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "QuarantinedConnection!")
+		return graphql.Null
+	}
+	return ec._QuarantinedConnection(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNReference2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.Reference) graphql.Marshaler {

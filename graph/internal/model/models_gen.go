@@ -113,6 +113,12 @@ type ForceBreakerInput struct {
 	Reason string `json:"reason"`
 }
 
+// A header of a request.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 type ImportMappingInput struct {
 	// As in SetMappingInput; a dry run is not remembered.
 	RequestID string `json:"requestId"`
@@ -202,6 +208,11 @@ type PauseInput struct {
 	Name      string       `json:"name"`
 	// For whoever reads the timeline, 1 to 500 bytes.
 	Reason string `json:"reason"`
+}
+
+type QuarantinedConnection struct {
+	Nodes    []*view.Quarantined `json:"nodes"`
+	PageInfo PageInfo            `json:"pageInfo"`
 }
 
 type Query struct {

@@ -606,7 +606,11 @@ type Event struct {
 	//
 	//	*Event_BinaryData
 	//	*Event_TextData
-	Data          isEvent_Data `protobuf_oneof:"data"`
+	Data isEvent_Data `protobuf_oneof:"data"`
+	// Says that the data is a webhook of which its receiver can make no event. It is
+	// taken from a receiver in the broker's own process, and is invalid from anybody
+	// else.
+	Quarantine    *Quarantine `protobuf:"bytes,10,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -715,6 +719,13 @@ func (x *Event) GetTextData() string {
 	return ""
 }
 
+func (x *Event) GetQuarantine() *Quarantine {
+	if x != nil {
+		return x.Quarantine
+	}
+	return nil
+}
+
 type isEvent_Data interface {
 	isEvent_Data()
 }
@@ -732,6 +743,107 @@ func (*Event_BinaryData) isEvent_Data() {}
 
 func (*Event_TextData) isEvent_Data() {}
 
+// Quarantine is what is known of a webhook that makes no sense: it is kept as it came,
+// goes to no destination, and raises one exception for each source and code. The
+// event's id is that of the request, and its data the beginning of the body.
+type Quarantine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is wrong, for programs: "BODY_NOT_JSON".
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// What is wrong, in words. It quotes nothing of the body.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Media type that the request declared.
+	ContentType string `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// Headers that were kept, names in lower case: none that could hold a credential.
+	Headers map[string]string `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The query of the request's address, as it came.
+	Query string `protobuf:"bytes,5,opt,name=query,proto3" json:"query,omitempty"`
+	// Length and SHA-256 of the whole body, of which the data may be the beginning only.
+	BodyBytes     uint64 `protobuf:"varint,6,opt,name=body_bytes,json=bodyBytes,proto3" json:"body_bytes,omitempty"`
+	BodySha256    []byte `protobuf:"bytes,7,opt,name=body_sha256,json=bodySha256,proto3" json:"body_sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quarantine) Reset() {
+	*x = Quarantine{}
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quarantine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quarantine) ProtoMessage() {}
+
+func (x *Quarantine) ProtoReflect() protoreflect.Message {
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
+func (*Quarantine) Descriptor() ([]byte, []int) {
+	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Quarantine) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Quarantine) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Quarantine) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *Quarantine) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Quarantine) GetQuery() string {
+	if x != nil {
+		return x.Query
+	}
+	return ""
+}
+
+func (x *Quarantine) GetBodyBytes() uint64 {
+	if x != nil {
+		return x.BodyBytes
+	}
+	return 0
+}
+
+func (x *Quarantine) GetBodySha256() []byte {
+	if x != nil {
+		return x.BodySha256
+	}
+	return nil
+}
+
 // Ack says that every event through this sequence is durable or listed as
 // invalid: it may leave the spool.
 type Ack struct {
@@ -745,7 +857,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[8]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -757,7 +869,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[8]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -770,7 +882,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{8}
+	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ack) GetThroughSequence() uint64 {
@@ -805,7 +917,7 @@ type EventResult struct {
 
 func (x *EventResult) Reset() {
 	*x = EventResult{}
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[9]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +929,7 @@ func (x *EventResult) String() string {
 func (*EventResult) ProtoMessage() {}
 
 func (x *EventResult) ProtoReflect() protoreflect.Message {
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[9]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +942,7 @@ func (x *EventResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventResult.ProtoReflect.Descriptor instead.
 func (*EventResult) Descriptor() ([]byte, []int) {
-	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{9}
+	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EventResult) GetSequence() uint64 {
@@ -881,7 +993,7 @@ type FieldViolation struct {
 
 func (x *FieldViolation) Reset() {
 	*x = FieldViolation{}
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[10]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1005,7 @@ func (x *FieldViolation) String() string {
 func (*FieldViolation) ProtoMessage() {}
 
 func (x *FieldViolation) ProtoReflect() protoreflect.Message {
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[10]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1018,7 @@ func (x *FieldViolation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldViolation.ProtoReflect.Descriptor instead.
 func (*FieldViolation) Descriptor() ([]byte, []int) {
-	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{10}
+	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FieldViolation) GetField() string {
@@ -933,7 +1045,7 @@ type PublishBatchRequest struct {
 
 func (x *PublishBatchRequest) Reset() {
 	*x = PublishBatchRequest{}
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[11]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1057,7 @@ func (x *PublishBatchRequest) String() string {
 func (*PublishBatchRequest) ProtoMessage() {}
 
 func (x *PublishBatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[11]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1070,7 @@ func (x *PublishBatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishBatchRequest.ProtoReflect.Descriptor instead.
 func (*PublishBatchRequest) Descriptor() ([]byte, []int) {
-	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{11}
+	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PublishBatchRequest) GetEvents() []*Event {
@@ -978,7 +1090,7 @@ type PublishBatchResponse struct {
 
 func (x *PublishBatchResponse) Reset() {
 	*x = PublishBatchResponse{}
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[12]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1102,7 @@ func (x *PublishBatchResponse) String() string {
 func (*PublishBatchResponse) ProtoMessage() {}
 
 func (x *PublishBatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_raffsync_v1_ingest_proto_msgTypes[12]
+	mi := &file_raffsync_v1_ingest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1115,7 @@ func (x *PublishBatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishBatchResponse.ProtoReflect.Descriptor instead.
 func (*PublishBatchResponse) Descriptor() ([]byte, []int) {
-	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{12}
+	return file_raffsync_v1_ingest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PublishBatchResponse) GetResults() []*EventResult {
@@ -1044,7 +1156,7 @@ const file_raffsync_v1_ingest_proto_rawDesc = "" +
 	"\bDraining\"X\n" +
 	"\x05Batch\x12#\n" +
 	"\bsequence\x18\x01 \x01(\x04B\a\xbaH\x042\x02(\x01R\bsequence\x12*\n" +
-	"\x06events\x18\x02 \x03(\v2\x12.raffsync.v1.EventR\x06events\"\x9d\v\n" +
+	"\x06events\x18\x02 \x03(\v2\x12.raffsync.v1.EventR\x06events\"\xd6\v\n" +
 	"\x05Event\x12~\n" +
 	"\x02id\x18\x01 \x01(\tBn\xbaHk\xba\x01^\n" +
 	"\revent.id.text\x12 must not hold control characters\x1a+!this.matches('[\\\\x00-\\\\x1f\\\\x7f-\\\\x{9f}]')\xc8\x01\x01r\x05 \x01(\xc8\x01R\x02id\x12\xb6\x01\n" +
@@ -1065,11 +1177,29 @@ const file_raffsync_v1_ingest_proto_rawDesc = "" +
 	"\x18event.content_type.media\x12Imust be a media type, such as application/json or text/csv; charset=utf-8\x1a~this.matches('^$|^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *; *[A-Za-z0-9!#$&^_.+-]+=(\"[ -~]*\"|[A-Za-z0-9!#$&^_.+-]+))*$')r\x02(xR\vcontentType\x12!\n" +
 	"\vbinary_data\x18\b \x01(\fH\x00R\n" +
 	"binaryData\x12\x1d\n" +
-	"\ttext_data\x18\t \x01(\tH\x00R\btextData\x1a=\n" +
+	"\ttext_data\x18\t \x01(\tH\x00R\btextData\x127\n" +
+	"\n" +
+	"quarantine\x18\n" +
+	" \x01(\v2\x17.raffsync.v1.QuarantineR\n" +
+	"quarantine\x1a=\n" +
 	"\x0fReferencesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
-	"\x04data\"d\n" +
+	"\x04data\"\xad\x02\n" +
+	"\n" +
+	"Quarantine\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12!\n" +
+	"\fcontent_type\x18\x03 \x01(\tR\vcontentType\x12>\n" +
+	"\aheaders\x18\x04 \x03(\v2$.raffsync.v1.Quarantine.HeadersEntryR\aheaders\x12\x14\n" +
+	"\x05query\x18\x05 \x01(\tR\x05query\x12\x1d\n" +
+	"\n" +
+	"body_bytes\x18\x06 \x01(\x04R\tbodyBytes\x12\x1f\n" +
+	"\vbody_sha256\x18\a \x01(\fR\n" +
+	"bodySha256\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"d\n" +
 	"\x03Ack\x12)\n" +
 	"\x10through_sequence\x18\x01 \x01(\x04R\x0fthroughSequence\x122\n" +
 	"\aresults\x18\x02 \x03(\v2\x18.raffsync.v1.EventResultR\aresults\"\xbb\x01\n" +
@@ -1112,7 +1242,7 @@ func file_raffsync_v1_ingest_proto_rawDescGZIP() []byte {
 }
 
 var file_raffsync_v1_ingest_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_raffsync_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_raffsync_v1_ingest_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_raffsync_v1_ingest_proto_goTypes = []any{
 	(Status)(0),                   // 0: raffsync.v1.Status
 	(*PublishRequest)(nil),        // 1: raffsync.v1.PublishRequest
@@ -1123,41 +1253,45 @@ var file_raffsync_v1_ingest_proto_goTypes = []any{
 	(*Draining)(nil),              // 6: raffsync.v1.Draining
 	(*Batch)(nil),                 // 7: raffsync.v1.Batch
 	(*Event)(nil),                 // 8: raffsync.v1.Event
-	(*Ack)(nil),                   // 9: raffsync.v1.Ack
-	(*EventResult)(nil),           // 10: raffsync.v1.EventResult
-	(*FieldViolation)(nil),        // 11: raffsync.v1.FieldViolation
-	(*PublishBatchRequest)(nil),   // 12: raffsync.v1.PublishBatchRequest
-	(*PublishBatchResponse)(nil),  // 13: raffsync.v1.PublishBatchResponse
-	nil,                           // 14: raffsync.v1.Event.ReferencesEntry
-	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*Quarantine)(nil),            // 9: raffsync.v1.Quarantine
+	(*Ack)(nil),                   // 10: raffsync.v1.Ack
+	(*EventResult)(nil),           // 11: raffsync.v1.EventResult
+	(*FieldViolation)(nil),        // 12: raffsync.v1.FieldViolation
+	(*PublishBatchRequest)(nil),   // 13: raffsync.v1.PublishBatchRequest
+	(*PublishBatchResponse)(nil),  // 14: raffsync.v1.PublishBatchResponse
+	nil,                           // 15: raffsync.v1.Event.ReferencesEntry
+	nil,                           // 16: raffsync.v1.Quarantine.HeadersEntry
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_raffsync_v1_ingest_proto_depIdxs = []int32{
 	3,  // 0: raffsync.v1.PublishRequest.hello:type_name -> raffsync.v1.Hello
 	7,  // 1: raffsync.v1.PublishRequest.batch:type_name -> raffsync.v1.Batch
 	5,  // 2: raffsync.v1.PublishRequest.heartbeat:type_name -> raffsync.v1.Heartbeat
 	4,  // 3: raffsync.v1.PublishResponse.welcome:type_name -> raffsync.v1.Welcome
-	9,  // 4: raffsync.v1.PublishResponse.ack:type_name -> raffsync.v1.Ack
+	10, // 4: raffsync.v1.PublishResponse.ack:type_name -> raffsync.v1.Ack
 	5,  // 5: raffsync.v1.PublishResponse.heartbeat:type_name -> raffsync.v1.Heartbeat
 	6,  // 6: raffsync.v1.PublishResponse.draining:type_name -> raffsync.v1.Draining
-	15, // 7: raffsync.v1.Welcome.heartbeat_every:type_name -> google.protobuf.Duration
+	17, // 7: raffsync.v1.Welcome.heartbeat_every:type_name -> google.protobuf.Duration
 	8,  // 8: raffsync.v1.Batch.events:type_name -> raffsync.v1.Event
-	16, // 9: raffsync.v1.Event.occurred_at:type_name -> google.protobuf.Timestamp
-	14, // 10: raffsync.v1.Event.references:type_name -> raffsync.v1.Event.ReferencesEntry
-	10, // 11: raffsync.v1.Ack.results:type_name -> raffsync.v1.EventResult
-	0,  // 12: raffsync.v1.EventResult.status:type_name -> raffsync.v1.Status
-	11, // 13: raffsync.v1.EventResult.violations:type_name -> raffsync.v1.FieldViolation
-	8,  // 14: raffsync.v1.PublishBatchRequest.events:type_name -> raffsync.v1.Event
-	10, // 15: raffsync.v1.PublishBatchResponse.results:type_name -> raffsync.v1.EventResult
-	1,  // 16: raffsync.v1.IngestService.Publish:input_type -> raffsync.v1.PublishRequest
-	12, // 17: raffsync.v1.IngestService.PublishBatch:input_type -> raffsync.v1.PublishBatchRequest
-	2,  // 18: raffsync.v1.IngestService.Publish:output_type -> raffsync.v1.PublishResponse
-	13, // 19: raffsync.v1.IngestService.PublishBatch:output_type -> raffsync.v1.PublishBatchResponse
-	18, // [18:20] is the sub-list for method output_type
-	16, // [16:18] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	18, // 9: raffsync.v1.Event.occurred_at:type_name -> google.protobuf.Timestamp
+	15, // 10: raffsync.v1.Event.references:type_name -> raffsync.v1.Event.ReferencesEntry
+	9,  // 11: raffsync.v1.Event.quarantine:type_name -> raffsync.v1.Quarantine
+	16, // 12: raffsync.v1.Quarantine.headers:type_name -> raffsync.v1.Quarantine.HeadersEntry
+	11, // 13: raffsync.v1.Ack.results:type_name -> raffsync.v1.EventResult
+	0,  // 14: raffsync.v1.EventResult.status:type_name -> raffsync.v1.Status
+	12, // 15: raffsync.v1.EventResult.violations:type_name -> raffsync.v1.FieldViolation
+	8,  // 16: raffsync.v1.PublishBatchRequest.events:type_name -> raffsync.v1.Event
+	11, // 17: raffsync.v1.PublishBatchResponse.results:type_name -> raffsync.v1.EventResult
+	1,  // 18: raffsync.v1.IngestService.Publish:input_type -> raffsync.v1.PublishRequest
+	13, // 19: raffsync.v1.IngestService.PublishBatch:input_type -> raffsync.v1.PublishBatchRequest
+	2,  // 20: raffsync.v1.IngestService.Publish:output_type -> raffsync.v1.PublishResponse
+	14, // 21: raffsync.v1.IngestService.PublishBatch:output_type -> raffsync.v1.PublishBatchResponse
+	20, // [20:22] is the sub-list for method output_type
+	18, // [18:20] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_raffsync_v1_ingest_proto_init() }
@@ -1186,7 +1320,7 @@ func file_raffsync_v1_ingest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_raffsync_v1_ingest_proto_rawDesc), len(file_raffsync_v1_ingest_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
