@@ -8,12 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const throttleColumns = `destination, breaker, turn, reason, since, probe_at, prober, probe_until,
+const throttleColumns = `destination, breaker, turn, reason, since, probe_at, prober, probe_until, paced_until,
   rate_at, rate_free_at, quota_limit, quota_used, quota_until, retry_from, retry_firsts, retry_granted`
 
 func (t *Throttle) targets() []any {
 	return []any{
-		&t.Destination, &t.Breaker, &t.Turn, &t.Reason, &t.Since, &t.ProbeAt, &t.Prober, &t.ProbeUntil,
+		&t.Destination, &t.Breaker, &t.Turn, &t.Reason, &t.Since, &t.ProbeAt, &t.Prober, &t.ProbeUntil, &t.PacedUntil,
 		&t.rateAt, &t.rateFreeAt, &t.quotaLimit, &t.quotaUsed, &t.quotaUntil, &t.retryFrom, &t.retryFirsts, &t.retryGranted,
 	}
 }
@@ -39,7 +39,7 @@ WITH before AS (
 ), stored AS (
   UPDATE throttles
      SET breaker = $2, turn = $3, reason = $4, since = $5, probe_at = $6, prober = $7, probe_until = $8, rate_at = $9, rate_free_at = $10,
-         quota_limit = $11, quota_used = $12, quota_until = $13, retry_from = $14, retry_firsts = $15, retry_granted = $16
+         quota_limit = $11, quota_used = $12, quota_until = $13, retry_from = $14, retry_firsts = $15, retry_granted = $16, paced_until = $17
    WHERE destination = $1
   RETURNING tenant
 )
@@ -167,7 +167,7 @@ func (x *exchange) store(ctx context.Context, tx pgx.Tx) error {
 		a, t, s := &x.asks[i], &x.grants[i].Throttle, x.mine[i]
 		if x.rowChanged(i) {
 			batch.Queue(storeThrottleSQL, t.Destination, t.Breaker, t.Turn, t.Reason, t.Since, t.ProbeAt, t.Prober, t.ProbeUntil,
-				t.rateAt, t.rateFreeAt, t.quotaLimit, t.quotaUsed, t.quotaUntil, t.retryFrom, t.retryFirsts, t.retryGranted)
+				t.rateAt, t.rateFreeAt, t.quotaLimit, t.quotaUsed, t.quotaUntil, t.retryFrom, t.retryFirsts, t.retryGranted, t.PacedUntil)
 		}
 		if x.shareChanged(i) {
 			batch.Queue(storeShareSQL, a.Destination, x.replica, a.Tenant, s.slots, s.wanted, s.busy)

@@ -20,6 +20,8 @@ type Throttle struct {
 	ProbeAt    time.Time
 	Prober     int64
 	ProbeUntil time.Time
+	// PacedUntil is until when nothing is sent, since the platform asked for that.
+	PacedUntil time.Time
 
 	rateAt, rateFreeAt        time.Time
 	quotaLimit, quotaUsed     int64
@@ -59,6 +61,9 @@ type Ask struct {
 	Turn    int32
 	Reason  string
 	Probe   bool
+	// PacedUntil is until when the platform wants to be left alone, as far as this replica
+	// was told, by the database's clock.
+	PacedUntil time.Time
 	// OpenFor is how long a breaker stays open, ProbeFor how long its probes may take.
 	OpenFor, ProbeFor time.Duration
 }
@@ -97,6 +102,10 @@ const (
 	retryShare  = 10
 )
 
+// PacedGrain is how much longer a platform must want to be left alone for that to be
+// written: replicas do not agree on the time to the millisecond.
+const PacedGrain = 100 * time.Millisecond
+
 // share is what a replica holds of a destination's slots.
 type share struct {
 	replica       int64
@@ -109,6 +118,9 @@ type share struct {
 func (t *Throttle) lease(a *Ask, shares []share, me int64, now time.Time) (Grant, share) {
 	var g Grant
 	t.turn(a, me, now)
+	if a.PacedUntil.After(now) && a.PacedUntil.Sub(t.PacedUntil) > PacedGrain {
+		t.PacedUntil = a.PacedUntil
+	}
 	mine := share{replica: me, slots: a.Slots, wanted: a.Wanted, busy: a.Busy}
 	mine.slots, g.Fair = slotsFor(a, shares, me, now)
 	g.Slots = mine.slots

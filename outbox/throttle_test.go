@@ -49,6 +49,25 @@ func TestThrottle_Turn(t *testing.T) {
 	}
 }
 
+func TestThrottle_LeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ known, told, until time.Time }{
+		"Nobody":       {},
+		"First":        {told: at(time.Minute), until: at(time.Minute)},
+		"Longer":       {known: at(time.Minute), told: at(time.Hour), until: at(time.Hour)},
+		"Shorter":      {known: at(time.Hour), told: at(time.Minute), until: at(time.Hour)},
+		"HardlyLonger": {known: at(time.Minute), told: at(time.Minute + PacedGrain), until: at(time.Minute)},
+		"Over":         {told: at(-time.Second)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			row := Throttle{PacedUntil: c.known}
+			if g, _ := row.lease(&Ask{Limits: Limits{Concurrency: 1}, PacedUntil: c.told}, nil, 1, noon); !g.PacedUntil.Equal(c.until) {
+				t.Errorf("until %s, want %s", g.PacedUntil, c.until)
+			}
+		})
+	}
+}
+
 func TestFairPart(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

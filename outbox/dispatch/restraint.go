@@ -3,6 +3,7 @@ package dispatch
 import (
 	"time"
 
+	"raffsync/outbox"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
@@ -13,6 +14,7 @@ type restraint struct {
 	// refusals that came one after another and did not say until when.
 	refusals int
 	told     time.Time // the end that others were told of
+	shared   time.Time // an end that all replicas know of
 }
 
 // How long a platform is left alone that says of too many requests only that they are:
@@ -52,6 +54,17 @@ func (r *restraint) note(kind raffsyncv1.OutcomeKind, asked time.Duration, now t
 
 // holds tells whether the platform is left alone.
 func (r *restraint) holds(now time.Time) bool { return now.Before(r.until) }
+
+// share takes up what all replicas were told: by this one, or by the platform.
+func (r *restraint) share(until time.Time) {
+	if until.After(r.until) {
+		r.until = until
+	}
+	r.shared = until.Add(outbox.PacedGrain)
+}
+
+// news tells whether the other replicas do not know yet.
+func (r *restraint) news(now time.Time) bool { return r.until.After(r.shared) && r.until.After(now) }
 
 // restraintMoved is how far its end must have moved for others to be told.
 const restraintMoved = time.Second

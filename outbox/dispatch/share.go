@@ -82,29 +82,46 @@ func (t *target) ask(now time.Time) outbox.Ask {
 	return a
 }
 
-// granted takes up an answer. clock makes a time of the database one of this process.
-func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, now time.Time, clock func(time.Time) time.Time) {
+// clocks are this process' and the database's, at one moment.
+type clocks struct {
+	now              time.Time
+	earliest, latest time.Time // what the database's may be
+}
+
+func (s *scheduler) clocks() clocks { return clocks{time.Now(), s.replica.Now(), s.replica.Latest()} }
+
+// from makes a time of the database, before which something is not to be done, one of
+// this process.
+func (c clocks) from(at time.Time) time.Time { return c.now.Add(at.Sub(c.earliest)) }
+
+// until does so with one after which something is not to be done.
+func (c clocks) until(at time.Time) time.Time { return c.now.Add(at.Sub(c.latest)) }
+
+// granted takes up an answer.
+func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, c clocks) {
+	now := c.now
 	s := &t.share
 	first := !s.known
 	s.known, s.slots = true, g.Slots
 	if g.Fair < s.slots { // given up as soon as they are free, and told with the next ask
 		s.slots = max(g.Fair, t.wire)
 	}
-	s.pace.lease(block{next: clock(g.First), every: a.Every, left: g.Requests})
+	s.pace.lease(block{next: c.from(g.First), every: a.Every, left: g.Requests})
 	if g.Units > 0 {
 		if !now.Before(s.until) {
 			s.units = 0
 		}
-		s.units, s.until = s.units+g.Units, clock(g.QuotaUntil)
+		s.units, s.until = s.units+g.Units, c.until(g.QuotaUntil)
 	}
 	s.retries += g.Retries
+	t.restraint.share(c.from(g.PacedUntil))
 	s.askAt = now.Add(time.Duration((0.5 + rand.Float64()) * float64(againAfter)))
 	if a.Requests > 0 && g.Requests > 0 {
 		s.askAt = now
 	}
 	if t.forced == outbox.Automatic && g.Turn != s.turn {
 		s.turn = g.Turn
-		t.follow(g, me, now, clock)
+		t.follow(g, me, c)
 		if !first && g.Breaker == outbox.BreakerClosed {
 			t.health.recover(now)
 		}
@@ -112,16 +129,16 @@ func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, now time.Time
 }
 
 // follow takes up how the shared breaker has turned.
-func (t *target) follow(g *outbox.Grant, me int64, now time.Time, clock func(time.Time) time.Time) {
+func (t *target) follow(g *outbox.Grant, me int64, c clocks) {
 	t.share.probing = time.Time{}
 	state, _, _ := t.breaker.state()
 	switch {
 	case g.Breaker == outbox.BreakerOpen:
-		t.breaker = newOpenBreaker(t.Name, t.Breaker, clock(g.ProbeAt).Sub(now), g.Reason)
+		t.breaker = newOpenBreaker(t.Name, t.Breaker, c.from(g.ProbeAt).Sub(c.now), g.Reason)
 	case g.Breaker == outbox.BreakerHalfOpen && g.Prober == me:
-		t.share.probing = clock(g.ProbeUntil)
+		t.share.probing = c.until(g.ProbeUntil)
 	case g.Breaker == outbox.BreakerHalfOpen && state == outbox.BreakerClosed:
-		t.breaker = newOpenBreaker(t.Name, t.Breaker, clock(g.ProbeUntil).Sub(now), g.Reason)
+		t.breaker = newOpenBreaker(t.Name, t.Breaker, c.from(g.ProbeUntil).Sub(c.now), g.Reason)
 	case g.Breaker == outbox.BreakerClosed && state != outbox.BreakerClosed:
 		t.breaker = newBreaker(t.Name, t.Breaker)
 	}
@@ -135,7 +152,7 @@ func (t *target) asks(now time.Time) time.Time {
 		return now
 	}
 	state, _, _ := t.breaker.state()
-	if t.forced == outbox.Automatic && state != s.told {
+	if t.forced == outbox.Automatic && state != s.told || t.restraint.news(now) {
 		return now
 	}
 	waiting := len(t.ready) + len(t.retries)
@@ -259,24 +276,27 @@ func (n *incarnation) askSoon() {
 }
 
 func (s *scheduler) asks(now time.Time) []outbox.Ask {
-	asks := make([]outbox.Ask, 0, len(s.targets))
+	asks, by := make([]outbox.Ask, 0, len(s.targets)), s.replica.Now()
 	for _, t := range s.targets {
 		if !t.off {
-			asks = append(asks, t.ask(now))
+			a := t.ask(now)
+			a.PacedUntil = by.Add(t.restraint.until.Sub(now))
+			asks = append(asks, a)
 		}
 	}
 	return asks
 }
 
 func (s *scheduler) granted(asks []outbox.Ask, grants []outbox.Grant) {
-	now, by := time.Now(), s.replica.Now()
-	clock := func(at time.Time) time.Time { return now.Add(at.Sub(by)) }
+	c := s.clocks()
 	for i := range asks {
-		if asks[i].Turn >= 0 && grants[i].Turn == asks[i].Turn+1 { // mostly by this replica
+		t := s.targets[asks[i].Destination]
+		turned := asks[i].Turn >= 0 && grants[i].Turn == asks[i].Turn+1 // mostly by this replica
+		if turned || t != nil && t.restraint.news(c.now) {
 			s.config.Store.Hint(outbox.Hint{Controls: true})
 		}
-		if t := s.targets[asks[i].Destination]; t != nil {
-			t.granted(&asks[i], &grants[i], s.replica.ID(), now, clock)
+		if t != nil {
+			t.granted(&asks[i], &grants[i], s.replica.ID(), c)
 		}
 	}
 }

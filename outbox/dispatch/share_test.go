@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -265,5 +266,30 @@ func TestDispatcher_AHangingDestinationCostsOthersNothing(t *testing.T) {
 	b.until("the other one waits for slots", `SELECT count(*) = 1 FROM shares WHERE destination = $1 AND busy`, b.applied.Names.Destinations["hangs"])
 	if n := len(hangs.seen()); n > 16*20 {
 		t.Errorf("the hanging one was sent %d requests meanwhile: the healthy one waited for it", n)
+	}
+}
+
+// What a platform asks of one replica, all keep, and so does one that starts.
+func TestDispatcher_ReplicasLeaveAPlatformAlone(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Bool
+	books := newPlatform(func(context.Context, sent) connectors.Outcome {
+		if asked.CompareAndSwap(false, true) {
+			return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED, Rule: "status 429", Status: 429, RetryAfter: time.Hour, Reason: "429"}
+		}
+		return delivered
+	})
+	b := newBench(t, map[string]*platform{"books": books})
+	b.destination("books").Concurrency = 1
+	b.replicas()
+	b.fill(0, 60, "books")
+	b.until("both leave it alone", `SELECT count(*) = 2 FROM breakers WHERE paced_until > now() + interval '59 minutes'`)
+	before := len(books.seen())
+	b.start()
+	b.until("so does one that starts", `SELECT count(*) = 3 FROM breakers WHERE paced_until > now() + interval '59 minutes'`)
+	b.fill(60, 90, "books")
+	b.until("its lanes are looked at", `SELECT count(DISTINCT replica) = 3 FROM lanes`)
+	if after := len(books.seen()); after != before {
+		t.Errorf("%d requests came meanwhile", after-before)
 	}
 }
