@@ -11,6 +11,9 @@ type Target struct {
 type Entry struct {
 	Event   Event
 	Targets []Target
+	// SourceName is the name of the event's source. It is not stored: where it is known, a
+	// dispatcher of this process need not read the event back.
+	SourceName string
 }
 
 // Verdict is what [Writer.Append] made of an entry.

@@ -33,7 +33,8 @@ type Store struct {
 	engine *pgxpool.Pool // raffsync_engine: sees every tenant
 	api    *pgxpool.Pool // raffsync_api: sees the tenant its transaction names
 
-	hints hints
+	hints  hints
+	recent recent
 }
 
 // DefaultLease is how long a replica may be silent before its lanes are taken.
