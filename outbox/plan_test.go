@@ -133,7 +133,7 @@ func TestPlans(t *testing.T) {
 	t.Run("OfTheDispatcher", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.DispatchSettings)
 		for _, name := range []string{
-			"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "orphansSQL", "deliveredSQL", "waitingSQL", "holdSQL", "pruneSQL", "writersSQL", "storeBreakerSQL",
+			"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "orphansSQL", "deliveredSQL", "deliveredElsewhereSQL", "waitingSQL", "holdSQL", "pruneSQL", "writersSQL", "storeBreakerSQL",
 		} {
 			plan := planOf(t, conn, name, sql[name])
 			bySearch(t, name, plan)
@@ -156,7 +156,7 @@ func TestPlans(t *testing.T) {
 	// each of the rows.
 	t.Run("OfTheDispatcherWhereAllIsEmpty", func(t *testing.T) {
 		conn := newShop(t, "books").session("raffsync_engine", outbox.DispatchSettings)
-		for _, name := range []string{"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "deliveredSQL", "waitingSQL", "holdSQL"} {
+		for _, name := range []string{"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "deliveredSQL", "deliveredElsewhereSQL", "waitingSQL", "holdSQL"} {
 			planOf(t, conn, name, sql[name]).walk(func(n *node) {
 				if n.isLarge() && strings.Contains(n.Index, "_key") && !strings.HasSuffix(n.Index, "_pkey") && !strings.Contains(n.IndexCond, "key_hash = ") {
 					t.Errorf("%s: %s is searched without the key: %s", name, n.Index, n.IndexCond)
