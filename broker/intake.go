@@ -146,7 +146,7 @@ func (in *intake) entry(c outbox.Credential, encoded []byte, e *raffsyncv1.Event
 	if len(violations) > 0 {
 		return outbox.Entry{}, &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixInvalid, Violations: violations}
 	}
-	entry = outbox.Entry{Event: outbox.Event{
+	entry = outbox.Entry{SourceName: c.SourceName, Event: outbox.Event{
 		Tenant: c.Tenant, Source: c.Source,
 		ID: e.GetId(), Type: e.GetType(), OrderingKey: e.GetOrderingKey(), Outlet: e.GetOutlet(),
 		References: e.GetReferences(), ContentType: e.GetContentType(), Payload: data,

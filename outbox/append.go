@@ -253,8 +253,11 @@ func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
 	if w.warned.Load() {
 		return errUnclear
 	}
-	for _, seq := range fresh {
-		bySeq[seq].result = Result{Verdict: Appended}
+	appended := make([]*item, len(fresh))
+	for i, seq := range fresh {
+		appended[i] = bySeq[seq]
+		appended[i].result = Result{Verdict: Appended}
 	}
+	w.store.recent.keep(appended)
 	return nil
 }

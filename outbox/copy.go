@@ -71,6 +71,7 @@ func (w *Writer) copyOnce(ctx context.Context, items []*item) error {
 		_, abortErr := conn.Exec(ctx, copyAbortSQL).ReadAll()
 		return cmp.Or(abortErr, err)
 	}
+	w.store.recent.keep(items) // before anybody sees their deliveries
 	results, err := conn.Exec(ctx, copyCommitSQL).ReadAll()
 	switch {
 	case err != nil:

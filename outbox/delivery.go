@@ -3,6 +3,8 @@ package outbox
 import (
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
@@ -47,6 +49,9 @@ type Delivery struct {
 	// UnknownAt is when the first request was made that may have had its effect; nil
 	// while every request is known to have had none.
 	UnknownAt *time.Time
+	// Row is where it was in the table when it was read, by which it is found without a
+	// search while nothing has changed it. Only a hint: what it is, its key and version tell.
+	Row pgtype.TID
 	// TriedAt is when the first request was made that the retry policy counts; nil before
 	// it. An operator's retry begins anew.
 	TriedAt *time.Time

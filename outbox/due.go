@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
@@ -57,7 +58,7 @@ WITH taken AS (
         WHERE due.lane = p.lane AND due.destination = p.destination AND due.at <= now()
         ORDER BY due.at, due.seq LIMIT $3) AS f))
   RETURNING lane, destination, at, seq, key_hash)
-SELECT t.lane, t.destination, t.seq, t.key_hash, d.event, d.event_at, d.accepted_at, d.tenant, d.route,
+SELECT d.ctid, t.lane, t.destination, t.seq, t.key_hash, d.event, d.event_at, d.accepted_at, d.tenant, d.route,
        d.replay, d.step, d.revision, d.requests, d.attempts, d.version, d.unknown_at, d.tried_at, d.kind, d.claimed
   FROM taken t
   LEFT JOIN deliveries d ON d.lane = t.lane AND d.destination = t.destination AND d.seq = t.seq AND d.key_hash = t.key_hash
@@ -98,21 +99,22 @@ func (r *Replica) TakeDue(ctx context.Context, leases map[int16]Lease, from []La
 	return found, nil
 }
 
-func scanDue(row pgx.CollectableRow) (Due, error) {
+func scanDue(r pgx.CollectableRow) (Due, error) {
 	var due Due
+	var row pgtype.TID
 	var event *Seq
 	var eventAt, acceptedAt, unknownAt, triedAt *time.Time
 	var tenant, route *string
 	var replay, requests, attempts, version, last *int32
 	var step, revision *int16
 	var claimed *bool
-	err := row.Scan(&due.Lane, &due.Destination, &due.Seq, &due.KeyHash, &event, &eventAt, &acceptedAt, &tenant, &route,
+	err := r.Scan(&row, &due.Lane, &due.Destination, &due.Seq, &due.KeyHash, &event, &eventAt, &acceptedAt, &tenant, &route,
 		&replay, &step, &revision, &requests, &attempts, &version, &unknownAt, &triedAt, &last, &claimed)
 	if err != nil || event == nil {
 		return due, err
 	}
 	due.Delivery = &Delivery{
-		Lane: due.Lane, Destination: due.Destination, Seq: due.Seq, Event: *event, EventAt: *eventAt, AcceptedAt: *acceptedAt,
+		Row: row, Lane: due.Lane, Destination: due.Destination, Seq: due.Seq, Event: *event, EventAt: *eventAt, AcceptedAt: *acceptedAt,
 		KeyHash: due.KeyHash, Tenant: *tenant, Route: *route, Replay: *replay, Step: *step, Revision: *revision, State: Pending,
 		Requests: *requests, Attempts: *attempts, Version: *version, UnknownAt: unknownAt, TriedAt: triedAt,
 		Last: raffsyncv1.OutcomeKind(*last), Claimed: *claimed,

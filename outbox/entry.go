@@ -13,6 +13,9 @@ type Entry struct {
 	Targets []Target
 	// Quarantine is set where the event is none: nil for all others.
 	Quarantine *Quarantine
+	// SourceName is the name of the event's source. It is not stored: where it is known, a
+	// dispatcher of this process need not read the event back.
+	SourceName string
 }
 
 // Verdict is what [Writer.Append] made of an entry.

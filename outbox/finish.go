@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
@@ -69,16 +70,29 @@ type Detail struct {
 	Fields map[string]string `json:"fields,omitempty"`
 }
 
-// A delivery is named by every column of either of its indexes: of a table that is
-// empty when a plan is made, the planner cannot tell them apart, and the plan stays.
+// A delivery is looked for where it was when it was read. That the columns are not compared
+// by = keeps the planner from its indexes.
 const deliveredSQL = `
 WITH gone AS (
   DELETE FROM deliveries d
-   USING unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $12::bigint[], $13::timestamptz[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, key_hash, accepted_at)
+   USING ` + deliveredRows + `
+   WHERE d.ctid = f.tid AND (d.lane, d.destination, d.seq, d.version) IS NOT DISTINCT FROM (f.lane, f.destination, f.seq, f.version)
+` + deliveredRest
+
+// A delivery is named by every column of either of its indexes: of a table that is
+// empty when a plan is made, the planner cannot tell them apart, and the plan stays.
+const deliveredElsewhereSQL = `
+WITH gone AS (
+  DELETE FROM deliveries d
+   USING ` + deliveredRows + `
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
-  RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
+` + deliveredRest
+
+const (
+	deliveredRows = `unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
+                $12::bigint[], $13::timestamptz[], $14::tid[])
+         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, key_hash, accepted_at, tid)`
+	deliveredRest = `  RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, delivered)
   SELECT tenant, destination, $11::smallint, count(*) FROM gone GROUP BY tenant, destination ORDER BY tenant, destination
@@ -88,6 +102,7 @@ WITH gone AS (
   SELECT tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, 'attempt', 'DELIVERED', reason, detail::jsonb FROM gone
 )
 SELECT lane, destination, seq FROM gone`
+)
 
 // waitingSQL lets the age of tries begin anew where the destination has lost its
 // authorisation (AUTH_REVOKED, ACCOUNT_STATE): however long that lasts is not their doing.
@@ -110,7 +125,8 @@ WITH changed AS (
 SELECT lane, destination, seq FROM changed`
 
 // Finish stores transitions, all or none, compare-and-set on each delivery's version
-// while every lane is held. It returns which of the deliveries it changed: the others
+// while every lane is held; only deliveries whose rows have moved come in a transaction
+// of their own after the others. It returns which of the deliveries it changed: the others
 // had changed before, and the table knows how; or look-ups would hold them, and the
 // tenant's mappings have changed since they were asked, or are just being changed: such
 // a delivery is as it was, and is to be prepared again. Calling it again after an unclear
@@ -121,7 +137,28 @@ SELECT lane, destination, seq FROM changed`
 // deliveries, the version of the mappings, exceptions by their causes, tallies.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
-	var delivered, waiting, superseded finishColumns
+	if err := r.finish(ctx, leases, transitions, stored, false); err != nil {
+		return nil, err
+	}
+	var elsewhere []Transition
+	for _, t := range transitions {
+		if t.To == StateDelivered && !stored[t.Position()] {
+			elsewhere = append(elsewhere, t)
+		}
+	}
+	if len(elsewhere) == 0 {
+		return stored, nil
+	}
+	// They have changed, or their rows have moved, as where the table was rewritten. What is
+	// stored by now stays so whatever comes of these.
+	return stored, r.finish(ctx, leases, elsewhere, stored, true)
+}
+
+// finish stores transitions, and notes which of the deliveries it changed. Rows of what is
+// delivered may have moved since they were read; those with more to store than that are
+// looked for by their keys at once, so that all of it is stored or nothing.
+func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Transition, stored map[Position]bool, haveMoved bool) error {
+	var delivered, moved, waiting, superseded finishColumns
 	var applied snapshotColumns
 	var steps stepColumns
 	var held []Transition
@@ -130,9 +167,12 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		switch t.To {
 		case StatePending:
 		case StateDelivered:
-			if t.Done != nil && t.Done.Existing {
+			switch {
+			case t.Done != nil && t.Done.Existing:
 				steps.existing.add(&t)
-			} else {
+			case haveMoved || t.Done != nil || t.Effect != nil || t.Snapshot != nil:
+				moved.add(&t)
+			default:
 				delivered.add(&t)
 			}
 			if t.Snapshot != nil {
@@ -145,7 +185,7 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		case StateNeedsAction:
 			held = append(held, t)
 		default:
-			return nil, fmt.Errorf("finish: no transition to %q", t.To)
+			return fmt.Errorf("finish: no transition to %q", t.To)
 		}
 	}
 	batch := &pgx.Batch{}
@@ -155,7 +195,7 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	}
 	applied.queue(batch)
 	steps.queue(batch)
-	r.queueFinish(batch, &delivered, &waiting, &superseded, stored)
+	r.queueFinish(batch, &delivered, &moved, &waiting, &superseded, stored)
 	steps.queueDeliveries(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
 	var err error
 	if len(held) == 0 {
@@ -173,19 +213,23 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("finish: %w", leaseError(err))
+		return fmt.Errorf("finish: %w", leaseError(err))
 	}
 	if lanes := steps.wokenLanes(); len(lanes) > 0 {
 		r.store.Hint(Hint{Lanes: lanes})
 	}
-	return stored, nil
+	return nil
 }
 
-func (r *Replica) queueFinish(batch *pgx.Batch, delivered, waiting, superseded *finishColumns, stored map[Position]bool) {
+func (r *Replica) queueFinish(batch *pgx.Batch, delivered, moved, waiting, superseded *finishColumns, stored map[Position]bool) {
 	note := func(rows pgx.Rows) error { return notePositions(rows, stored) }
-	if c := delivered; len(c.seq) > 0 {
-		batch.Queue(deliveredSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard, c.keyHash, c.acceptedAt).Query(note)
+	store := func(sql string, c *finishColumns) {
+		if len(c.seq) > 0 {
+			batch.Queue(sql, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard, c.keyHash, c.acceptedAt, c.row).Query(note)
+		}
 	}
+	store(deliveredSQL, delivered)
+	store(deliveredElsewhereSQL, moved)
 	if c := waiting; len(c.seq) > 0 {
 		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay, c.keyHash, c.acceptedAt).Query(note)
 	}
@@ -210,6 +254,7 @@ type finishColumns struct {
 	seq         []Seq
 	keyHash     []int64
 	acceptedAt  []time.Time
+	row         []pgtype.TID
 	version     []int32
 	attempt     []int32
 	startedAt   []*time.Time
@@ -228,6 +273,7 @@ func (c *finishColumns) add(t *Transition) {
 	c.seq = append(c.seq, t.Seq)
 	c.keyHash = append(c.keyHash, t.KeyHash)
 	c.acceptedAt = append(c.acceptedAt, t.AcceptedAt)
+	c.row = append(c.row, t.Row)
 	c.version = append(c.version, t.Version)
 	attempt := t.Requests
 	if t.Sent {

@@ -107,6 +107,28 @@ func TestReplica_Finish(t *testing.T) {
 		}
 	})
 
+	// Where a row was read is a hint.
+	t.Run("FindsWhatHasMoved", func(t *testing.T) {
+		s := shop.emptied(t)
+		d := s.dispatcher()
+		gone := d.deliveryOf("gone", "order/0", "books")
+		a, b := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books")
+		d.intend(a)
+		if n := d.finish(attempt(gone, outbox.StateDelivered)); n != 1 {
+			t.Fatalf("%d changed, want 1", n)
+		}
+		s.exec(`UPDATE deliveries SET route = route`) // as where the table is rewritten
+		if members := d.intend(b).Members; len(members) != 0 {
+			t.Errorf("intended are %v, by a row that is not there", members)
+		}
+		if n := d.finish(attempt(a, outbox.StateDelivered), attempt(gone, outbox.StateDelivered)); n != 1 {
+			t.Errorf("%d changed, want the one that has moved", n)
+		}
+		if open := d.open("books"); len(open) != 1 || open[0].Seq != b.Seq || len(d.intend(open[0]).Members) != 1 {
+			t.Errorf("open are %v, want the other one, to be intended once it is read again", open)
+		}
+	})
+
 	t.Run("RefusesAnUnknownState", func(t *testing.T) {
 		s := shop.emptied(t)
 		d := s.dispatcher()

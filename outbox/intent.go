@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // attempt is the number of the request that the intent announces.
@@ -37,9 +38,9 @@ func (d *Delivery) Position() Position { return Position{d.Lane, d.Destination, 
 const intendSQL = `
 WITH valid AS (
   SELECT p.lane, p.destination, p.seq, p.step, p.attempt, p.revision, p.ord
-    FROM unnest($3::smallint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[], $8::integer[], $9::smallint[], $10::bigint[], $11::timestamptz[]) WITH ORDINALITY
-         AS p(lane, destination, seq, version, step, attempt, revision, key_hash, accepted_at, ord)
-    JOIN deliveries d ON d.lane = p.lane AND d.destination = p.destination AND d.seq = p.seq AND d.key_hash = p.key_hash AND d.accepted_at = p.accepted_at AND d.version = p.version
+    FROM unnest($3::smallint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[], $8::integer[], $9::smallint[], $10::tid[]) WITH ORDINALITY
+         AS p(lane, destination, seq, version, step, attempt, revision, tid, ord)
+    JOIN deliveries d ON d.ctid = p.tid AND (d.lane, d.destination, d.seq, d.version) IS NOT DISTINCT FROM (p.lane, p.destination, p.seq, p.version)
 ), gathered AS (
   SELECT array_agg(lane ORDER BY ord) AS lanes, array_agg(destination ORDER BY ord) AS destinations, array_agg(seq ORDER BY ord) AS seqs,
          array_agg(step ORDER BY ord) AS steps, array_agg(attempt ORDER BY ord) AS attempts, array_agg(revision ORDER BY ord) AS revisions
@@ -58,7 +59,8 @@ const (
 
 // Intend makes the intents of these deliveries durable, in one row, while their
 // lanes are held: only what is in the returned batch may be sent. A delivery that an
-// operator changed since it was read is left out.
+// operator changed since it was read is left out; so is one whose row has moved in the
+// table, and both are to be read again.
 //
 // An error other than [ErrLeaseLost] leaves it open whether the batch was stored;
 // calling again with the same number settles it.
@@ -84,13 +86,13 @@ func (r *Replica) intendArguments(number int64, deliveries []*Delivery) []any {
 	n := len(deliveries)
 	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]Seq, n)
 	versions, steps, attempts, revisions := make([]int32, n), make([]int16, n), make([]int32, n), make([]int16, n)
-	keyHashes, acceptedAt := make([]int64, n), make([]time.Time, n)
+	rows := make([]pgtype.TID, n)
 	for i, d := range deliveries {
-		keyHashes[i], acceptedAt[i] = d.KeyHash, d.AcceptedAt
+		rows[i] = d.Row
 		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, d.Seq
 		versions[i], steps[i], attempts[i], revisions[i] = d.Version, d.Step, d.attempt(), d.Revision
 	}
-	return []any{r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, keyHashes, acceptedAt}
+	return []any{r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, rows}
 }
 
 // storedIntents is a row of intents, as far as it is asked for.

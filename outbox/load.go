@@ -28,6 +28,29 @@ type LoadedEvent struct {
 // Load returns the events of these deliveries, in their order; nil where there is
 // none, or where it cannot be read: one damaged row stops no other.
 func (r *Replica) Load(ctx context.Context, deliveries []*Delivery) ([]*LoadedEvent, error) {
+	events := make([]*LoadedEvent, len(deliveries))
+	var missing []*Delivery
+	var places []int
+	for i, d := range deliveries {
+		if events[i] = r.store.recent.take(d); events[i] == nil {
+			missing, places = append(missing, d), append(places, i)
+		}
+	}
+	if len(missing) == 0 {
+		return events, nil
+	}
+	stored, err := r.loadStored(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for i, place := range places {
+		events[place] = stored[i]
+	}
+	return events, nil
+}
+
+// loadStored reads events from the table.
+func (r *Replica) loadStored(ctx context.Context, deliveries []*Delivery) ([]*LoadedEvent, error) {
 	events, err := r.load(ctx, deliveries)
 	if !damaged(err) {
 		return events, err
@@ -36,11 +59,11 @@ func (r *Replica) Load(ctx context.Context, deliveries []*Delivery) ([]*LoadedEv
 		return []*LoadedEvent{nil}, nil
 	}
 	half := len(deliveries) / 2
-	first, err := r.Load(ctx, deliveries[:half])
+	first, err := r.loadStored(ctx, deliveries[:half])
 	if err != nil {
 		return nil, err
 	}
-	second, err := r.Load(ctx, deliveries[half:])
+	second, err := r.loadStored(ctx, deliveries[half:])
 	return append(first, second...), err
 }
 

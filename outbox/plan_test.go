@@ -138,7 +138,7 @@ func TestPlans(t *testing.T) {
 	t.Run("OfTheDispatcher", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.DispatchSettings)
 		for _, name := range []string{
-			"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "orphansSQL", "deliveredSQL", "waitingSQL", "matchSQL", "raiseSQL", "holdSQL", "unheldSQL", "unholdPageSQL", "freeSQL", "pruneSQL", "writersSQL", "storeBreakerSQL",
+			"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "orphansSQL", "deliveredSQL", "deliveredElsewhereSQL", "waitingSQL", "matchSQL", "raiseSQL", "holdSQL", "unheldSQL", "unholdPageSQL", "freeSQL", "pruneSQL", "writersSQL", "storeBreakerSQL",
 		} {
 			plan := planOf(t, conn, name, sql[name])
 			bySearch(t, name, plan)
@@ -161,7 +161,7 @@ func TestPlans(t *testing.T) {
 	// each of the rows.
 	t.Run("OfTheDispatcherWhereAllIsEmpty", func(t *testing.T) {
 		conn := newShop(t, "books").session("raffsync_engine", outbox.DispatchSettings)
-		for _, name := range []string{"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "deliveredSQL", "waitingSQL", "matchSQL", "holdSQL", "unholdPageSQL", "freeSQL"} {
+		for _, name := range []string{"readSQL", "lineSQL", "anyDueSQL", "dueSQL", "loadSQL", "intendSQL", "deliveredSQL", "deliveredElsewhereSQL", "waitingSQL", "matchSQL", "holdSQL", "unholdPageSQL", "freeSQL"} {
 			planOf(t, conn, name, sql[name]).walk(func(n *node) {
 				if n.isLarge() && strings.Contains(n.Index, "_key") && !strings.HasSuffix(n.Index, "_pkey") && !strings.Contains(n.IndexCond, "key_hash = ") {
 					t.Errorf("%s: %s is searched without the key: %s", name, n.Index, n.IndexCond)

@@ -30,7 +30,7 @@ func (r *Replica) Writers(ctx context.Context) ([]WriterState, error) {
 // deliveryColumns in the order of [Delivery.targets]. A retry whose time has come, by
 // the database's clock, reads as pending; so does one that has no row in due, which
 // is all that would wake it.
-const deliveryColumns = `d.lane, d.destination, d.seq, d.event, d.event_at, d.accepted_at, d.key_hash, d.tenant, d.route,
+const deliveryColumns = `d.ctid, d.lane, d.destination, d.seq, d.event, d.event_at, d.accepted_at, d.key_hash, d.tenant, d.route,
   d.replay, d.step, d.revision,
   CASE WHEN d.state = 1 AND (d.due_at <= now()
          OR NOT EXISTS (SELECT FROM due WHERE due.lane = d.lane AND due.destination = d.destination AND due.at = d.due_at AND due.seq = d.seq))
@@ -39,7 +39,7 @@ const deliveryColumns = `d.lane, d.destination, d.seq, d.event, d.event_at, d.ac
 
 func (d *Delivery) targets() []any {
 	return []any{
-		&d.Lane, &d.Destination, &d.Seq, &d.Event, &d.EventAt, &d.AcceptedAt, &d.KeyHash, &d.Tenant, &d.Route,
+		&d.Row, &d.Lane, &d.Destination, &d.Seq, &d.Event, &d.EventAt, &d.AcceptedAt, &d.KeyHash, &d.Tenant, &d.Route,
 		&d.Replay, &d.Step, &d.Revision, &d.State, &d.Requests, &d.Attempts, &d.Version, &d.UnknownAt, &d.TriedAt,
 		&d.Last, &d.Claimed,
 	}
@@ -60,7 +60,7 @@ SELECT p.ord::integer - 1, EXISTS (SELECT FROM writers WHERE NOT writer = ANY ($
   FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[]) WITH ORDINALITY
        AS p(lane, destination, after, until, lim, ord)
  CROSS JOIN LATERAL (
-   SELECT * FROM deliveries d
+   SELECT *, ctid FROM deliveries d
     WHERE d.lane = p.lane AND d.destination = p.destination AND d.seq > p.after AND d.seq < p.until
     ORDER BY d.seq LIMIT p.lim) AS d
  ORDER BY p.ord, d.seq`
@@ -126,7 +126,7 @@ SELECT p.ord::integer - 1, ` + deliveryColumns + `
   FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::timestamptz[], $5::bigint[]) WITH ORDINALITY
        AS p(lane, destination, key_hash, after_at, after_seq, ord)
  CROSS JOIN LATERAL (
-   SELECT * FROM deliveries d
+   SELECT *, ctid FROM deliveries d
     WHERE d.lane = p.lane AND d.destination = p.destination AND d.key_hash = p.key_hash AND (d.accepted_at, d.seq) > (p.after_at, p.after_seq)
     ORDER BY d.accepted_at, d.seq LIMIT $6) AS d
  ORDER BY p.ord, d.accepted_at, d.seq`

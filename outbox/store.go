@@ -37,6 +37,7 @@ type Store struct {
 
 	hints  hints
 	claims openClaims
+	recent recent
 }
 
 // DefaultLease is how long a replica may be silent before its lanes are taken.

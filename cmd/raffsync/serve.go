@@ -131,6 +131,7 @@ type serveOptions struct {
 // serve opens the database, runs the app until the context ends or ready returns, and
 // stops everything, an embedded Postgres last.
 func serve(ctx context.Context, line *commandLine, o serveOptions) (err error) {
+	keepHeadroom()
 	var configured string
 	var at config.Listen
 	if o.file != nil {

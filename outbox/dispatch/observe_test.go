@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"raffsync/connectors"
 	"raffsync/outbox"
@@ -163,12 +164,13 @@ func TestObserver_Orphans(t *testing.T) {
 		Lane         int16
 		Seq, KeyHash int64
 		AcceptedAt   time.Time
+		Row          pgtype.TID
 	}
-	d := values[row](b, `SELECT lane, seq, key_hash, accepted_at FROM deliveries`)[0]
+	d := values[row](b, `SELECT lane, seq, key_hash, accepted_at, ctid AS row FROM deliveries`)[0]
 	at := slices.IndexFunc(leases, func(l outbox.Lease) bool { return l.Lane == d.Lane })
 	delivery := &outbox.Delivery{
 		Lane: d.Lane, Destination: b.applied.Names.Destinations["books"], Seq: outbox.Seq(d.Seq), Event: outbox.Seq(d.Seq),
-		KeyHash: d.KeyHash, AcceptedAt: d.AcceptedAt, Version: 1, Tenant: "kopi",
+		KeyHash: d.KeyHash, AcceptedAt: d.AcceptedAt, Row: d.Row, Version: 1, Tenant: "kopi",
 	}
 	if batch, err := dead.Intend(t.Context(), dead.NextBatch(), leases[at:at+1], []*outbox.Delivery{delivery}); err != nil || len(batch.Members) != 1 {
 		t.Fatalf("intent: %v, %v", batch.Members, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"raffsync/connectors"
@@ -20,7 +21,6 @@ const maxRetryAfter = 24 * time.Hour
 
 // send puts one request on the wire, and ends before the lease does.
 func (n *incarnation) send(ctx context.Context, f *flight) {
-	defer n.land(f)
 	// It may be large, and many flights wait until their outcome is stored.
 	request := f.request
 	f.request = nil
@@ -32,24 +32,27 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 			Reason: "not sent: the lease of its lane was about to end",
 		}
 		f.attempt.Ours = true
-		f.settle(context.Canceled)
+		n.unsent(f)
 		return
 	}
 	if n.tooLate(f) { // it may be long since it was prepared
-		f.settle(context.Canceled)
+		n.unsent(f)
 		return
 	}
 	deadline := begin.Add(most)
 	sending, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	f.sent = begin
-	f.attempt.Finding, f.attempt.Outcome = n.sendBounded(n.sendingContext(sending, f), f, request, deadline)
-	f.attempt.refusedAgain(f.delivery)
-	f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
-	f.attempt.Duration = time.Since(begin)
-	f.attempt.Ours = ctx.Err() != nil || cut && !time.Now().Before(deadline)
-	f.outcome = f.health()
-	f.settle(f.outcome)
+	n.sendBounded(n.sendingContext(sending, f), f, request, deadline, func(finding connectors.Finding, outcome connectors.Outcome) {
+		f.attempt.Finding, f.attempt.Outcome = finding, outcome
+		f.attempt.refusedAgain(f.delivery)
+		f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
+		f.attempt.Duration = time.Since(begin)
+		f.attempt.Ours = ctx.Err() != nil || cut && !time.Now().Before(deadline)
+		f.outcome = f.health()
+		f.settle(f.outcome)
+		n.land(f)
+	})
 }
 
 // health is what the attempt says about the destination: nil, that it is well;
@@ -71,47 +74,44 @@ func (f *flight) health() error {
 	}
 }
 
-// sendBounded holds the connector to its deadline, so that no connector keeps a slot,
-// or a probe of the breaker, for ever.
-func (n *incarnation) sendBounded(ctx context.Context, f *flight, request connectors.Request, deadline time.Time) (connectors.Finding, connectors.Outcome) {
+// sendBounded has the connector called, and tells once what came of it: what the connector
+// says, or that it did not return by its deadline, so that none keeps a slot, or a probe of
+// the breaker, for ever.
+func (n *incarnation) sendBounded(ctx context.Context, f *flight, request connectors.Request, deadline time.Time, tell func(connectors.Finding, connectors.Outcome)) {
 	method, call, doubt := "Send", f.send, "; whether the request had an effect is unknown"
 	if f.attempt.Asked {
 		method, call, doubt = "Reconcile", f.ask, ""
 	}
-	type answer struct {
-		finding connectors.Finding
-		outcome connectors.Outcome
-	}
-	answered := make(chan answer, 1)
-	n.sending.Go(func() {
-		finished := false
-		defer func() {
-			if finished {
-				return
-			}
-			p := recover()
-			n.config.Log.Error("a connector panicked in "+method, "destination", f.destination.Name, "type", fmt.Sprintf("%T", p))
-			answered <- answer{outcome: connectors.Outcome{
-				Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: strings.ToLower(method),
-				Reason: "the connector panicked in " + method + doubt,
-			}}
-		}()
-		finding, outcome := call(ctx, request)
-		finished = true
-		answered <- answer{finding, outcome}
-	})
-	late := time.NewTimer(time.Until(deadline) + overdue)
-	defer late.Stop()
-	select {
-	case a := <-answered:
-		return a.finding, a.outcome
-	case <-late.C:
+	var told atomic.Bool // from then on the flight is somebody else's
+	late := time.AfterFunc(time.Until(deadline)+overdue, func() {
+		if told.Swap(true) {
+			return
+		}
 		n.config.Log.Error("a connector did not return by its deadline", "destination", f.destination.Name)
-		return connectors.CannotTell, connectors.Outcome{
+		tell(connectors.CannotTell, connectors.Outcome{
 			Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "deadline",
 			Reason: "the connector did not return by its deadline",
+		})
+	})
+	var finding connectors.Finding
+	var outcome connectors.Outcome
+	finished := false
+	defer func() {
+		if !finished {
+			p := recover()
+			n.config.Log.Error("a connector panicked in "+method, "destination", f.destination.Name, "type", fmt.Sprintf("%T", p))
+			finding, outcome = connectors.CannotTell, connectors.Outcome{
+				Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: strings.ToLower(method),
+				Reason: "the connector panicked in " + method + doubt,
+			}
 		}
-	}
+		late.Stop()
+		if !told.Swap(true) {
+			tell(finding, outcome)
+		}
+	}()
+	finding, outcome = call(ctx, request)
+	finished = true
 }
 
 // send puts the request on the wire.

@@ -20,6 +20,7 @@ type Command struct {
 	Pairs    int      `help:"Pairs of a comparison: 5 where 0, 3 with --quick."`
 	JSON     bool     `name:"json" help:"Print the report as JSON."`
 	Peers    string   `help:"Program of the peers; raffsync-peers beside this one where left out." placeholder:"FILE" type:"path"`
+	Alone    bool     `help:"Our side alone, and its CPU time: for profiles, and for a machine that is busy."`
 	Profiles string   `help:"Write a CPU profile of the engine in each comparison to this folder." placeholder:"DIR" type:"path"`
 }
 
@@ -76,8 +77,10 @@ type rig struct {
 	peers    *child
 	pairs    int
 	quick    bool
+	alone    bool
 	profiles string
 	progress io.Writer
+	work     [2][]work // an event, by side and round
 }
 
 // Measure runs on a Postgres of that name, prints the report, and fails where a figure
@@ -87,7 +90,7 @@ func (c *Command) Measure(ctx context.Context, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &rig{pairs: c.Pairs, quick: c.Quick, profiles: c.Profiles, progress: os.Stderr}
+	r := &rig{pairs: c.Pairs, quick: c.Quick, alone: c.Alone, profiles: c.Profiles, progress: os.Stderr}
 	switch {
 	case r.pairs < 0:
 		return fmt.Errorf("--pairs: expected 1 or more, got %d", r.pairs)
@@ -166,7 +169,7 @@ var errNoPeers = errors.New("the peers are not built: `make bench` builds and us
 // startPeers starts the peers' program where one of the chosen needs it, and returns
 // River's version.
 func (r *rig) startPeers(ctx context.Context, path string, chosen []comparison) (version string, err error) {
-	if !slices.ContainsFunc(chosen, func(c comparison) bool { return c.peers }) {
+	if r.alone || !slices.ContainsFunc(chosen, func(c comparison) bool { return c.peers }) {
 		return "", nil
 	}
 	if path == "" {

@@ -77,19 +77,21 @@ func (r *rig) copyRate(ctx context.Context, way copyWay, n int) (rate float64, e
 	if _, err := connections[0].Exec(ctx, copiedSQL); err != nil {
 		return 0, err
 	}
-	begin := time.Now()
-	group, ctx := errgroup.WithContext(ctx)
-	for i, c := range connections {
-		share := n / len(connections)
-		if i == 0 {
-			share += n % len(connections)
+	err = r.working(theirs, 0, n, func() error {
+		begin := time.Now()
+		group, ctx := errgroup.WithContext(ctx)
+		for i, c := range connections {
+			share := n / len(connections)
+			if i == 0 {
+				share += n % len(connections)
+			}
+			group.Go(func() error { return copyEvents(ctx, c, way.rows, share) })
 		}
-		group.Go(func() error { return copyEvents(ctx, c, way.rows, share) })
-	}
-	if err := group.Wait(); err != nil {
-		return 0, err
-	}
-	return float64(n) / time.Since(begin).Seconds(), nil
+		err := group.Wait()
+		rate = float64(n) / time.Since(begin).Seconds()
+		return err
+	})
+	return rate, err
 }
 
 func copyEvents(ctx context.Context, c *pgx.Conn, rows, n int) error {

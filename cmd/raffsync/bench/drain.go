@@ -125,7 +125,7 @@ func (r *rig) drainOnce(ctx context.Context, from *database, snapshot bool) (ten
 		return nil, err
 	}
 	begin := time.Now()
-	err = r.profiled(e, "drain", func() error {
+	err = r.measured(e, "drain", million, func() error {
 		for tenth := 1; tenth <= 10; tenth++ {
 			if err := s.untilDelivered(ctx, million/10*tenth); err != nil {
 				return err

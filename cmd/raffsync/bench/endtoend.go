@@ -13,7 +13,7 @@ const slots = 500
 // worked by River, with the same bound on what is ahead.
 func (r *rig) endToEnd(ctx context.Context) ([]Figure, error) {
 	n := r.scale(300_000, 30_000)
-	ours := func(ctx context.Context) (rate float64, err error) {
+	mine := func(ctx context.Context) (rate float64, err error) {
 		err = r.atWork(ctx, noopOnly, func(s *shop, e *engine) error {
 			l, err := connect(ctx, e.grpc, s.key, streams, nil)
 			if err != nil {
@@ -22,7 +22,7 @@ func (r *rig) endToEnd(ctx context.Context) ([]Figure, error) {
 			if err := s.untilDelivered(ctx, l.sent); err != nil {
 				return err
 			}
-			return errors.Join(r.profiled(e, "end-to-end", func() (err error) {
+			return errors.Join(r.measured(e, "end-to-end", n, func() (err error) {
 				rate, err = l.deliver(ctx, s, n)
 				return err
 			}), l.close(ctx))
@@ -31,7 +31,7 @@ func (r *rig) endToEnd(ctx context.Context) ([]Figure, error) {
 	}
 	jobs := r.scale(60_000, 15_000)
 	peer := func(ctx context.Context) (float64, error) { return r.riverRate(ctx, jobs) }
-	f, err := r.compare(ctx, "end to end, against River", goal{must: 5, aim: 8}, ours, peer, "River")
+	f, err := r.compare(ctx, "end to end, against River", goal{must: 5, aim: 8}, mine, peer, "River")
 	return []Figure{f}, err
 }
 

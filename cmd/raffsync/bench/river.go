@@ -46,9 +46,13 @@ func (r *rig) riverRate(ctx context.Context, jobs int) (rate float64, err error)
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, d.drop(ctx)) }()
-	a, err := r.askPeers(peersRequest{Do: "river", River: riverRound{
-		DSN: d.dsn, Jobs: jobs, Batch: batchEvents, Workers: slots, Backlog: backlog, Payload: payloadBytes,
-	}})
+	var a peersAnswer
+	err = r.working(theirs, r.peers.cmd.Process.Pid, jobs, func() (err error) {
+		a, err = r.askPeers(peersRequest{Do: "river", River: riverRound{
+			DSN: d.dsn, Jobs: jobs, Batch: batchEvents, Workers: slots, Backlog: backlog, Payload: payloadBytes,
+		}})
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}

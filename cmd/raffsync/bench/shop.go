@@ -173,15 +173,16 @@ func (e *engine) ask(request engineRequest) (engineAnswer, error) {
 	return a, nil
 }
 
-// profiled runs f, and profiles the engine meanwhile where the command line wants it.
-func (r *rig) profiled(e *engine, name string, f func() error) error {
+// measured runs f, which brings n events through the engine, and notes what that used. It
+// profiles the engine meanwhile where the command line wants it.
+func (r *rig) measured(e *engine, name string, n int, f func() error) error {
 	if r.profiles == "" {
-		return f()
+		return r.working(ours, e.cmd.Process.Pid, n, f)
 	}
 	if _, err := e.ask(engineRequest{Do: "profile", Profile: filepath.Join(r.profiles, name+".pprof")}); err != nil {
 		return err
 	}
-	err := f()
+	err := r.working(ours, e.cmd.Process.Pid, n, f)
 	_, endErr := e.ask(engineRequest{Do: "profile"})
 	return errors.Join(err, endErr)
 }
