@@ -133,7 +133,7 @@ SELECT lane, destination, seq FROM changed`
 // error is harmless, since what was stored no longer matches. [ErrLeaseLost]: nothing
 // was stored, and nothing of these lanes may be.
 //
-// What one transaction locks, it locks in this order, as everybody does: lanes,
+// What one transaction locks, it locks in this order, as everybody does: lanes, effects,
 // deliveries, the version of the mappings, exceptions by their causes, tallies.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
@@ -188,28 +188,32 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 			return fmt.Errorf("finish: no transition to %q", t.To)
 		}
 	}
-	batch := &pgx.Batch{}
 	lanes, epochs := fenceArguments(heeded(leases))
-	if len(held) == 0 {
-		batch.Queue(fenceSQL, r.id, lanes, epochs)
-	}
+	batch := &pgx.Batch{}
+	batch.Queue(fenceSQL, r.id, lanes, epochs)
 	applied.queue(batch)
-	steps.queue(batch)
-	r.queueFinish(batch, &delivered, &moved, &waiting, &superseded, stored)
-	steps.queueDeliveries(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
+	steps.queue(batch) // while the deliveries are as they were
+	send := func(db batcher) error { return db.SendBatch(ctx, batch).Close() }
+	rest := func() {
+		r.queueFinish(batch, &delivered, &moved, &waiting, &superseded, stored)
+		steps.queueDeliveries(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
+	}
 	var err error
 	if len(held) == 0 {
 		// The common case is pipelined: one round trip, one transaction.
-		err = r.pool.SendBatch(ctx, batch).Close()
+		rest()
+		err = send(r.pool)
 	} else {
 		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
-			if _, err := tx.Exec(ctx, fenceSQL, r.id, lanes, epochs); err != nil {
+			if err := send(tx); err != nil {
 				return err
 			}
 			if err := r.hold(ctx, tx, held, stored); err != nil {
 				return err
 			}
-			return tx.SendBatch(ctx, batch).Close()
+			batch = &pgx.Batch{}
+			rest()
+			return send(tx)
 		})
 	}
 	if err != nil {
