@@ -104,10 +104,18 @@ func toldChange(c outbox.MappingChange) string {
 	return fmt.Sprintf("version %d: %s", c.Version, counts(c))
 }
 
+// deliveries is a number of them: "1 delivery", "6 deliveries".
+func deliveries(n int64) string {
+	if n == 1 {
+		return "1 delivery"
+	}
+	return fmt.Sprintf("%d deliveries", n)
+}
+
 func counts(c outbox.MappingChange) string {
 	text := fmt.Sprintf("%d added, %d changed, %d removed, %d unchanged", c.Added, c.Changed, c.Removed, c.Unchanged)
 	if c.Released > 0 {
-		text += fmt.Sprintf("; %d deliveries that waited for it are released", c.Released)
+		text += fmt.Sprintf("; %s waited for it", deliveries(c.Released))
 	}
 	if c.Repeated > 0 {
 		text += fmt.Sprintf("; %d rows say what another one says", c.Repeated)
