@@ -127,6 +127,11 @@ routes:
 		p.until(text)
 	}
 	publish(file("again.jsonl", 0, done+open+later))
+	// What is not settled by the end of the process is counted by the next one once more.
+	restored := in.database()
+	waitUntil(t, func() bool {
+		return query[int](t, restored, `SELECT count(*) FROM timeline WHERE detail ->> 'rule' = 'restored'`) == 3*open
+	}, func() string { return p.log.String() })
 	p.signal(syscall.SIGTERM)
 	p = serve("--after-restore")
 	p.until(fmt.Sprintf("unknown from now on: %d\n", 3*later))
