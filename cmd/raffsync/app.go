@@ -16,7 +16,9 @@ import (
 
 	"raffsync/broker"
 	"raffsync/connectors"
+	"raffsync/connectors/chat"
 	"raffsync/connectors/hooks"
+	"raffsync/connectors/mail"
 	"raffsync/connectors/recipe"
 	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
@@ -29,6 +31,11 @@ import (
 // registry knows the kinds of destination that this program has.
 func registry() connectors.Registry {
 	return connectors.Registry{"recipe": recipe.Factory, "webhook": webhook.Factory}
+}
+
+// noticeKinds are those by which teams are told. Routes lead to none of them.
+func noticeKinds() connectors.Registry {
+	return connectors.Registry{outbox.KindMail: mail.Factory, outbox.KindChat: chat.Factory, "webhook": webhook.Factory}
 }
 
 // ruleSets compile the outcome rules of those kinds.

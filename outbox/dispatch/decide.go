@@ -27,6 +27,9 @@ type Policy struct {
 	Over time.Duration
 	// Steps are the route's; none: one without a name.
 	Steps []Step
+	// Class of whatever needs action, for destinations whose troubles are of one kind to
+	// people; empty: that of the outcome.
+	Class string
 }
 
 // Attempt is what was tried, and what came of it.
@@ -117,6 +120,9 @@ const (
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
 	a.refusedAgain(d)
 	t := decide(d, a, p, now, dice)
+	if p.Class != "" && t.To == outbox.StateNeedsAction {
+		t.Cause.Class = p.Class
+	}
 	return p.ended(t, &a)
 }
 
