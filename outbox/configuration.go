@@ -19,7 +19,7 @@ type Configuration struct {
 	Teams      []TeamConfig       `json:"teams,omitempty"`
 	Escalation []EscalationConfig `json:"escalation,omitempty"`
 	// Mail is by what they are written to.
-	Mail *MailConfig `json:"mail,omitempty"`
+	Mail MailConfig `json:"mail,omitzero"`
 	// PublicURL is where people reach this installation, for the links in what they are
 	// told; empty: there are none.
 	PublicURL string `json:"public_url,omitempty"`

@@ -21,16 +21,12 @@ type TeamConfig struct {
 	Template string `json:"template,omitempty"`
 }
 
-// AddressConfig is where a team is told: by mail, in a chat, or by a signed webhook.
-// Exactly one is set.
+// AddressConfig is where a team is told.
 type AddressConfig struct {
-	// Mail is an address without mailto:.
-	Mail string `json:"mail,omitempty"`
-	// Chat is the https address of a webhook that takes what Slack's takes, or a
-	// reference to it.
-	Chat string `json:"chat,omitempty"`
-	// Webhook holds settings of a destination of that kind.
-	Webhook json.RawMessage `json:"webhook,omitempty"`
+	// Kind is [KindMail], [KindChat] or "webhook"; Settings are those of a destination of
+	// that kind, but for the mail server.
+	Kind     string          `json:"kind"`
+	Settings json.RawMessage `json:"settings"`
 }
 
 // MailConfig is the server that mail is handed to.
@@ -86,9 +82,8 @@ const ClassNoticeFailed = "NOTICE_FAILED"
 // Kinds of the destinations that only notices go to; signed webhooks are of the ordinary
 // kind.
 const (
-	KindMail    = "mail"
-	KindChat    = "chat"
-	kindWebhook = "webhook"
+	KindMail = "mail"
+	KindChat = "chat"
 )
 
 // noticeRetry tries for a day: a mail server that is down is usually up by then.
@@ -101,27 +96,20 @@ const noticeConcurrency = 4
 // same one, whichever teams have it. A chat's or webhook's address is not shown whole,
 // since it often is a secret.
 func (a AddressConfig) Destination() string {
-	hidden := func(kind, address string) string {
-		sum := sha256.Sum256([]byte(address))
-		host := ""
-		if u, err := url.Parse(address); err == nil {
-			host = u.Host
-		}
-		return kind + ":" + host + "#" + hex.EncodeToString(sum[:6])
-	}
+	var s struct{ To, URL string }
+	_ = json.Unmarshal(a.Settings, &s) // looked at where it was read
 	switch {
-	case a.Mail != "":
-		return "mailto:" + a.Mail
-	case strings.HasPrefix(a.Chat, "env:"), strings.HasPrefix(a.Chat, "file:"):
-		return "chat:" + a.Chat
-	case a.Chat != "":
-		return hidden("chat", a.Chat)
+	case a.Kind == KindMail:
+		return "mailto:" + s.To
+	case strings.HasPrefix(s.URL, "env:"), strings.HasPrefix(s.URL, "file:"):
+		return a.Kind + ":" + s.URL
 	}
-	var settings struct {
-		URL string `json:"url"`
+	host := ""
+	if u, err := url.Parse(s.URL); err == nil {
+		host = u.Host
 	}
-	_ = json.Unmarshal(a.Webhook, &settings) // looked at where it was read
-	return hidden(kindWebhook, settings.URL)
+	sum := sha256.Sum256([]byte(s.URL))
+	return a.Kind + ":" + host + "#" + hex.EncodeToString(sum[:6])
 }
 
 // IsNoticeDestination tells whether a name is one that [AddressConfig.Destination] gives:
@@ -139,7 +127,7 @@ func (c *Configuration) Notices() (destinations []DestinationConfig, routes []Ro
 			if slices.ContainsFunc(destinations, func(o DestinationConfig) bool { return o.Name == d.Name }) {
 				continue
 			}
-			d.Kind, d.Settings = address.settings(c.Mail)
+			d.Kind, d.Settings = address.Kind, address.settings(c.Mail)
 			destinations = append(destinations, d)
 			// One that has failed is passed by the next: that may be the all-clear.
 			routes = append(routes, RouteConfig{Name: d.Name, From: []string{NoticeSource}, To: d.Name, Types: []string{TypeNotice}, OnException: Pass, Retry: noticeRetry})
@@ -149,28 +137,20 @@ func (c *Configuration) Notices() (destinations []DestinationConfig, routes []Ro
 }
 
 // settings are those of the address's destination.
-func (a AddressConfig) settings(mail *MailConfig) (kind string, settings json.RawMessage) {
-	var v any
-	switch {
-	case a.Mail != "":
-		m := MailConfig{}
-		if mail != nil {
-			m = *mail
-		}
-		kind, v = KindMail, struct {
-			MailConfig
-			To string `json:"to"`
-		}{m, a.Mail}
-	case a.Chat != "":
-		kind, v = KindChat, map[string]string{"url": a.Chat}
-	default:
-		return kindWebhook, a.Webhook
+func (a AddressConfig) settings(mail MailConfig) json.RawMessage {
+	if a.Kind != KindMail {
+		return a.Settings
 	}
+	v := struct {
+		MailConfig
+		To string `json:"to"`
+	}{MailConfig: mail}
+	_ = json.Unmarshal(a.Settings, &v)
 	settings, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // texts always marshal
 	}
-	return kind, settings
+	return settings
 }
 
 // Team is the team of a name; nil where there is none.

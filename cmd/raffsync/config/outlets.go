@@ -24,13 +24,22 @@ func outletFields(c *outbox.OutletConfig) []field {
 			if !ok {
 				return
 			}
-			if _, err := time.LoadLocation(text); err != nil || text == "Local" {
+			if !isZone(text) {
 				d.fail(v.at(), v.path, "there is no time zone %q%s expected %s", short(text), didYouMeanZone(text), takes)
 				return
 			}
 			c.Timezone = text
 		},
-	}}
+	},
+		text("open", &c.Open, 1024, takesHours, "always", "Opening hours, for policies whose time counts in them. Times after midnight belong to the day before: \"Fri 18:00-02:00\"."),
+		list("holidays", &c.Holidays, "a day, as 2026-12-25", "none", "Days on which it is closed."),
+		optional(name("team", &c.Team, "the name of a team", "Whom a level of a policy tells that names no team."), "none"),
+	}
+}
+
+func isZone(text string) bool {
+	_, err := time.LoadLocation(text)
+	return err == nil && text != "" && text != "Local"
 }
 
 func didYouMeanZone(text string) string {
