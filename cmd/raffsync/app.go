@@ -25,6 +25,7 @@ import (
 	"raffsync/graph"
 	"raffsync/outbox"
 	"raffsync/outbox/dispatch"
+	"raffsync/outbox/escalate"
 	"raffsync/outbox/view"
 )
 
@@ -69,6 +70,7 @@ type app struct {
 	mappings   *outbox.Mappings
 	seen       observation
 	heard      outbox.Heard
+	escalation *escalate.Worker
 	routing    routing
 	plan       atomic.Pointer[dispatch.Plan] // as it is in force
 	hooks      *hooks.Receiver
@@ -159,6 +161,9 @@ func (a *app) build(ctx context.Context) error {
 			a.broker.SetRules(tenant, r)
 		}
 	})
+	if a.escalation, err = a.newEscalation(); err != nil {
+		return err
+	}
 	a.watch()
 	return a.plans.load(ctx)
 }
@@ -229,6 +234,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.keepConnections(background) })
 	group.Go(func() error { return a.replay(background) })
 	group.Go(func() error { return a.reprocess(background) })
+	group.Go(func() error { return a.escalation.Run(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
 			stopDispatching()

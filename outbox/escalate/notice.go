@@ -61,19 +61,11 @@ type Cause struct {
 // maxCauses bounds a digest: who is told of fifty has a list to look at, not a mail.
 const maxCauses = 50
 
-// lookUp is the rule of causes that are values without a counterpart; their code is the
-// value and their field the table.
-const lookUp = "look-up"
-
 // cause puts an exception into words.
 func (r *row) cause(kind NoticeKind, level, repeat int, in explain.Language) Cause {
-	s := explain.Subject{
+	words := explain.Explain(explain.Subject{
 		Class: r.Class, Destination: r.Destination, Source: r.Source, Rule: r.Rule, Code: r.Code, Field: r.Field, Held: r.Held,
-	}
-	if r.Rule == lookUp {
-		s.Table, s.Value = r.Field, r.Code
-	}
-	words := explain.Explain(s, in)
+	}, in)
 	zone := time.UTC
 	if p := r.policy; p != nil {
 		zone = cmp.Or(p.Hours.location(), p.Quiet.location(), zone)
