@@ -64,7 +64,7 @@ const maxCauses = 50
 // cause puts an exception into words.
 func (r *row) cause(kind NoticeKind, level, repeat int, in explain.Language) Cause {
 	words := explain.Explain(explain.Subject{
-		Class: r.Class, Destination: r.Destination, Source: r.Source, Rule: r.Rule, Code: r.Code, Field: r.Field, Held: r.Held,
+		Class: r.Class, Destination: r.Destination, Source: r.Source, Rule: r.Rule, Code: r.Code, Field: r.Field, Value: r.LookedUp, Held: r.Held,
 	}, in)
 	zone := time.UTC
 	if p := r.policy; p != nil {

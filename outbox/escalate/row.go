@@ -29,6 +29,7 @@ type row struct {
 	Class, Destination, Source        string
 	DestinationID                     int32
 	Rule, Code, Field                 string
+	LookedUp                          string // the value, where a look-up missed it
 	Severity                          string
 	Held                              int64
 	OpenedAt                          time.Time
@@ -46,12 +47,17 @@ const (
 SELECT exception, coalesce($1::timestamptz, now()) FROM escalations
  WHERE next_at <= coalesce($1::timestamptz, now()) ORDER BY next_at, exception LIMIT $2 FOR UPDATE SKIP LOCKED`
 
-	// readSQL: severity is a column of what the rules for it say, where there are any.
+	// readSQL: severity is a column of what the rules for it say, where there are any. What
+	// holds a destination as a whole holds all that is open for it.
 	readSQL = `
 SELECT g.exception, g.tenant, g.policy, g.level, g.repeats, g.from_at, g.repeated_at, g.rested_level, g.rested_repeat,
        g.acknowledged_at AS state_acknowledged_at, g.acknowledged_until AS state_acknowledged_until, g.seen_at, g.told, g.failures,
-       x.class, coalesce(d.name, '') AS destination, coalesce(s.name, '') AS source, x.destination AS destination_id, x.rule, x.code, x.field,
-       coalesce(to_jsonb(x) ->> 'severity', '') AS severity, x.held, x.opened_at, x.closed_at, x.acknowledged_at, x.acknowledged_until
+       x.class, coalesce(d.name, '') AS destination, coalesce(s.name, '') AS source, x.destination AS destination_id, x.rule, x.code, x.field, coalesce(x.looked_up, '') AS looked_up,
+       coalesce(to_jsonb(x) ->> 'severity', '') AS severity,
+       CASE WHEN x.holds_destination AND x.closed_at IS NULL
+         THEN (SELECT coalesce(sum(t.accepted - t.delivered - t.skipped - t.superseded), 0)::bigint FROM tallies t WHERE t.tenant = x.tenant AND t.destination = x.destination)
+         ELSE x.held END AS held,
+       x.opened_at, x.closed_at, x.acknowledged_at, x.acknowledged_until
   FROM unnest($1::bigint[]) AS k(id)
   JOIN escalations g ON g.exception = k.id
   JOIN exceptions x ON x.id = k.id

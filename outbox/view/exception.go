@@ -24,7 +24,16 @@ type Exception struct {
 	LastAt           time.Time
 	Status           string // NEEDS_ACTION, RESOLVED, DISMISSED
 	ClosedAt         *time.Time
+	// AcknowledgedAt and AcknowledgedUntil are those of the last acknowledgement.
+	AcknowledgedAt, AcknowledgedUntil *time.Time
+	// Level is how many levels of its escalation have been told, of Levels; Told are the
+	// teams that were, and that have had no all-clear.
+	Level, Levels int
+	Told          []string
 }
+
+// Escalation is the exception as who is told of it sees it.
+type Escalation struct{ *Exception }
 
 // ID is the opaque text that names it for callers.
 func (e *Exception) ID() string { return FormatExceptionID(e.Number) }
@@ -38,7 +47,8 @@ type ExceptionFilter struct {
 
 const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.holds_destination, x.sample,
   ` + exceptionHolds + ` AS held,
-  x.version, x.opened_at, x.last_at, x.status, x.closed_at`
+  x.version, x.opened_at, x.last_at, x.status, x.closed_at, x.acknowledged_at, x.acknowledged_until, coalesce(g.level, 0) AS level,
+  CASE WHEN jsonb_typeof(g.policy -> 'levels') = 'array' THEN jsonb_array_length(g.policy -> 'levels') ELSE 0 END AS levels, coalesce(g.told, '{}') AS told`
 
 // What an exception holds that holds a destination as a whole is all that this has open.
 const exceptionHolds = `CASE WHEN x.holds_destination AND x.closed_at IS NULL
@@ -47,7 +57,8 @@ const exceptionHolds = `CASE WHEN x.holds_destination AND x.closed_at IS NULL
 
 const exceptionNames = `
   LEFT JOIN destinations d ON d.id = x.destination
-  LEFT JOIN sources s ON s.id = x.source`
+  LEFT JOIN sources s ON s.id = x.source
+  LEFT JOIN escalations g ON g.exception = x.id`
 
 const (
 	exceptionBounds = `(opened_at, id) < ($1, $2) ORDER BY opened_at DESC, id DESC`

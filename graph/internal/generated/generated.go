@@ -57,6 +57,11 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	AcknowledgeExceptionPayload struct {
+		Exception  func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Attempt struct {
 		At         func(childComplexity int) int
 		Attempt    func(childComplexity int) int
@@ -199,6 +204,12 @@ type ComplexityRoot struct {
 		Source      func(childComplexity int) int
 	}
 
+	Escalation struct {
+		Level  func(childComplexity int) int
+		Levels func(childComplexity int) int
+		Told   func(childComplexity int) int
+	}
+
 	Event struct {
 		AcceptedAt  func(childComplexity int) int
 		ContentType func(childComplexity int) int
@@ -223,26 +234,29 @@ type ComplexityRoot struct {
 	}
 
 	Exception struct {
-		Class       func(childComplexity int) int
-		ClosedAt    func(childComplexity int) int
-		Code        func(childComplexity int) int
-		Command     func(childComplexity int) int
-		Conflicts   func(childComplexity int, first int, after *string) int
-		Destination func(childComplexity int) int
-		Field       func(childComplexity int) int
-		Gap         func(childComplexity int) int
-		Held        func(childComplexity int, first int, after *string) int
-		HeldCount   func(childComplexity int) int
-		ID          func(childComplexity int) int
-		LastAt      func(childComplexity int) int
-		OpenedAt    func(childComplexity int) int
-		Quarantined func(childComplexity int, first int, after *string) int
-		Rule        func(childComplexity int) int
-		Sample      func(childComplexity int) int
-		Source      func(childComplexity int) int
-		Status      func(childComplexity int) int
-		Timeline    func(childComplexity int, first int, after *string) int
-		Version     func(childComplexity int) int
+		AcknowledgedAt    func(childComplexity int) int
+		AcknowledgedUntil func(childComplexity int) int
+		Class             func(childComplexity int) int
+		ClosedAt          func(childComplexity int) int
+		Code              func(childComplexity int) int
+		Command           func(childComplexity int) int
+		Conflicts         func(childComplexity int, first int, after *string) int
+		Destination       func(childComplexity int) int
+		Escalation        func(childComplexity int) int
+		Field             func(childComplexity int) int
+		Gap               func(childComplexity int) int
+		Held              func(childComplexity int, first int, after *string) int
+		HeldCount         func(childComplexity int) int
+		ID                func(childComplexity int) int
+		LastAt            func(childComplexity int) int
+		OpenedAt          func(childComplexity int) int
+		Quarantined       func(childComplexity int, first int, after *string) int
+		Rule              func(childComplexity int) int
+		Sample            func(childComplexity int) int
+		Source            func(childComplexity int) int
+		Status            func(childComplexity int) int
+		Timeline          func(childComplexity int, first int, after *string) int
+		Version           func(childComplexity int) int
 	}
 
 	ExceptionConnection struct {
@@ -354,17 +368,18 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
-		ChangeReplay      func(childComplexity int, input model.ChangeReplayInput) int
-		ForceBreaker      func(childComplexity int, input model.ForceBreakerInput) int
-		ImportMapping     func(childComplexity int, input model.ImportMappingInput) int
-		Pause             func(childComplexity int, input model.PauseInput) int
-		RemoveMapping     func(childComplexity int, input model.RemoveMappingInput) int
-		Resume            func(childComplexity int, input model.PauseInput) int
-		RetryDelivery     func(childComplexity int, input model.DeliveryTransitionInput) int
-		SetMapping        func(childComplexity int, input model.SetMappingInput) int
-		SetMappingDefault func(childComplexity int, input model.SetMappingDefaultInput) int
-		SkipDelivery      func(childComplexity int, input model.DeliveryTransitionInput) int
-		StartReplay       func(childComplexity int, input model.StartReplayInput) int
+		AcknowledgeException func(childComplexity int, input model.AcknowledgeExceptionInput) int
+		ChangeReplay         func(childComplexity int, input model.ChangeReplayInput) int
+		ForceBreaker         func(childComplexity int, input model.ForceBreakerInput) int
+		ImportMapping        func(childComplexity int, input model.ImportMappingInput) int
+		Pause                func(childComplexity int, input model.PauseInput) int
+		RemoveMapping        func(childComplexity int, input model.RemoveMappingInput) int
+		Resume               func(childComplexity int, input model.PauseInput) int
+		RetryDelivery        func(childComplexity int, input model.DeliveryTransitionInput) int
+		SetMapping           func(childComplexity int, input model.SetMappingInput) int
+		SetMappingDefault    func(childComplexity int, input model.SetMappingDefaultInput) int
+		SkipDelivery         func(childComplexity int, input model.DeliveryTransitionInput) int
+		StartReplay          func(childComplexity int, input model.StartReplayInput) int
 	}
 
 	OldestOpen struct {
@@ -615,6 +630,7 @@ type EventResolver interface {
 type ExceptionResolver interface {
 	Destination(ctx context.Context, obj *view.Exception) (*view.Destination, error)
 
+	Escalation(ctx context.Context, obj *view.Exception) (*view.Escalation, error)
 	Held(ctx context.Context, obj *view.Exception, first int, after *string) (*model.DeliveryConnection, error)
 	Conflicts(ctx context.Context, obj *view.Exception, first int, after *string) (*model.ConflictConnection, error)
 	Quarantined(ctx context.Context, obj *view.Exception, first int, after *string) (*model.QuarantinedConnection, error)
@@ -634,6 +650,7 @@ type MutationResolver interface {
 	ForceBreaker(ctx context.Context, input model.ForceBreakerInput) (*model.ControlPayload, error)
 	StartReplay(ctx context.Context, input model.StartReplayInput) (*model.ReplayPayload, error)
 	ChangeReplay(ctx context.Context, input model.ChangeReplayInput) (*model.ReplayPayload, error)
+	AcknowledgeException(ctx context.Context, input model.AcknowledgeExceptionInput) (*model.AcknowledgeExceptionPayload, error)
 	SetMapping(ctx context.Context, input model.SetMappingInput) (*model.MappingPayload, error)
 	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
 	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
@@ -709,6 +726,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "AcknowledgeExceptionPayload.exception":
+		if e.ComplexityRoot.AcknowledgeExceptionPayload.Exception == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AcknowledgeExceptionPayload.Exception(childComplexity), true
+	case "AcknowledgeExceptionPayload.userErrors":
+		if e.ComplexityRoot.AcknowledgeExceptionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AcknowledgeExceptionPayload.UserErrors(childComplexity), true
 
 	case "Attempt.at":
 		if e.ComplexityRoot.Attempt.At == nil {
@@ -1329,6 +1359,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Effect.Source(childComplexity), true
 
+	case "Escalation.level":
+		if e.ComplexityRoot.Escalation.Level == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Escalation.Level(childComplexity), true
+	case "Escalation.levels":
+		if e.ComplexityRoot.Escalation.Levels == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Escalation.Levels(childComplexity), true
+	case "Escalation.told":
+		if e.ComplexityRoot.Escalation.Told == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Escalation.Told(childComplexity), true
+
 	case "Event.acceptedAt":
 		if e.ComplexityRoot.Event.AcceptedAt == nil {
 			break
@@ -1438,6 +1487,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EventConnection.PageInfo(childComplexity), true
 
+	case "Exception.acknowledgedAt":
+		if e.ComplexityRoot.Exception.AcknowledgedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.AcknowledgedAt(childComplexity), true
+	case "Exception.acknowledgedUntil":
+		if e.ComplexityRoot.Exception.AcknowledgedUntil == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.AcknowledgedUntil(childComplexity), true
 	case "Exception.class":
 		if e.ComplexityRoot.Exception.Class == nil {
 			break
@@ -1479,6 +1540,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Destination(childComplexity), true
+	case "Exception.escalation":
+		if e.ComplexityRoot.Exception.Escalation == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Escalation(childComplexity), true
 	case "Exception.field":
 		if e.ComplexityRoot.Exception.Field == nil {
 			break
@@ -1972,6 +2039,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.MappingTable.Version(childComplexity), true
 
+	case "Mutation.acknowledgeException":
+		if e.ComplexityRoot.Mutation.AcknowledgeException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_acknowledgeException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AcknowledgeException(childComplexity, args["input"].(model.AcknowledgeExceptionInput)), true
 	case "Mutation.changeReplay":
 		if e.ComplexityRoot.Mutation.ChangeReplay == nil {
 			break
@@ -2914,6 +2992,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("AcknowledgeExceptionInput", ec.unmarshalInputAcknowledgeExceptionInput),
 			graphql.NewInputUnmarshaler("ChangeReplayInput", ec.unmarshalInputChangeReplayInput),
 			graphql.NewInputUnmarshaler("DeliveryFilter", ec.unmarshalInputDeliveryFilter),
 			graphql.NewInputUnmarshaler("DeliveryTransitionInput", ec.unmarshalInputDeliveryTransitionInput),
@@ -3191,6 +3270,12 @@ type Mutation {
   state that it is in changes nothing.
   """
   changeReplay(input: ChangeReplayInput!): ReplayPayload!
+
+  """
+  Takes an exception up, until a moment 30 days away at most: nobody else is told of it
+  meanwhile, and then its escalation goes on. It resolves nothing.
+  """
+  acknowledgeException(input: AcknowledgeExceptionInput!): AcknowledgeExceptionPayload!
 
   """
   Makes entries of a mapping table, new ones or with another target: all of them or none.
@@ -3557,6 +3642,12 @@ type Exception {
   lastAt: Time!
   status: ExceptionStatus!
   closedAt: Time
+  "When somebody took it up last."
+  acknowledgedAt: Time
+  "Until when nobody else is told of it; in the past where that has expired."
+  acknowledgedUntil: Time
+  "Who is told of it."
+  escalation: Escalation!
   "The deliveries that it holds; those of one ordering key stand together."
   held(first: Int! = 20, after: String): DeliveryConnection!
   "Second contents that came under the id of an event, the oldest first. Class CONFLICT only."
@@ -3600,6 +3691,16 @@ type Quarantined {
 type Header {
   name: String!
   value: String!
+}
+
+"How far the policy has come that was copied into an exception when it was raised."
+type Escalation {
+  "How many levels have been told."
+  level: Int!
+  "How many there are; 0: nobody is told."
+  levels: Int!
+  "The teams that were told, and have had no all-clear yet."
+  told: [String!]!
 }
 
 "A second content that came under the id of an event. It was kept, and not delivered."
@@ -3922,6 +4023,10 @@ enum TimelineWhat {
   MAPPING
   "A step whose effect was there already, so that nothing was sent."
   EFFECT
+  "Somebody took an exception up."
+  ACKNOWLEDGE
+  "A team was told of an exception: ` + "`" + `detail` + "`" + ` has the addresses, and the events by which it is."
+  ESCALATE
 }
 
 "One line of the audit."
@@ -4160,6 +4265,23 @@ type DeliveryTransitionPayload {
   userErrors: [UserError!]!
 }
 
+input AcknowledgeExceptionInput {
+  "Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing."
+  requestId: String!
+  id: ID!
+  until: Time!
+  "The exception's version as the caller saw it, where that matters."
+  expectedVersion: Int
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+"The exception after that, or why it was not done."
+type AcknowledgeExceptionPayload {
+  exception: Exception
+  userErrors: [UserError!]!
+}
+
 "What can be paused."
 enum PausableKind {
   SOURCE
@@ -4230,6 +4352,16 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // childFields_* functions provide shared child field context lookups.
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
+
+func (ec *executionContext) childFields_AcknowledgeExceptionPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "exception":
+		return ec.fieldContext_AcknowledgeExceptionPayload_exception(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AcknowledgeExceptionPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AcknowledgeExceptionPayload", field.Name)
+}
 
 func (ec *executionContext) childFields_Attempt(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
@@ -4515,6 +4647,18 @@ func (ec *executionContext) childFields_Effect(ctx context.Context, field graphq
 	return nil, fmt.Errorf("no field named %q was found under type Effect", field.Name)
 }
 
+func (ec *executionContext) childFields_Escalation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "level":
+		return ec.fieldContext_Escalation_level(ctx, field)
+	case "levels":
+		return ec.fieldContext_Escalation_levels(ctx, field)
+	case "told":
+		return ec.fieldContext_Escalation_told(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Escalation", field.Name)
+}
+
 func (ec *executionContext) childFields_Event(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -4595,6 +4739,12 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_status(ctx, field)
 	case "closedAt":
 		return ec.fieldContext_Exception_closedAt(ctx, field)
+	case "acknowledgedAt":
+		return ec.fieldContext_Exception_acknowledgedAt(ctx, field)
+	case "acknowledgedUntil":
+		return ec.fieldContext_Exception_acknowledgedUntil(ctx, field)
+	case "escalation":
+		return ec.fieldContext_Exception_escalation(ctx, field)
 	case "held":
 		return ec.fieldContext_Exception_held(ctx, field)
 	case "conflicts":
@@ -5375,6 +5525,20 @@ func (ec *executionContext) field_Exception_timeline_args(ctx context.Context, r
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_acknowledgeException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.AcknowledgeExceptionInput, error) {
+			return ec.unmarshalNAcknowledgeExceptionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐAcknowledgeExceptionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_changeReplay_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6040,6 +6204,70 @@ func (ec *executionContext) field___Type_inputFields_args(ctx context.Context, r
 // endregion ***************************** args.gotpl *****************************
 
 // region    **************************** field.gotpl *****************************
+
+func (ec *executionContext) _AcknowledgeExceptionPayload_exception(ctx context.Context, field graphql.CollectedField, obj *model.AcknowledgeExceptionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AcknowledgeExceptionPayload_exception(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Exception, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Exception) graphql.Marshaler {
+			return ec.marshalOException2ᚖraffsyncᚋoutboxᚋviewᚐException(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_AcknowledgeExceptionPayload_exception(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AcknowledgeExceptionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exception(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AcknowledgeExceptionPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.AcknowledgeExceptionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AcknowledgeExceptionPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AcknowledgeExceptionPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AcknowledgeExceptionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
 
 func (ec *executionContext) _Attempt_at(ctx context.Context, field graphql.CollectedField, obj *view.Entry) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -8632,6 +8860,75 @@ func (ec *executionContext) fieldContext_Effect_claimedBy(_ context.Context, fie
 	return fc, nil
 }
 
+func (ec *executionContext) _Escalation_level(ctx context.Context, field graphql.CollectedField, obj *view.Escalation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Escalation_level(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Level, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Escalation_level(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Escalation", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Escalation_levels(ctx context.Context, field graphql.CollectedField, obj *view.Escalation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Escalation_levels(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Levels, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Escalation_levels(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Escalation", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Escalation_told(ctx context.Context, field graphql.CollectedField, obj *view.Escalation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Escalation_told(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Told, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Escalation_told(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Escalation", field, false, false, "String")
+}
+
 func (ec *executionContext) _Event_id(ctx context.Context, field graphql.CollectedField, obj *view.Event) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9473,6 +9770,84 @@ func (ec *executionContext) _Exception_closedAt(ctx context.Context, field graph
 }
 func (ec *executionContext) fieldContext_Exception_closedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Exception", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Exception_acknowledgedAt(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_acknowledgedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AcknowledgedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_acknowledgedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Exception_acknowledgedUntil(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_acknowledgedUntil(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AcknowledgedUntil, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_acknowledgedUntil(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Exception_escalation(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_escalation(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().Escalation(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Escalation) graphql.Marshaler {
+			return ec.marshalNEscalation2ᚖraffsyncᚋoutboxᚋviewᚐEscalation(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_escalation(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Escalation(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Exception_held(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
@@ -11546,6 +11921,50 @@ func (ec *executionContext) fieldContext_Mutation_changeReplay(ctx context.Conte
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_changeReplay_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_acknowledgeException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_acknowledgeException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().AcknowledgeException(ctx, fc.Args["input"].(model.AcknowledgeExceptionInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.AcknowledgeExceptionPayload) graphql.Marshaler {
+			return ec.marshalNAcknowledgeExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐAcknowledgeExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_acknowledgeException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AcknowledgeExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_acknowledgeException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -16188,6 +16607,76 @@ func (ec *executionContext) fieldContext___Type_isOneOf(_ context.Context, field
 
 // region    **************************** input.gotpl *****************************
 
+func (ec *executionContext) unmarshalInputAcknowledgeExceptionInput(ctx context.Context, obj any) (model.AcknowledgeExceptionInput, error) {
+	var it model.AcknowledgeExceptionInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "id", "until", "expectedVersion", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "until":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("until"))
+			data, err := ec.unmarshalNTime2timeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Until = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalAcknowledgeExceptionInput unmarshals raw into the AcknowledgeExceptionInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalAcknowledgeExceptionInput(ctx context.Context, raw any) (model.AcknowledgeExceptionInput, error) {
+	var out model.AcknowledgeExceptionInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "AcknowledgeExceptionInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputChangeReplayInput(ctx context.Context, obj any) (model.ChangeReplayInput, error) {
 	var it model.ChangeReplayInput
 	if obj == nil {
@@ -17274,6 +17763,44 @@ func (ec *executionContext) _SearchHit(ctx context.Context, sel ast.SelectionSet
 
 // region    **************************** object.gotpl ****************************
 
+var acknowledgeExceptionPayloadImplementors = []string{"AcknowledgeExceptionPayload"}
+
+func (ec *executionContext) _AcknowledgeExceptionPayload(ctx context.Context, sel ast.SelectionSet, obj *model.AcknowledgeExceptionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, acknowledgeExceptionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AcknowledgeExceptionPayload")
+		case "exception":
+			out.Values[i] = ec._AcknowledgeExceptionPayload_exception(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._AcknowledgeExceptionPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var attemptImplementors = []string{"Attempt"}
 
 func (ec *executionContext) _Attempt(ctx context.Context, sel ast.SelectionSet, obj *view.Entry) graphql.Marshaler {
@@ -18192,6 +18719,49 @@ func (ec *executionContext) _Effect(ctx context.Context, sel ast.SelectionSet, o
 	return out
 }
 
+var escalationImplementors = []string{"Escalation"}
+
+func (ec *executionContext) _Escalation(ctx context.Context, sel ast.SelectionSet, obj *view.Escalation) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, escalationImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Escalation")
+		case "level":
+			out.Values[i] = ec._Escalation_level(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "levels":
+			out.Values[i] = ec._Escalation_levels(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "told":
+			out.Values[i] = ec._Escalation_told(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var eventImplementors = []string{"Event", "SearchHit"}
 
 func (ec *executionContext) _Event(ctx context.Context, sel ast.SelectionSet, obj *view.Event) graphql.Marshaler {
@@ -18430,6 +19000,22 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "acknowledgedAt":
+			out.Values[i] = ec._Exception_acknowledgedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "acknowledgedUntil":
+			out.Values[i] = ec._Exception_acknowledgedUntil(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "escalation":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_escalation(ctx, field, obj)
+				})
 		case "held":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
 				true, true,
@@ -19272,6 +19858,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "changeReplay":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_changeReplay(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "acknowledgeException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_acknowledgeException(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -20933,6 +21526,19 @@ func (ec *executionContext) ___Type(ctx context.Context, sel ast.SelectionSet, o
 
 // region    ***************************** type.gotpl *****************************
 
+func (ec *executionContext) unmarshalNAcknowledgeExceptionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐAcknowledgeExceptionInput(ctx context.Context, v any) (model.AcknowledgeExceptionInput, error) {
+	res, err := ec.unmarshalInputAcknowledgeExceptionInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNAcknowledgeExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐAcknowledgeExceptionPayload(ctx context.Context, sel ast.SelectionSet, v *model.AcknowledgeExceptionPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "AcknowledgeExceptionPayload!")
+		return graphql.Null
+	}
+	return ec._AcknowledgeExceptionPayload(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNAttempt2ᚕᚖraffsyncᚋoutboxᚋviewᚐEntryᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Entry) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -21185,6 +21791,14 @@ func (ec *executionContext) marshalNDestination2ᚖraffsyncᚋoutboxᚋviewᚐDe
 		return graphql.Null
 	}
 	return ec._Destination(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNEscalation2ᚖraffsyncᚋoutboxᚋviewᚐEscalation(ctx context.Context, sel ast.SelectionSet, v *view.Escalation) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Escalation!")
+		return graphql.Null
+	}
+	return ec._Escalation(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNEvent2ᚕᚖraffsyncᚋoutboxᚋviewᚐEventᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Event) graphql.Marshaler {
