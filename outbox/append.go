@@ -246,7 +246,8 @@ func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
 // and returns the positions of those whose ids are new.
 func (w *Writer) insertStatement(ctx context.Context, on interface {
 	Query(context.Context, string, ...any) (pgx.Rows, error)
-}, items []*item) ([]Seq, error) {
+}, items []*item,
+) ([]Seq, error) {
 	w.count(items)
 	var c appendColumns
 	// Two batches that share ids wait for each other row by row; one order for all
