@@ -20,8 +20,10 @@ func TestConfiguration_Notices(t *testing.T) {
 		Mail: outbox.MailConfig{Server: "smtp.example.com:587", From: "sync@example.com", Password: "env:P", Username: "u"},
 		Teams: []outbox.TeamConfig{
 			{Name: "one", Notify: []outbox.AddressConfig{address("mail", `{"to":"a@example.com"}`), address("chat", `{"url":"env:CHAT"}`)}},
-			{Name: "two", Notify: []outbox.AddressConfig{address("mail", `{"to":"a@example.com"}`), address("chat", `{"url":"https://chat.example.com/hooks/SECRET"}`),
-				address("webhook", `{"url":"https://hooks.example.com/SECRET","secret":"env:S"}`)}},
+			{Name: "two", Notify: []outbox.AddressConfig{
+				address("mail", `{"to":"a@example.com"}`), address("chat", `{"url":"https://chat.example.com/hooks/SECRET"}`),
+				address("webhook", `{"url":"https://hooks.example.com/SECRET","secret":"env:S"}`),
+			}},
 		},
 	}
 	destinations, routes := c.Notices()
