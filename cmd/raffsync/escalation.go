@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"raffsync/cmd/raffsync/acknowledge"
@@ -14,10 +15,17 @@ import (
 // newEscalation makes the worker that tells teams of exceptions.
 func (a *app) newEscalation() (*escalate.Worker, error) {
 	store := a.config.store
+	var once sync.Once
 	return escalate.New(escalate.Config{
 		Store: store, Log: a.config.log,
 		Acknowledge: func(base, tenant string, exception int64, address string, at time.Time) string {
-			return acknowledge.Link(store, base, tenant, exception, address, at)
+			link := acknowledge.Link(store, base, tenant, exception, address, at)
+			if link == "" {
+				once.Do(func() {
+					a.config.log.Warn("notices have no links, since there is no key to sign them with: set RAFFSYNC_SECRET_KEY, the same for all processes")
+				})
+			}
+			return link
 		},
 		OnTold: func(lanes []int16) {
 			a.dispatcher.Wake(lanes)

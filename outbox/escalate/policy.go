@@ -67,20 +67,20 @@ func (e *PolicyError) Unwrap() error { return e.Err }
 // without levels tells nobody. The number is the policy's place, from 0; -1 for none.
 func (p *Policies) For(f Facts) (*Policy, int) {
 	if f.Class == outbox.ClassNoticeFailed || outbox.IsNoticeDestination(f.Destination) {
-		return &Policy{}, -1 // telling of what could not be told would fail too
+		return &Policy{Levels: []Level{}}, -1 // telling of what could not be told would fail too
 	}
 	for i, one := range p.all {
 		if one.when == nil || one.when.Holds(f) {
 			return p.copied(one, f.Outlet), i
 		}
 	}
-	return &Policy{}, -1
+	return &Policy{Levels: []Level{}}, -1
 }
 
 // copied is the policy as it is kept with an exception of an outlet.
 func (p *Policies) copied(one policy, outlet string) *Policy {
 	o := p.outlets[outlet]
-	kept := &Policy{IgnoreClockIf: one.IgnoreClockIf}
+	kept := &Policy{Levels: []Level{}, IgnoreClockIf: one.IgnoreClockIf}
 	// What cannot be read here was refused where it was configured: time counts always.
 	if one.Clock == outbox.ClockOutletHours && o.Open != "" && o.Timezone != "" {
 		kept.Hours, _ = ParseHours(o.Timezone, o.Open, o.Holidays)

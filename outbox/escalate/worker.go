@@ -101,8 +101,11 @@ func (w *Worker) runOnce(ctx context.Context, at *time.Time) (more bool, err err
 	if err != nil {
 		return false, fmt.Errorf("escalate: %w", err)
 	}
-	if len(lanes) > 0 && w.config.OnTold != nil {
-		w.config.OnTold(lanes)
+	if len(lanes) > 0 {
+		w.config.Log.InfoContext(ctx, "teams are told of exceptions", "notices", len(lanes))
+		if w.config.OnTold != nil {
+			w.config.OnTold(lanes)
+		}
 	}
 	return more, nil
 }

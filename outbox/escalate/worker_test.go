@@ -358,7 +358,7 @@ func TestWorker_BecomesUrgent(t *testing.T) {
 
 func TestWorker_NobodyIsTold(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(c *outbox.Configuration) { c.Escalation[0].When = `class == "SKU_UNMAPPED"` })
+	d := newDesk(t, func(c *outbox.Configuration) { c.Escalation[0].When = `class != "VALIDATION"` })
 	d.raise("VALIDATION", "none matches", "2027-11-24 10:00")
 	d.raise(outbox.ClassNoticeFailed, "of its own", "2027-11-24 10:00")
 	late := d.raise("SKU_UNMAPPED", "at an address", "2027-11-24 10:00")
