@@ -3,6 +3,7 @@ package escalate
 import (
 	"cmp"
 	"strconv"
+	"strings"
 	"time"
 
 	"raffsync/outbox/explain"
@@ -58,8 +59,8 @@ type Cause struct {
 	Acknowledge string `json:"acknowledge,omitempty"`
 }
 
-// maxCauses bounds a digest: who is told of fifty has a list to look at, not a mail.
-const maxCauses = 50
+// maxCauses bounds a digest: who is told of more has a list to look at, not a mail.
+const maxCauses = 20
 
 // cause puts an exception into words.
 func (r *row) cause(kind NoticeKind, level, repeat int, in explain.Language) Cause {
@@ -113,11 +114,20 @@ func subject(n *Notice, in explain.Language) string {
 		}
 	}
 	open += n.More // those that are left out stand last, and may be either
-	switch {
-	case over == 0:
-		return strconv.Itoa(open) + words.open
-	case open == 0:
-		return strconv.Itoa(over) + words.over
+	var parts []string
+	if open > 0 {
+		parts = append(parts, counted(open, words.open))
 	}
-	return strconv.Itoa(open) + words.open + ", " + strconv.Itoa(over) + words.over
+	if over > 0 {
+		parts = append(parts, counted(over, words.over))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// counted is a number before what follows one, and several.
+func counted(n int, follows [2]string) string {
+	if n == 1 {
+		return "1" + follows[0]
+	}
+	return strconv.Itoa(n) + follows[1]
 }

@@ -13,7 +13,7 @@ import (
 // phrases are what is said besides the explanation.
 type phrases struct {
 	subject    map[NoticeKind]string
-	open, over string // after a number
+	open, over [2]string // after one, and after several
 	text       *template.Template
 }
 
@@ -26,7 +26,7 @@ func phrasesIn(in explain.Language) phrases {
 
 var english = phrases{
 	subject: map[NoticeKind]string{Raised: "", Escalated: "Nobody has reacted: ", Repeated: "Still open: ", Resolved: "Over: "},
-	open:    " causes need action", over: " are over",
+	open:    [2]string{" cause needs action", " causes need action"}, over: [2]string{" is over", " are over"},
 	text: template.Must(template.New("en").Parse(`{{range .Causes}}{{if eq .Kind "RESOLVED" -}}
 OVER: {{.Title}}
 Raised {{.Since}}, over {{.Until}}. Nothing is left to do.
@@ -45,7 +45,7 @@ Whose turn: {{.Turn}}. Holds {{.Held}}. Raised {{.Since}}{{if eq .Kind "ESCALATE
 
 var indonesian = phrases{
 	subject: map[NoticeKind]string{Raised: "", Escalated: "Belum ada yang menangani: ", Repeated: "Masih terbuka: ", Resolved: "Selesai: "},
-	open:    " masalah perlu ditangani", over: " selesai",
+	open:    [2]string{" masalah perlu ditangani", " masalah perlu ditangani"}, over: [2]string{" selesai", " selesai"},
 	text: template.Must(template.New("id").Parse(`{{range .Causes}}{{if eq .Kind "RESOLVED" -}}
 SELESAI: {{.Title}}
 Muncul {{.Since}}, selesai {{.Until}}. Tidak ada lagi yang perlu dilakukan.
@@ -65,7 +65,7 @@ Giliran: {{.Turn}}. Tertahan: {{.Held}}. Muncul {{.Since}}{{if eq .Kind "ESCALAT
 const (
 	// maxTemplate and maxNoticeText bound, in bytes, a template and what is made of it.
 	maxTemplate   = 16 << 10
-	maxNoticeText = 64 << 10
+	maxNoticeText = 128 << 10
 )
 
 // CheckTemplate renders a template of text/template over a [Notice] with one cause of
