@@ -146,3 +146,16 @@ func TestStore_Acknowledge(t *testing.T) {
 		t.Errorf("what is over: %v", err)
 	}
 }
+
+// After a restore every destination rests but those by which people hear of it.
+func TestStore_AfterRestoreTeamsAreTold(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "books")
+	c := configuration("kopi", "books")
+	c.Teams = []outbox.TeamConfig{{Name: "ops", Language: "en", Notify: []outbox.AddressConfig{address("mail", `{"to":"ops@example.com"}`)}}}
+	s.apply(c)
+	restored, err := s.AfterRestore(t.Context(), "ayu")
+	if err != nil || len(restored) != 1 || !slices.Equal(restored[0].Paused, []string{"books"}) {
+		t.Errorf("%+v, %v", restored, err)
+	}
+}

@@ -50,7 +50,15 @@ func TestProgram_WhoIsTold(t *testing.T) {
 		http.Error(w, "no such customer", http.StatusUnprocessableEntity)
 		return true, false
 	}
-	example := strings.NewReplacer("https://sync.kopi.example", "http://"+in.http, "smtp.kopi.example:587", server.Address()).Replace(whoIsTold(t))
+	signed := newReceiver(t) // gets the whole, too
+	told := make(chan string, 100)
+	signed.misbehave = func(_ http.ResponseWriter, q *http.Request, _ int) (bool, bool) {
+		told <- q.Header.Get("Ce-Type") + " " + q.Header.Get("Ce-Source")
+		return false, true
+	}
+	secret := "file:" + in.write("books.secret", receiverSecret)
+	example := strings.NewReplacer(`["mailto:finance@kopi.example"]`, fmt.Sprintf(`["mailto:finance@kopi.example", {webhook: {url: %q, secret: %q}}]`, signed.server.URL, secret),
+		"https://sync.kopi.example", "http://"+in.http, "smtp.kopi.example:587", server.Address()).Replace(whoIsTold(t))
 	config := in.write("shop.yaml", fmt.Sprintf(`
 tenant: kopi
 sources: {till: {}}
@@ -58,7 +66,7 @@ destinations:
   books: {webhook: {url: %q, secret: %q}}
 routes:
   all: {from: till, to: books}
-%s`, books.server.URL, "file:"+in.write("books.secret", receiverSecret), example))
+%s`, books.server.URL, secret, example))
 	in.env = []string{"SSL_CERT_FILE=" + in.write("ca.pem", string(server.CA())), "MAIL_PASSWORD=" + mailPassword, "OPS_CHAT_URL=" + chat.URL + "/hooks/hunter2-chat-token"}
 	program := in.start("serve", "--development", "--config", config)
 	program.until(`"msg":"ready"`)
@@ -76,6 +84,10 @@ routes:
 	first := letters(1)[0]
 	if first.To != "finance@kopi.example" || first.Subject != "books finds the request invalid" || !strings.Contains(first.Text, "Next step: ") {
 		t.Errorf("%+v", first)
+	}
+
+	if got := <-told; got != "raffsync.notice /kopi/raffsync" {
+		t.Errorf("the signed webhook got %s", got)
 	}
 
 	at := link.FindString(first.Text)
