@@ -240,4 +240,3 @@ func (d *desk) close(exception int64) {
 	d.exec(`UPDATE exceptions SET status = 'RESOLVED', closed_at = $2 WHERE id = $1`, exception, d.now)
 	d.exec(`UPDATE escalations SET next_at = $2 WHERE exception = $1 AND next_at IS NOT NULL`, exception, d.now)
 }
-
