@@ -144,20 +144,20 @@ func accurateHarness(t *testing.T, call, more string) connectortest.Harness {
 func accurateQuestions(name string) ([]connectortest.Question, func(*http.Request) connectortest.Question) {
 	reference := raffsyncv1.OutcomeKind_OUTCOME_KIND_REFERENCE_GONE
 	return []connectortest.Question{
-			{Name: "none", Status: 200, Body: `{"s": false, "d": ["Data tidak ditemukan atau sudah dihapus"]}`, Want: connectors.Absent, WantOutcome: connectors.Outcome{Kind: reference}},
-			{Name: "another one", Status: 200, Body: fmt.Sprintf(`{"s": true, "d": {"id": 4, %q: "A-4"}}`, name), WantOutcome: connectors.Outcome{Kind: unknown}},
-			{Name: "not what it looks like", Status: 200, Body: `{"s": true, "d": []}`, WantOutcome: connectors.Outcome{Kind: unknown}},
-			{Name: "session", Status: 200, Body: `{"s": false, "d": ["Data Session Key tidak tepat"]}`, WantOutcome: connectors.Outcome{Kind: authExpired}},
-			{Name: "another thing is gone", Status: 200, Body: `{"s": false, "d": ["Database tidak ditemukan"]}`, WantOutcome: connectors.Outcome{Kind: reference, Code: "Database tidak ditemukan"}},
-			{Name: "404", Status: 404, WantOutcome: connectors.Outcome{Kind: unclassed}},
-			{Name: "500", Status: 500, WantOutcome: connectors.Outcome{Kind: unknown}},
-		}, func(r *http.Request) connectortest.Question {
-			number := r.URL.Query().Get(name)
-			return connectortest.Question{
-				Name: "found", Status: 200, Body: fmt.Sprintf(`{"s": true, "d": {"id": 4711, %q: %q}}`, name, number), Want: connectors.Found,
-				WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "4711", Fields: map[string]string{"number": number}},
-			}
+		{Name: "none", Status: 200, Body: `{"s": false, "d": ["Data tidak ditemukan atau sudah dihapus"]}`, Want: connectors.Absent, WantOutcome: connectors.Outcome{Kind: reference}},
+		{Name: "another one", Status: 200, Body: fmt.Sprintf(`{"s": true, "d": {"id": 4, %q: "A-4"}}`, name), WantOutcome: connectors.Outcome{Kind: unknown}},
+		{Name: "not what it looks like", Status: 200, Body: `{"s": true, "d": []}`, WantOutcome: connectors.Outcome{Kind: unknown}},
+		{Name: "session", Status: 200, Body: `{"s": false, "d": ["Data Session Key tidak tepat"]}`, WantOutcome: connectors.Outcome{Kind: authExpired}},
+		{Name: "another thing is gone", Status: 200, Body: `{"s": false, "d": ["Database tidak ditemukan"]}`, WantOutcome: connectors.Outcome{Kind: reference, Code: "Database tidak ditemukan"}},
+		{Name: "404", Status: 404, WantOutcome: connectors.Outcome{Kind: unclassed}},
+		{Name: "500", Status: 500, WantOutcome: connectors.Outcome{Kind: unknown}},
+	}, func(r *http.Request) connectortest.Question {
+		number := r.URL.Query().Get(name)
+		return connectortest.Question{
+			Name: "found", Status: 200, Body: fmt.Sprintf(`{"s": true, "d": {"id": 4711, %q: %q}}`, name, number), Want: connectors.Found,
+			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "4711", Fields: map[string]string{"number": number}},
 		}
+	}
 }
 
 func signedByToken(r *http.Request) error {
