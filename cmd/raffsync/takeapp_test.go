@@ -8,9 +8,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"raffsync/connectors/simulator/accurate"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 const (
@@ -53,11 +55,19 @@ func takeappOrder(kind, id, number, other, payment, updated string) string {
 }
 
 // Signed webhooks of Take.app become one order and one invoice at Accurate Online, by the
-// configuration that ships as an example: whatever snapshots come, stock moves once. An item
-// that has no counterpart is one exception, and goes on once it has.
+// configuration that ships as an example: whatever snapshots come, and though an answer is
+// lost, stock moves once. An item that has no counterpart is one exception, and goes on once
+// it has.
 func TestProgram_TakeappToAccurate(t *testing.T) {
 	t.Parallel()
+	var lost atomic.Bool // the answer to the first invoice is
 	sim, at := serveAccurate(t, accurate.Config{
+		Fault: func(_ int, path string) accurate.Fault {
+			if strings.HasSuffix(path, "/sales-invoice/save.do") && !lost.Swap(true) {
+				return accurate.ResetAfter
+			}
+			return accurate.None
+		},
 		Items:     []accurate.Item{{No: "ITM-1", Name: "Latte", Stock: 100}, {No: "ITM-2", Name: "Croissant", Stock: 100}, {No: "ITM-42", Name: "Oat latte", Stock: 100}},
 		Customers: []accurate.Customer{{No: "WALK-IN", Name: "Counter"}, {No: "C-7", Name: "Ani"}},
 	})
@@ -74,7 +84,7 @@ func TestProgram_TakeappToAccurate(t *testing.T) {
 	if !strings.Contains(string(example), written) {
 		t.Fatal("the example has another auth")
 	}
-	config := in.write("shop.yaml", strings.Replace(string(example), written, accurateAuth(at), 1))
+	config := in.write("shop.yaml", strings.Replace(string(example), written, "timeout: 1s\n    "+accurateAuth(at), 1))
 	if out := in.run("check", config, "--development", "--online", "accurate"); !strings.Contains(out, "accurate: the platform answers, and takes the credentials") {
 		t.Errorf("check --online says\n%s", out)
 	}
@@ -116,6 +126,9 @@ func TestProgram_TakeappToAccurate(t *testing.T) {
 	stock("ITM-1", 98)
 	stock("ITM-2", 99)
 	story := in.run("story", "1042")
+	if n := query[int](t, db, fmt.Sprintf(`SELECT count(*) FROM timeline WHERE kind = %d`, raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME)); n != 1 {
+		t.Errorf("%d attempts of unknown outcome, want one, which was asked about", n)
+	}
 	for _, want := range []string{fmt.Sprint(orders[0].ID), fmt.Sprint(invoices[0].ID), "order/ord_9", "invoice/ord_9", "was there already"} {
 		if !strings.Contains(story, want) {
 			t.Errorf("the story has no %q:\n%s", want, story)
