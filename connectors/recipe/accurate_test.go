@@ -232,6 +232,36 @@ func TestAccurate_Refusals(t *testing.T) {
 	}
 }
 
+// What lacks something is never a document that lacks it too: the platform would take one
+// for a quantity, and today for a date.
+func TestAccurate_Lacking(t *testing.T) {
+	for source, c := range map[string]struct {
+		order string
+		names []string
+	}{
+		"order":   {plainOrder, []string{"date", "customer", "lines", "sku", "quantity", "price"}},
+		"takeapp": {takeappOrder, []string{"data", "created_at", "customer", "line_items", "product_id", "quantity", "price", "total_amount"}},
+	} {
+		s := newCompany(t, map[string]any{"source": source}, nil)
+		for _, call := range []string{"sales-order.save", "sales-invoice.save", "sales-return.save"} {
+			plan, err := s.d.(connectors.Planner).Plan(connectors.StepConfig{Call: call})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range c.names {
+				var refused *connectors.PrepareError
+				_, err := s.d.Prepare(connectors.Step{
+					Event: &connectors.Event{Tenant: "kopi", ID: "e", Data: []byte(strings.ReplaceAll(c.order, `"`+name+`"`, `"x-`+name+`"`))}, Destination: "accurate", Effect: "order/1", Plan: plan,
+					Lookup: func(table, value string) (string, bool) { return table + value, true },
+				})
+				if !errors.As(err, &refused) || refused.Kind != validation || !strings.HasPrefix(refused.Field, "map.") {
+					t.Errorf("%s of %s without %s: %v", call, source, name, err)
+				}
+			}
+		}
+	}
+}
+
 // Answers that are lost, in every call that makes a document: it is found, and what is not
 // there is surely absent.
 func TestAccurate_Asking(t *testing.T) {
