@@ -10,6 +10,7 @@ import (
 
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
+	"raffsync/connectors/auth"
 	"raffsync/outbox"
 )
 
@@ -36,6 +37,7 @@ func checkOnline(ctx context.Context, out io.Writer, kinds connectors.Registry, 
 		}
 		connector, err := kinds.New(d.Kind, connectors.Options{
 			Name: d.Name, Settings: d.Settings, Rules: d.Rules, Concurrency: d.Concurrency, Secret: config.ResolveSecret, AllowLoopback: loopback,
+			Connections: &auth.Memory{}, // what comes with a token is got, and forgotten
 		})
 		if err != nil {
 			failed = append(failed, err)

@@ -33,6 +33,12 @@ func (s *suite) asking(t *testing.T) {
 		}
 		return
 	}
+	if s.Repeatable {
+		if got := s.ask(t, t.Context(), p, newStep()); got.Finding != connectors.Absent || p.count() != 0 {
+			t.Errorf("the finding is %d (%s), with %d requests; what can be repeated wants no question", got.Finding, got.Reason, p.count())
+		}
+		return
+	}
 	for _, finding := range []connectors.Finding{connectors.Found, connectors.Absent, connectors.CannotTell} {
 		if finding == connectors.Found && s.QuestionFound != nil {
 			continue

@@ -40,6 +40,10 @@ type Harness struct {
 	// where the destination is a [connectors.Reconciler]: some of each finding.
 	Questions []Question
 
+	// Repeatable: what the step does comes to the same when it is done twice, so that a
+	// [connectors.Reconciler] asks nobody about it, and says that it is not there.
+	Repeatable bool
+
 	// Step completes a step before it is prepared: its plan, its outlet, its look-ups; and,
 	// where the event is the suite's plain one ([Plain]), whatever data the destination
 	// wants, with [Canary] in it. Nil where a destination takes any event as it is.

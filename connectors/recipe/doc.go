@@ -29,6 +29,9 @@
 // and in headers that read it: auth.NAME, what came with the authorisation (package auth).
 // In a receipt: body and headers of the answer, settings, receipt.id.
 //
+// Where a platform can be authorised in several ways, auth is a list of them, and the
+// `kind` under the destination's auth picks one.
+//
 // A secret setting may stand in headers alone, in a text that reads settings only: it is put
 // in when the request is sent, and is in no request, content or preview.
 //

@@ -20,7 +20,7 @@ type document struct {
 	name, documentation string
 	url                 string
 	settings            []setting // by name
-	auth                json.RawMessage
+	auth                []way
 	headers             map[string]string
 	limits              Limits
 	idempotent          *bool
@@ -117,12 +117,8 @@ var recipeFields = []field[document]{
 		readSettingDocuments,
 	},
 	{
-		rules.Setting{Name: "auth", Takes: "a mapping with a kind", Fallback: "none", Doc: "How requests are authorised: what `auth` of the destination begins with. Kinds are none, api_key, basic, hmac, oauth2_client_credentials, oauth2_authorization_code, session, odoo and tryton; package connectors/auth says what each takes."},
-		func(p *problems, path string, raw json.RawMessage, d *document) {
-			if _, ok := p.mapping(path, raw, "a mapping with a kind"); ok {
-				d.auth = raw
-			}
-		},
+		rules.Setting{Name: "auth", Takes: "a mapping with a kind, or a list of them", Fallback: "none", Doc: "How requests are authorised: what `auth` of the destination begins with. Of several ways, the user's `kind` picks one; the first is that of users who say none. Kinds are none, api_key, basic, hmac, oauth2_client_credentials, oauth2_authorization_code, session, odoo and tryton; package connectors/auth says what each takes."},
+		readWays,
 	},
 	{
 		rules.Setting{Name: "headers", Takes: "a mapping of headers to texts, with CEL as ${…}", Fallback: "none", Doc: "Of every call. The place for a secret setting, as `Bearer ${settings.token}`."},

@@ -2,7 +2,6 @@ package recipe
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -173,7 +172,7 @@ func (d *destination) compiler() *compiler {
 // authenticate builds what authorises requests: what the recipe says, with what the user
 // says in place of it or besides.
 func (d *destination) authenticate(given *given, recipe *document, o connectors.Options) error {
-	settings, err := overlay(recipe.auth, given.auth)
+	settings, err := overlay(recipe.way(given.auth), given.auth)
 	if err != nil {
 		return &Error{Path: "auth", Message: err.Error()}
 	}
@@ -187,23 +186,6 @@ func (d *destination) authenticate(given *given, recipe *document, o connectors.
 
 // Authenticator implements [auth.Authenticated].
 func (d *destination) Authenticator() auth.Authenticator { return d.auth }
-
-// overlay is a JSON mapping with the entries of another added, or in place of its own.
-func overlay(under, over json.RawMessage) (json.RawMessage, error) {
-	all := map[string]json.RawMessage{}
-	for _, one := range []json.RawMessage{under, over} {
-		if one == nil {
-			continue
-		}
-		if json.Unmarshal(one, &all) != nil {
-			return nil, errors.New("expected a mapping")
-		}
-	}
-	if len(all) == 0 {
-		return nil, nil
-	}
-	return json.Marshal(all)
-}
 
 var userAgent = "raffsync/" + version()
 

@@ -37,11 +37,11 @@ func (s *scheduler) admit() {
 			t.take(l)
 			t.probes = max(t.probes-1, 0)
 			d := l.admit()
-			t.spend(d)
+			t.spend(d, now)
 			t.wire++
 			s.flying++
 			flights = append(flights, &flight{
-				line: l, target: t, destination: t.Destination, breaker: t.breaker,
+				line: l, target: t, destination: t.Destination, breaker: t.breaker, gate: t.gate,
 				outcome: context.Canceled, delivery: d, lease: s.leases[d.Lane], policy: s.policy(s.plan, d), settle: settle,
 			})
 		}

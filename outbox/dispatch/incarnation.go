@@ -44,6 +44,7 @@ type flight struct {
 	target      *target      // for the scheduler only
 	destination *Destination // as it was configured at admission
 	breaker     *breaker
+	gate        *gate
 	delivery    *outbox.Delivery
 	lease       outbox.Lease
 	policy      Policy

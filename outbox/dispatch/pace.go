@@ -6,6 +6,7 @@ import "time"
 // pure: times are of the local monotonic clock.
 type pace struct {
 	blocks []block
+	window window
 }
 
 // block is a number of requests, each with a time before which it must not be made.
@@ -39,11 +40,12 @@ func (p *pace) expire(now time.Time) {
 // ready tells whether a request may be made now.
 func (p *pace) ready(now time.Time) bool {
 	p.expire(now)
-	return len(p.blocks) > 0 && !now.Before(p.blocks[0].next)
+	return len(p.blocks) > 0 && !now.Before(p.at())
 }
 
 // spend makes one request of those that are ready.
-func (p *pace) spend() {
+func (p *pace) spend(now time.Time) {
+	p.window.note(now)
 	b := &p.blocks[0]
 	b.next = b.next.Add(b.every)
 	if b.left--; b.left == 0 {
@@ -63,6 +65,9 @@ func (p *pace) left() (n int) {
 func (p *pace) at() (next time.Time) {
 	if len(p.blocks) > 0 {
 		next = p.blocks[0].next
+		if at := p.window.at(); at.After(next) {
+			next = at
+		}
 	}
 	return next
 }

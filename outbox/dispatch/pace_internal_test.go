@@ -15,7 +15,7 @@ func TestPace(t *testing.T) {
 		var went []time.Duration
 		for range 10 {
 			for p.ready(time.Now()) {
-				p.spend()
+				p.spend(time.Now())
 				went = append(went, time.Since(begin))
 			}
 			time.Sleep(20 * time.Millisecond)

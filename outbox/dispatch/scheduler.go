@@ -120,7 +120,7 @@ func (s *scheduler) adopt(plan *Plan) {
 	for id, configured := range plan.Destinations {
 		d, t := configured.withDefaults(), s.targets[id]
 		if t == nil {
-			t = &target{plan: plan}
+			t = &target{plan: plan, gate: &gate{}}
 			s.targets[id] = t
 			s.order = append(s.order, id)
 		}

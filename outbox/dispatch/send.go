@@ -42,12 +42,15 @@ func (n *incarnation) send(ctx context.Context, f *flight) {
 	deadline := begin.Add(most)
 	sending, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	f.sent = begin
+	if f.destination.Every > 0 {
+		f.gate.pass(sending, f.destination) // within its time: whoever asks about it waits no longer
+	}
+	f.sent = time.Now()
 	n.sendBounded(n.sendingContext(sending, f), f, request, deadline, func(finding connectors.Finding, outcome connectors.Outcome) {
 		f.attempt.Finding, f.attempt.Outcome = finding, outcome
 		f.attempt.refusedAgain(f.delivery)
 		f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
-		f.attempt.Duration = time.Since(begin)
+		f.attempt.Duration = time.Since(f.sent)
 		f.attempt.Ours = ctx.Err() != nil || cut && !time.Now().Before(deadline)
 		f.outcome = f.health()
 		f.settle(f.outcome)

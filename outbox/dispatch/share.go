@@ -106,6 +106,7 @@ func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, c clocks) {
 	if g.Fair < s.slots { // given up as soon as they are free, and told with the next ask
 		s.slots = max(g.Fair, t.wire)
 	}
+	s.pace.window.of(a.Every, a.Burst)
 	s.pace.lease(block{next: c.from(g.First), every: a.Every, left: g.Requests})
 	if g.Units > 0 {
 		if !now.Before(s.until) {
@@ -179,9 +180,9 @@ func (t *target) may(now time.Time) bool {
 }
 
 // spend takes one request off what is leased.
-func (t *target) spend(d *outbox.Delivery) {
+func (t *target) spend(d *outbox.Delivery, now time.Time) {
 	if t.Every > 0 {
-		t.share.pace.spend()
+		t.share.pace.spend(now)
 	}
 	if t.Quota > 0 {
 		t.share.units--

@@ -101,6 +101,7 @@ type target struct {
 	*Destination
 	plan    *Plan
 	breaker *breaker
+	gate    *gate // used by its senders too
 	// off: it is not configured at present, or rests. Nothing is read for it or
 	// admitted; what is on its way comes to its end.
 	off bool

@@ -216,6 +216,16 @@ func (s *Simulator) Documents(kindName string) []Document {
 	return all
 }
 
+// Count is how many documents of a kind there are.
+func (s *Simulator) Count(kindName string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.books[kindName]; b != nil {
+		return len(b.order)
+	}
+	return 0
+}
+
 // Stock of an item.
 func (s *Simulator) Stock(item string) *big.Rat {
 	s.mu.Lock()
