@@ -118,7 +118,10 @@
 //	trim upperAscii lowerAscii split replace join truncate(n)
 //	                           as methods of a text, and join of a list
 //
-// These, given null, are absent. What CEL has besides is there too: has(), size(), map,
+//	required(value)            the value, and an error where it is absent or null: what a
+//	                           document must not go without
+//
+// The others, given null, are absent. What CEL has besides is there too: has(), size(), map,
 // filter, exists, matches, timestamp, optional.
 //
 // # A miss does not stop it

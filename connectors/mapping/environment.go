@@ -84,7 +84,7 @@ var environments = sync.OnceValue(func() (made struct{ events, webhooks *Environ
 			cel.ParserExpressionSizeLimit(maxExpressionRunes),
 			cel.Variable("body", cel.DynType),
 		},
-		declareOperators(), declareConstants(), declareNumbers(), declareDates(), declareTexts(),
+		declareOperators(), declareConstants(), declareNumbers(), declareDates(), declareTexts(), declareRequired(),
 	)
 	made.webhooks = declare([]string{"body", "headers", "query"}, append(slices.Clip(common),
 		cel.Variable("headers", cel.DynType), cel.Variable("query", cel.DynType))...)

@@ -75,6 +75,10 @@ func TestTemplate(t *testing.T) {
 		{name: "money", template: `{idr: "${money(18000.5, 'IDR')}", practice: "${money(18000.5, 'IDR', 0)}", jpy: "${money('1250.4', 'JPY')}", kwd: "${money(1.5, 'kwd')}", usd: "${money(body.n, 'USD')}", own: "${money(1, 'GOLD', 4)}"}`, want: `{"idr":18000.50,"jpy":1250,"kwd":1.500,"own":1.0000,"practice":18001,"usd":3.00}`},
 		{name: "money of nothing is absent", template: `{a: "${money(body.nothing, 'USD')}", b: "${decimal(body.missing)}", c: "${date(body.nothing, 'UTC', 'iso')}"}`, want: `{}`},
 		{name: "sums", template: `{a: "${sum(body.lines.map(l, l.price * l.qty))}", b: "${money(sum(['0.1', 0.2, 3]), 'USD')}", c: "${sum([])}"}`, want: `{"a":36001.001,"b":3.30,"c":0}`},
+		{name: "what is required is there", template: `{a: "${required(body.n)}", b: [{$each: {x: "${required([1, 2])}"}, c: "${required(x)}"}]}`, want: `{"a":3,"b":[{"c":1},{"c":2}]}`},
+		{name: "what is required is not there", template: `{a: [{b: "${required(decimal(body.missing))}"}]}`, err: "/a/0/b: it is required, and not there"},
+		{name: "what is required is null", template: `{a: "${required(body.nothing)}"}`, err: "/a: it is required"},
+		{name: "what is required has no counterpart", template: `{a: "${required(lookup('a', 'x'))}"}`, want: `{"a":"‹no a for x›"}`, missing: []Miss{{"a", "x", "/a"}}},
 		{name: "a sum is never absent by one of its values", template: `{a: "${sum(body.lines.map(l, decimal(l.discount)))}"}`, err: "/a: sum reads something that is not there"},
 
 		{name: "each", template: `[{$each: {line: "${body.lines}"}, $index: i, $if: "${line.qty > 0}", no: "${i + 1}", item: "${line.sku}"}, last]`, want: `[{"item":"LATTE","no":1},{"item":"TEA","no":3},"last"]`},

@@ -80,7 +80,7 @@ func xeroRefusal(message string) string {
 	return fmt.Sprintf(`{"ErrorNumber": 10, "Type": "ValidationException", "Message": "A validation exception occurred", "Elements": [{"ValidationErrors": [{"Message": %q}]}]}`, message)
 }
 
-func TestShippedXero_Conformance(t *testing.T) {
+func xeroHarnesses(t *testing.T) map[string]connectortest.Harness {
 	x := newXero(t)
 	x.tables = nil
 	answer := func(name string, status int, body string, kind raffsyncv1.OutcomeKind) connectortest.Answer {
@@ -95,7 +95,7 @@ func TestShippedXero_Conformance(t *testing.T) {
 			Want: connectors.Outcome{Kind: kind, Code: problem, RetryAfter: 7 * time.Second},
 		}
 	}
-	x.suite(t, "invoice.create", neutralOrder, x.at, connectortest.Harness{
+	invoice := x.harness(t, "invoice.create", neutralOrder, x.at, connectortest.Harness{
 		Secrets: []string{token},
 		Key:     func(r *http.Request, _ []byte) string { return r.Header.Get("Idempotency-Key") },
 		Success: connectortest.Answer{Status: 200, Body: `{"Status": "OK", "Invoices": [{"InvoiceID": "i-1"}]}`},
@@ -144,6 +144,28 @@ func TestShippedXero_Conformance(t *testing.T) {
 			return nil
 		},
 	})
+	note := invoice
+	note.Healthy, note.Check, note.QuestionFound, note.CheckQuestion = nil, nil, nil, nil
+	note.Success = connectortest.Answer{Status: 200, Body: `{"Status": "OK", "CreditNotes": [{"CreditNoteID": "c-1"}]}`}
+	note.Answers = append([]connectortest.Answer{{
+		Name: "a credit note", Status: 200, Body: `{"Status": "OK", "CreditNotes": [{"CreditNoteID": "c-1", "CreditNoteNumber": "N", "Total": 3.67}]}`,
+		Want: connectors.Outcome{Kind: delivered, ExternalID: "c-1", Fields: map[string]string{"number": "N", "total": "3.67"}},
+	}}, invoice.Answers[1:]...)
+	note.Questions = []connectortest.Question{
+		{Name: "404", Status: 404, Want: connectors.Absent, WantOutcome: connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_REFERENCE_GONE}},
+		{Name: "another", Status: 200, Body: `{"CreditNotes": [{"CreditNoteNumber": "x"}]}`, WantOutcome: connectors.Outcome{Kind: unknown}},
+		{Name: "not Xero", Status: 200, Body: `<html>`, WantOutcome: connectors.Outcome{Kind: unknown}},
+	}
+	note.QuestionFound = func(r *http.Request) connectortest.Question {
+		number := strings.TrimPrefix(r.URL.Path, "/CreditNotes/")
+		return connectortest.Question{
+			Status: 200, Body: fmt.Sprintf(`{"CreditNotes": [{"CreditNoteID": "c-1", "CreditNoteNumber": %q}]}`, number), Want: connectors.Found,
+			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "c-1", Fields: map[string]string{"number": number}},
+		}
+	}
+	return map[string]connectortest.Harness{
+		"invoice.create": invoice, "credit-note.create": x.harness(t, "credit-note.create", neutralRefund, x.at, note),
+	}
 }
 
 func checkXeroInvoice(r *http.Request, body []byte, step connectors.Step) error {

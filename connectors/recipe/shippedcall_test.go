@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,16 +114,31 @@ const (
 // of fills the places of such data.
 func of(data, number string) string { return fmt.Sprintf(data, number, "no sugar") }
 
-// suite runs the conformance suite on a call.
-func (s shipped) suite(t *testing.T, call, data string, at func(url string) map[string]any, h connectortest.Harness) {
-	t.Helper()
+// harness has the conformance suite make a call, with such data; at puts the platform at a
+// URL.
+func (s shipped) harness(t *testing.T, call, data string, at func(url string) map[string]any, h connectortest.Harness) connectortest.Harness {
 	h.New = func(t testing.TB, url string) connectors.Destination {
 		there := s
 		there.settings = at(url)
 		return there.build(t)
 	}
 	h.Step = func(d connectors.Destination, step *connectors.Step) { s.complete(t, d, step, call, data) }
-	connectortest.Run(t, h)
+	return h
+}
+
+// remembered keeps what a request of the suite's last step is marked with: for questions
+// whose URL does not hold the mark that they ask for.
+func remembered(h *connectortest.Harness, mark func(body map[string]any) any) *atomic.Value {
+	last, complete := &atomic.Value{}, h.Step
+	h.Step = func(d connectors.Destination, step *connectors.Step) {
+		complete(d, step)
+		if r, err := d.Prepare(*step); err == nil {
+			if o, err := decoded(d.(connectors.Previewer).Preview(r).Body); err == nil {
+				last.Store(mark(o))
+			}
+		}
+	}
+	return last
 }
 
 // decoded is a body as JSON.
