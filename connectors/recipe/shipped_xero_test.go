@@ -103,10 +103,10 @@ func xeroHarnesses(t *testing.T) map[string]connectortest.Harness {
 		Check:   checkXeroInvoice,
 		Answers: []connectortest.Answer{
 			{
-				Name: "an invoice", Status: 200, Body: `{"Status": "OK", "Invoices": [{"InvoiceID": "i-1", "InvoiceNumber": "N", "Status": "DRAFT", "LineItems": [{"LineItemID": "l-0"}]}]}`,
+				Name: "an invoice", Status: 200, Body: `{"Status": "OK", "Invoices": [{"InvoiceID": "i-1", "InvoiceNumber": "N", "Total": 28.46, "Contact": {"ContactID": "p-1"}, "LineItems": [{"LineItemID": "l-0"}]}]}`,
 				Want: connectors.Outcome{
 					Kind: delivered, ExternalID: "i-1", URL: "https://go.xero.com/app/invoicing/view/i-1",
-					Fields: map[string]string{"number": "N", "status": "DRAFT", "line_0": "l-0"},
+					Fields: map[string]string{"number": "N", "total": "28.46", "contact": "p-1", "line_0": "l-0"},
 				},
 			},
 			answer("nothing of Xero's", 200, "<html>", unknown),
@@ -133,8 +133,8 @@ func xeroHarnesses(t *testing.T) map[string]connectortest.Harness {
 		QuestionFound: func(r *http.Request) connectortest.Question {
 			number := r.URL.Query().Get("InvoiceNumbers")
 			return connectortest.Question{
-				Status: 200, Body: fmt.Sprintf(`{"Invoices": [{"InvoiceID": "i-1", "InvoiceNumber": %q, "Status": "PAID"}]}`, number), Want: connectors.Found,
-				WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "i-1", URL: "https://go.xero.com/app/invoicing/view/i-1", Fields: map[string]string{"number": number, "status": "PAID"}},
+				Status: 200, Body: fmt.Sprintf(`{"Invoices": [{"InvoiceID": "i-1", "InvoiceNumber": %q, "Total": 9}]}`, number), Want: connectors.Found,
+				WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "i-1", URL: "https://go.xero.com/app/invoicing/view/i-1", Fields: map[string]string{"number": number, "total": "9"}},
 			}
 		},
 		CheckQuestion: func(r *http.Request, body []byte, _ connectors.Step) error {
@@ -217,7 +217,7 @@ func TestShippedXero_Documents(t *testing.T) {
 
 	note := x.sent(t, d, "credit-note.create", "refund/1", of(neutralRefund, "1042-R1"))
 	x.receipts = map[string]connectors.Receipt{
-		"credit_note": {ExternalID: note.ExternalID, Fields: note.Fields}, "invoice": {ExternalID: found.ExternalID},
+		"credit_note": {ExternalID: note.ExternalID, Fields: note.Fields}, "invoice": {ExternalID: found.ExternalID, Fields: found.Fields},
 	}
 	request := x.prepared(t, d, "credit-note.allocate", "allocation/1", `{}`)
 	reconciled(t, d, request, connectors.Absent)
