@@ -117,7 +117,38 @@ func shopifyHarnesses(t *testing.T) map[string]connectortest.Harness {
 			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "gid://shopify/Order/1", Fields: map[string]string{"number": "#1001"}},
 		}
 	}
-	return map[string]connectortest.Harness{"order.create": order}
+	s.receipts = map[string]connectors.Receipt{"order": {ExternalID: "gid://shopify/Order/1"}}
+	refund := order
+	refund.Healthy, refund.CheckQuestion = nil, nil
+	refund.Check = func(_ *http.Request, body []byte, step connectors.Step) error {
+		o, err := decoded(body)
+		if err != nil {
+			return err
+		}
+		variables := o["variables"].(map[string]any)
+		if note := variables["input"].(map[string]any)["note"].(string); variables["key"] != step.Key || !isReference(note, 30) {
+			return fmt.Errorf("%s", body)
+		}
+		return nil
+	}
+	refund.Answers = append([]connectortest.Answer{{
+		Name: "a refund", Status: 200, Body: `{"data": {"done": {"made": {"id": "gid://shopify/Refund/1"}, "userErrors": []}}}`, Want: connectors.Outcome{Kind: delivered, ExternalID: "gid://shopify/Refund/1"},
+	}}, order.Answers[1:]...)
+	refund.Questions = []connectortest.Question{
+		{Name: "none", Status: 200, Body: `{"data": {"found": {"refunds": []}}}`, Want: connectors.Absent, WantOutcome: connectors.Outcome{Kind: gone}},
+		{Name: "no order", Status: 200, Body: `{"data": {"found": null}}`, WantOutcome: connectors.Outcome{Kind: unknown}},
+	}
+	refund = s.harness(t, "refund.create", neutralRefund, shopifyAt, refund)
+	note := remembered(&refund, func(body map[string]any) any {
+		return body["variables"].(map[string]any)["input"].(map[string]any)["note"]
+	})
+	refund.QuestionFound = func(*http.Request) connectortest.Question {
+		return connectortest.Question{
+			Status: 200, Body: fmt.Sprintf(`{"data": {"found": {"refunds": [{"id": "x", "note": null}, {"id": "y", "note": %q}]}}}`, note.Load()), Want: connectors.Found,
+			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "y"},
+		}
+	}
+	return map[string]connectortest.Harness{"order.create": order, "refund.create": refund}
 }
 
 func orderOf(body map[string]any) map[string]any {

@@ -103,7 +103,19 @@ func wooHarnesses(t *testing.T) map[string]connectortest.Harness {
 			Body: fmt.Sprintf(`[{"id": 6}, {"id": 7, "meta_data": [{"key": "other", "value": 1}, {"key": "raffsync_reference", "value": %q}]}]`, mark.Load()),
 		}
 	}
-	return map[string]connectortest.Harness{"order.create": order}
+	refund := order
+	refund.Healthy, refund.Check, refund.CheckQuestion = nil, nil, nil
+	refund.Answers = append([]connectortest.Answer{{Name: "a refund", Status: 201, Body: `{"id": 9, "amount": "3.67"}`, Want: connectors.Outcome{Kind: delivered, ExternalID: "9", Fields: map[string]string{"amount": "3.67"}}}}, order.Answers[1:]...)
+	s.receipts = map[string]connectors.Receipt{"order": {ExternalID: "727"}}
+	refund = s.harness(t, "refund.create", neutralRefund, wooAt, refund)
+	marked := remembered(&refund, func(body map[string]any) any { return body["meta_data"].([]any)[0].(map[string]any)["value"] })
+	refund.QuestionFound = func(*http.Request) connectortest.Question {
+		return connectortest.Question{
+			Status: 200, Header: pages("1"), Want: connectors.Found, WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "9"},
+			Body: fmt.Sprintf(`[{"id": 9, "meta_data": [{"key": "raffsync_reference", "value": %q}]}]`, marked.Load()),
+		}
+	}
+	return map[string]connectortest.Harness{"order.create": order, "refund.create": refund}
 }
 
 func TestShippedWooCommerce_Documents(t *testing.T) {
