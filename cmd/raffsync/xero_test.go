@@ -106,7 +106,7 @@ const taxedOrder = `{"id": 9007199254740993, "name": "#10000", "email": "ani@exa
 func TestProgram_ShopifyToXero(t *testing.T) {
 	t.Parallel()
 	x, in := newXeroBooks(t, nil), newInstallation(t)
-	p := x.started(t, in, "shopify-to-xero.yaml")
+	p := x.started(t, in, "shopify-xero.yaml")
 	db := in.database()
 	shop, at := signer(t, bySHOP, "hush"), "http://"+in.http+"/hooks/shop"
 	done := func() {
@@ -222,7 +222,7 @@ func TestProgram_WooCommerceToXero(t *testing.T) {
 		return fault
 	})
 	in := newInstallation(t)
-	p := x.started(t, in, "woocommerce-to-xero.yaml")
+	p := x.started(t, in, "woocommerce-xero.yaml")
 	db := in.database()
 	in.run("mappings", "set", "books", "tax", "US-CA-STATE TAX=STATE", "--reason", "California")
 	blog := signer(t, `{"scheme": "woocommerce", "secrets": ["env:X"]}`, "hush")

@@ -148,7 +148,9 @@ func shopifyHarnesses(t *testing.T) map[string]connectortest.Harness {
 			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "y"},
 		}
 	}
-	return map[string]connectortest.Harness{"order.create": order, "refund.create": refund}
+	count := refund
+	count.Repeatable, count.Questions, count.QuestionFound, count.Check = true, nil, nil, nil
+	return map[string]connectortest.Harness{"order.create": order, "refund.create": refund, "stock.set": s.harness(t, "stock.set", neutralCount, shopifyAt, count)}
 }
 
 func orderOf(body map[string]any) map[string]any {

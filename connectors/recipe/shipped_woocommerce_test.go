@@ -115,7 +115,21 @@ func wooHarnesses(t *testing.T) map[string]connectortest.Harness {
 			Body: fmt.Sprintf(`[{"id": 9, "meta_data": [{"key": "raffsync_reference", "value": %q}]}]`, marked.Load()),
 		}
 	}
-	return map[string]connectortest.Harness{"order.create": order, "refund.create": refund}
+	customer := order
+	customer.Healthy, customer.Check, customer.CheckQuestion = nil, nil, nil
+	customer.Answers = append([]connectortest.Answer{
+		{Name: "a customer", Status: 201, Body: `{"id": 9, "email": "ani@example.com"}`, Want: connectors.Outcome{Kind: delivered, ExternalID: "9", Fields: map[string]string{"email": "ani@example.com"}}},
+		answer(400, "registration-error-email-exists", duplicate),
+	}, order.Answers[1:]...)
+	customer = s.harness(t, "customer.create", neutralCustomer, wooAt, customer)
+	known := remembered(&customer, func(body map[string]any) any { return body["meta_data"].([]any)[0].(map[string]any)["value"] })
+	customer.QuestionFound = func(*http.Request) connectortest.Question {
+		return connectortest.Question{
+			Status: 200, Header: pages("1"), Want: connectors.Found, WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "9"},
+			Body: fmt.Sprintf(`[{"id": 9, "meta_data": [{"key": "raffsync_reference", "value": %q}]}]`, known.Load()),
+		}
+	}
+	return map[string]connectortest.Harness{"order.create": order, "refund.create": refund, "customer.create": customer}
 }
 
 func TestShippedWooCommerce_Documents(t *testing.T) {

@@ -163,8 +163,16 @@ func xeroHarnesses(t *testing.T) map[string]connectortest.Harness {
 			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "c-1", Fields: map[string]string{"number": number}},
 		}
 	}
+	contact := note
+	contact.Repeatable, contact.Questions, contact.QuestionFound = true, nil, nil
+	contact.Success = connectortest.Answer{Status: 200, Body: `{"Status": "OK", "Contacts": [{"ContactID": "p-1"}]}`}
+	contact.Answers = append([]connectortest.Answer{{
+		Name: "a contact", Status: 200, Body: `{"Status": "OK", "Contacts": [{"ContactID": "p-1", "Name": "Ani"}]}`,
+		Want: connectors.Outcome{Kind: delivered, ExternalID: "p-1", URL: "https://go.xero.com/app/contacts/contact/p-1", Fields: map[string]string{"name": "Ani"}},
+	}}, invoice.Answers[1:]...)
 	return map[string]connectortest.Harness{
 		"invoice.create": invoice, "credit-note.create": x.harness(t, "credit-note.create", neutralRefund, x.at, note),
+		"contact.save": x.harness(t, "contact.save", neutralCustomer, x.at, contact),
 	}
 }
 
