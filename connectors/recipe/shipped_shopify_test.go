@@ -183,6 +183,11 @@ func TestShippedShopify_Documents(t *testing.T) {
 	if o := d.Send(t.Context(), s.prepared(t, d, "refund.create", "refund/1", strings.Replace(of(neutralRefund, "R1"), "3.67", "3.66", 1))); o.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_KEY_MISUSE {
 		t.Errorf("the key with another amount: %+v", o)
 	}
+	// What is below nothing is a discount: 28.46 less 11.10 and 2.35.
+	s.sent(t, d, "order.create", "order/1043", strings.Replace(strings.Replace(of(neutralOrder, "1043"), `"10.00"`, `"-2.35"`, 1), `, "tax": {"code": "VAT", "rate": "0.10", "amount": "1.00"}`, "", 1))
+	if total := s.Orders()[1].Total; total != "15.11" {
+		t.Errorf("with a charge below nothing: %s", total)
+	}
 	s.sent(t, d, "stock.set", "count/1", of(neutralCount, "1"))
 	if s.Stock("11", "7") != 40 || s.Stock("12", "7") != 0 {
 		t.Errorf("stock %d and %d", s.Stock("11", "7"), s.Stock("12", "7"))

@@ -215,6 +215,14 @@ func TestShippedXero_Documents(t *testing.T) {
 		t.Errorf("updated: %+v", again)
 	}
 
+	// The same by the number, for those who have no receipt.
+	for range 2 {
+		x.sent(t, d, "invoice.update", "invoice/1042", of(neutralOrder, "1042"))
+	}
+	if again := x.Documents("Invoices"); len(again) != 1 || again[0].Total.Cmp(i.Total) != 0 {
+		t.Errorf("updated by the number: %+v", again)
+	}
+
 	found := x.sent(t, d, "invoice.get", "invoice/1042", `{}`)
 	if found.ExternalID != made.ExternalID {
 		t.Errorf("got %+v", found)
@@ -246,6 +254,20 @@ func TestShippedXero_Documents(t *testing.T) {
 	}
 	if err := d.(connectors.Checker).Check(t.Context()); err != nil {
 		t.Errorf("check: %v", err)
+	}
+}
+
+// One who has several organisations says which.
+func TestShippedXero_Organisation(t *testing.T) {
+	t.Parallel()
+	x := newXero(t, func(c *xero.Config) { c.Tenant = "second" })
+	given := x.settings["auth"].(map[string]any)
+	given["after"], given["headers"] = []any{}, map[string]any{"xero-tenant-id": "second"}
+	x.sent(t, x.build(t), "invoice.create", "invoice/1", of(neutralOrder, "1"))
+	given["headers"] = map[string]any{"xero-tenant-id": "first"}
+	d := x.build(t)
+	if o := d.Send(t.Context(), x.prepared(t, d, "invoice.create", "invoice/2", of(neutralOrder, "2"))); o.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_PERMISSION {
+		t.Errorf("another organisation: %+v", o)
 	}
 }
 
