@@ -166,6 +166,10 @@ var findFields = slices.Concat(lifted(requestFields), []field[findDocument]{
 		},
 	},
 	{
+		rules.Setting{Name: "whole", Takes: "a condition, as `{headers: {X-Pages: [\"0\", \"1\"]}}`", Fallback: "each answer with the list has all of it", Doc: "The answer has the whole list of `items`, not the first page of it. Otherwise what is not among them leaves the outcome unknown."},
+		func(_ *problems, _ string, raw json.RawMessage, f *findDocument) { f.whole = raw },
+	},
+	{
 		rules.Setting{Name: "where", Takes: "a mapping of JSON paths to texts, with CEL as ${…}", Fallback: "anything", Doc: "What it must be like, byte for byte; `$` is the item."},
 		func(p *problems, path string, raw json.RawMessage, f *findDocument) {
 			f.where = p.texts(path, raw, maxText)

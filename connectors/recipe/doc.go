@@ -49,7 +49,8 @@
 //
 //	found     by its rules, or as found says, and where holds byte for byte
 //	absent    as absent says; or nothing in the whole list that items names is what where
-//	          says. That is never guessed from anything else: it makes us send again
+//	          says, where whole says that all of it came. That is never guessed from
+//	          anything else: it makes us send again
 //	else      the platform cannot tell
 //
 // Where one call can be asked about, all are, or are repeatable: to make them twice comes

@@ -78,6 +78,7 @@ type receiptDocument struct {
 type findDocument struct {
 	callDocument
 	found, absent json.RawMessage
+	whole         json.RawMessage
 	items         string
 	where         map[string]string
 	receipt       *receiptDocument

@@ -1,9 +1,7 @@
 package recipe
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,6 +24,8 @@ type find struct {
 	// says: it has a rule for what a found thing looks like; proves: one for what proves
 	// absence.
 	says, proves bool
+	// whole knows an answer that has all of the list; nil: each has.
+	whole *rules.Set
 }
 
 // condition is what a thing must hold at a path.
@@ -39,6 +39,7 @@ type condition struct {
 const (
 	ruleFound  = "found"
 	ruleAbsent = "absent"
+	ruleWhole  = "whole"
 )
 
 func (c *compiler) find(d *findDocument, of *call) *find {
@@ -66,6 +67,12 @@ func (c *compiler) find(d *findDocument, of *call) *find {
 		if len(d.where) == 0 {
 			c.fail(below(d.path, "where"), "is missing; expected what tells the one thing from the others in the list")
 		}
+	}
+	switch {
+	case d.whole != nil && d.items == "":
+		c.fail(below(d.path, "whole"), "is of a list, and there is none; expected items")
+	case d.whole != nil:
+		f.whole = c.whole(d)
 	}
 	if !f.proves && d.items == "" {
 		c.fail(d.path, "says nothing of what proves absence; expected absent (as {status: 404}), or items and where")
@@ -123,58 +130,6 @@ func (d *findDocument) anywhere(holds func(string) bool) bool {
 		}
 	}
 	return holds(d.url)
-}
-
-// findRules puts found and absent before the recipe's rules.
-func (c *compiler) findRules(d *findDocument) *rules.Set {
-	var list []json.RawMessage
-	var written []string
-	for _, one := range []struct {
-		name, kind string
-		condition  json.RawMessage
-	}{{ruleFound, "DELIVERED", d.found}, {ruleAbsent, "REFERENCE_GONE", d.absent}} {
-		if one.condition == nil {
-			continue
-		}
-		at := below(d.path, one.name)
-		found, ok := c.mapping(at, one.condition, "a mapping with status, headers, body")
-		if !ok {
-			return nil
-		}
-		for name := range found {
-			if !slices.Contains([]string{"status", "headers", "body"}, name) {
-				c.fail(below(at, name), "there is no such field; expected one of status, headers, body")
-				return nil
-			}
-		}
-		rule := bytes.TrimSuffix(bytes.TrimSpace(one.condition), []byte("}"))
-		separator := ","
-		if len(found) == 0 {
-			separator = ""
-		}
-		written = append(written, at)
-		list = append(list, fmt.Appendf(nil, `%s%s"name":%q,"kind":%q}`, rule, separator, one.name, one.kind))
-	}
-	encoded, err := json.Marshal(list)
-	if err != nil {
-		c.fail(d.path, "%s", err)
-		return nil
-	}
-	if list == nil {
-		encoded = nil
-	}
-	before := len(c.errs)
-	set := c.set([]rules.Layer{{Path: d.path, Rules: encoded}, {Path: below(c.d.path, "rules"), Rules: c.d.rules}})
-	for _, err := range c.errs[before:] {
-		if wrong, ok := err.(*Error); ok {
-			for i, at := range written { // they are no list to their author
-				if rest, is := strings.CutPrefix(wrong.Path, fmt.Sprintf("%s[%d]", d.path, i)); is {
-					wrong.Path = at + rest
-				}
-			}
-		}
-	}
-	return set
 }
 
 // Reconcile implements [connectors.Reconciler].
@@ -239,6 +194,9 @@ func (d *askable) understand(ctx context.Context, f *find, q *rendered, x *excha
 	}
 	if f.list == nil {
 		return inconclusive(status, "the platform answers about something else")
+	}
+	if f.whole != nil && f.whole.Classify(outcome.Answer(x.response)).Rule != ruleWhole {
+		return inconclusive(status, "the list did not come whole, and what came does not have it")
 	}
 	return proof(connectors.Absent, connectors.Outcome{
 		Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_REFERENCE_GONE, Rule: ruleAbsent, Status: status,

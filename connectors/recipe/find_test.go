@@ -35,6 +35,7 @@ func asked(t *testing.T, find string, status int, body string, change ...func(*c
 func TestReconcile(t *testing.T) {
 	const byPath = `{url: "/x/${event.references.order}", absent: {status: 404}}`
 	const bySearch = `{url: /x, query: {q: "${event.references.order}"}, items: "$.data[*]", where: {$.ref: "${event.references.order}"}}`
+	const firstPage = `{url: /x, query: {q: "${event.references.order}"}, items: "$.data[*]", whole: {body: {$.more: false}}, where: {$.ref: "${event.references.order}"}}`
 	for _, test := range []struct {
 		name, find string
 		status     int
@@ -56,6 +57,9 @@ func TestReconcile(t *testing.T) {
 		{"no JSON", bySearch, 200, `<html>`, connectors.CannotTell, ""},
 		{"404 where nothing says what that means", bySearch, 404, ``, connectors.CannotTell, ""},
 		{"a list too long to be whole", bySearch, 200, `{"data": [` + strings.Repeat(`{"id": 6, "ref": "x"},`, 20_000) + `{}]}`, connectors.CannotTell, ""},
+		{"on the first page", firstPage, 200, `{"more": true, "data": [{"id": 7, "ref": "1042"}]}`, connectors.Found, "7"},
+		{"not on the first page", firstPage, 200, `{"more": true, "data": [{"id": 6, "ref": "1043"}]}`, connectors.CannotTell, ""},
+		{"not on the only page", firstPage, 200, `{"more": false, "data": [{"id": 6, "ref": "1043"}]}`, connectors.Absent, ""},
 		{"about something else", `{url: "/x", absent: {status: 404}, where: {$.ref: "${event.references.order}"}}`, 200, `{"id": 6, "ref": "1043"}`, connectors.CannotTell, ""},
 	} {
 		r, _, _ := asked(t, test.find, test.status, test.body)
@@ -102,17 +106,19 @@ func TestReconcile_Repeatable(t *testing.T) {
 
 func TestFactory_RefusesQuestionsThatProveNothing(t *testing.T) {
 	for call, want := range map[string]string{
-		`{map: {a: 1}, find: {url: "/x/${event.id}"}}`:                                                                 "says nothing of what proves absence",
-		`{map: {a: 1}, find: {url: "/x", absent: {status: 404}}}`:                                                      "asks for nothing in particular",
-		`{map: {a: 1}, find: {url: "/x/${event.id}", items: "$.x", where: {$.a: "${event.id}"}}}`:                      "ends with [*]",
-		`{map: {a: 1}, find: {url: "/x/${event.id}", items: "$.x[*]"}}`:                                                "is missing; expected what tells the one thing",
-		`{map: {a: 1}, find: {url: "/x/${lookup('a', event.id)}", absent: {status: 404}}}`:                             "looks something up",
-		`{map: {a: 1}, find: {url: "/x/${event.id}", absent: {status: 404, kind: X}}}`:                                 "there is no such field",
-		`{map: {a: 1}, find: {url: "/x/${event.id}", absent: {status: 4}}}`:                                            "find.absent.status",
-		`{map: {a: 1}, find: {url: "/x/${event.id}", absent: {status: 404}}, update: {method: PUT}}`:                   "up to date",
-		`{method: GET, url: /x, find: {url: "/x/${event.id}", absent: {status: 404}}}`:                                 "takes neither find nor update",
-		`{map: {a: 1}, find: {url: "/x/${event.id}", items: "$..a..b[*]", where: {$.a: "${event.id}"}}}`:               "holds .. twice",
-		`{map: {a: 1}, find: {url: "/x/${event.id}", found: {status: 200}, absent: {status: 200, body: {$.a: null}}}}`: "find.absent",
+		`{map: {a: 1}, find: {url: "/x/${event.id}"}}`:                                                                   "says nothing of what proves absence",
+		`{map: {a: 1}, find: {url: "/x", absent: {status: 404}}}`:                                                        "asks for nothing in particular",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", items: "$.x", where: {$.a: "${event.id}"}}}`:                        "ends with [*]",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", items: "$.x[*]"}}`:                                                  "is missing; expected what tells the one thing",
+		`{map: {a: 1}, find: {url: "/x/${lookup('a', event.id)}", absent: {status: 404}}}`:                               "looks something up",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", absent: {status: 404, kind: X}}}`:                                   "there is no such field",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", absent: {status: 4}}}`:                                              "find.absent.status",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", absent: {status: 404}}, update: {method: PUT}}`:                     "up to date",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", absent: {status: 404}, whole: {status: 200}}}`:                      "whole: is of a list",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", items: "$.x[*]", where: {$.a: "${event.id}"}, whole: {status: 4}}}`: "find.whole.status",
+		`{method: GET, url: /x, find: {url: "/x/${event.id}", absent: {status: 404}}}`:                                   "takes neither find nor update",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", items: "$..a..b[*]", where: {$.a: "${event.id}"}}}`:                 "holds .. twice",
+		`{map: {a: 1}, find: {url: "/x/${event.id}", found: {status: 200}, absent: {status: 200, body: {$.a: null}}}}`:   "find.absent",
 	} {
 		_, err := recipe.Factory(options(t, calls(t, "  a: "+call)))
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -12,6 +12,9 @@ import (
 // answers: a harness for each of its calls, or for those that differ.
 var conformance = map[string]func(*testing.T) map[string]connectortest.Harness{
 	"accurate-online": accurateHarnesses,
+	"shopify-admin":   shopifyHarnesses,
+	"woocommerce":     wooHarnesses,
+	"xero":            xeroHarnesses,
 }
 
 // Every recipe that ships keeps the promises of a destination, in each of its calls.

@@ -97,9 +97,12 @@ func (s *Simulator) orderCreate(arguments object) object {
 		}
 		total.Add(total, new(big.Rat).Mul(amount, big.NewRat(quantity, 1)))
 		for _, tax := range list(line, "taxLines") {
-			if t, ok := decimal(text(inner(tax, "priceSet", "shopMoney"), "amount")); ok && in["taxesIncluded"] != true {
-				total.Add(total, t)
+			if text(tax, "rate") == "" {
+				return refused("TAX_LINE_RATE_MISSING", "Tax lines need a rate", append(path, "taxLines")...)
 			}
+		}
+		if in["taxesIncluded"] != true {
+			total.Add(total, taxes(line))
 		}
 		id, _ := s.next("LineItem")
 		one := object{"id": id, "quantity": quantity, "title": text(line, "title"), "price": price}
@@ -107,6 +110,19 @@ func (s *Simulator) orderCreate(arguments object) object {
 			one["sku"], one["variant"] = variant.SKU, object{"id": "gid://shopify/ProductVariant/" + variant.ID, "sku": variant.SKU}
 		}
 		shown = append(shown, one)
+	}
+	for i, line := range list(in, "shippingLines") {
+		amount, ok := decimal(text(inner(line, "priceSet", "shopMoney"), "amount"))
+		if !ok || amount.Sign() < 0 || text(line, "title") == "" {
+			return refused("INVALID", "Shipping lines need a title and a price", "order", "shippingLines", strconv.Itoa(i))
+		}
+		total.Add(total, amount)
+		if in["taxesIncluded"] != true {
+			total.Add(total, taxes(line))
+		}
+	}
+	if off, ok := decimal(text(inner(in, "discountCode", "itemFixedDiscountCode", "amountSet", "shopMoney"), "amount")); ok {
+		total.Sub(total, off)
 	}
 	if behaviour := text(options, "inventoryBehaviour"); behaviour != "" && behaviour != "BYPASS" {
 		s.take(lines)
@@ -120,6 +136,17 @@ func (s *Simulator) orderCreate(arguments object) object {
 	}
 	s.orders = append(s.orders, order)
 	return object{"order": order, "userErrors": []any{}}
+}
+
+// taxes of a line.
+func taxes(line object) *big.Rat {
+	sum := new(big.Rat)
+	for _, tax := range list(line, "taxLines") {
+		if t, ok := decimal(text(inner(tax, "priceSet", "shopMoney"), "amount")); ok {
+			sum.Add(sum, t)
+		}
+	}
+	return sum
 }
 
 // take moves the stock of lines, wherever there is the most of it.

@@ -95,7 +95,8 @@ func (s *Simulator) customerCreate(arguments object) object {
 
 func (s *Simulator) listCustomers(arguments object) object {
 	return found(s.customers, arguments, func(o object, field, value string) bool {
-		return field == "email" && strings.EqualFold(text(o, "email"), value)
+		tags, _ := o["tags"].([]any)
+		return field == "email" && strings.EqualFold(text(o, "email"), value) || field == "tag" && slices.Contains(tags, any(value))
 	})
 }
 

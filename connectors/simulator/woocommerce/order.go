@@ -143,6 +143,9 @@ func (s *Simulator) fill(o object) *answer {
 				return &no
 			}
 			total.Add(total, amount)
+			if given, well := decimal(text(line, "total_tax")); well {
+				tax.Add(tax, given)
+			}
 		}
 	}
 	o["total_tax"], o["total"] = s.amount(tax), s.amount(total.Add(total, tax))

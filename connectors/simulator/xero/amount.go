@@ -44,9 +44,12 @@ func exact(r *big.Rat, decimals int) json.Number {
 	return json.Number(s)
 }
 
+// amounts of a line as a caller writes them.
+type amounts struct{ quantity, unit, tax, discount, off json.Number }
+
 // line works out what a line comes to: quantity × unit amount, less the discount in per
-// cent, to two decimals; and its tax, unless the caller says.
-func (s *Simulator) line(l Line, quantity, unit, tax, discount json.Number, amounts string, unitDecimals int) (Line, string) {
+// cent or as an amount, to two decimals; and its tax, unless the caller says.
+func (s *Simulator) line(l Line, given amounts, kind string, unitDecimals int) (Line, string) {
 	number := func(given json.Number, otherwise string) *big.Rat {
 		if given == "" {
 			given = json.Number(otherwise)
@@ -57,20 +60,21 @@ func (s *Simulator) line(l Line, quantity, unit, tax, discount json.Number, amou
 		}
 		return r
 	}
-	l.Quantity, l.Unit, l.Discount = number(quantity, "1"), number(unit, "0"), number(discount, "0")
-	if l.Quantity == nil || l.Unit == nil || l.Discount == nil {
+	l.Quantity, l.Unit = number(given.quantity, "1"), number(given.unit, "0")
+	l.Discount, l.Off = number(given.discount, "0"), number(given.off, "0")
+	if l.Quantity == nil || l.Unit == nil || l.Discount == nil || l.Off == nil {
 		l.Amount, l.Tax = new(big.Rat), new(big.Rat)
 		return l, "A line's amounts must be decimal numbers"
 	}
 	l.Quantity, l.Unit = rounded(l.Quantity, 4), rounded(l.Unit, unitDecimals)
 	l.Amount = new(big.Rat).Mul(l.Quantity, l.Unit)
 	left := new(big.Rat).Sub(big.NewRat(1, 1), new(big.Rat).Quo(l.Discount, big.NewRat(100, 1)))
-	l.Amount = rounded(l.Amount.Mul(l.Amount, left), 2)
+	l.Amount = rounded(l.Amount.Sub(l.Amount.Mul(l.Amount, left), l.Off), 2)
 	l.Tax = new(big.Rat)
 	switch {
 	case l.Description == "":
 		return l, "Description is required"
-	case amounts == "NoTax":
+	case kind == "NoTax":
 		return l, ""
 	case l.TaxType == "":
 		l.TaxType = "NONE"
@@ -79,16 +83,16 @@ func (s *Simulator) line(l Line, quantity, unit, tax, discount json.Number, amou
 	if rate == nil {
 		return l, fmt.Sprintf("The TaxType code %q does not exist or cannot be used for this type of transaction.", l.TaxType)
 	}
-	if tax != "" {
-		given := number(tax, "0")
-		if given == nil {
+	if given.tax != "" {
+		tax := number(given.tax, "0")
+		if tax == nil {
 			return l, "A line's tax must be a decimal number"
 		}
-		l.Tax = rounded(given, 2)
+		l.Tax = rounded(tax, 2)
 		return l, ""
 	}
 	l.Tax.Mul(l.Amount, rate)
-	if amounts == "Inclusive" {
+	if kind == "Inclusive" {
 		l.Tax.Quo(l.Tax, new(big.Rat).Add(big.NewRat(1, 1), rate))
 	}
 	l.Tax = rounded(l.Tax, 2)
@@ -128,6 +132,9 @@ func (d *Document) show(kind kindOf, problems []string, each bool) map[string]an
 	}
 	if !d.Due.IsZero() {
 		o["DueDate"] = netTime(d.Due)
+	}
+	if d.Type == kindsOf["CreditNotes"].kind {
+		o["Allocations"], o["RemainingCredit"] = d.allocations(), exact(new(big.Rat).Sub(d.Total, d.allocated()), 2)
 	}
 	if each {
 		o["StatusAttributeString"] = "OK"

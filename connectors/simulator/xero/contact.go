@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -79,47 +78,4 @@ func (s *Simulator) Contacts() []Contact {
 		all = append(all, s.contacts[id])
 	}
 	return all
-}
-
-// allocate sets a credit note off against invoices: never more than either has left.
-func (s *Simulator) allocate(id string, body []byte) reply {
-	var given struct {
-		Allocations []struct {
-			Amount  json.Number
-			Invoice struct{ InvoiceID string }
-		}
-	}
-	note := s.books["CreditNotes"].byID[id]
-	if note == nil {
-		return reply{http.StatusNotFound, map[string]any{"Title": "NotFound", "Status": 404}}
-	}
-	no := func(message string) reply {
-		return reply{http.StatusBadRequest, map[string]any{
-			"ErrorNumber": 10, "Type": "ValidationException", "Message": "A validation exception occurred",
-			"Elements": []any{map[string]any{"ValidationErrors": []any{map[string]any{"Message": message}}}},
-		}}
-	}
-	if json.Unmarshal(body, &given) != nil || len(given.Allocations) == 0 {
-		return no("Allocations must be specified")
-	}
-	total := new(big.Rat)
-	if note.Allocated != nil {
-		total.Set(note.Allocated)
-	}
-	for _, a := range given.Allocations {
-		invoice := s.books["Invoices"].byID[a.Invoice.InvoiceID]
-		amount, err := parseDecimal(a.Amount.String())
-		switch {
-		case invoice == nil || invoice.Status != "AUTHORISED" || note.Status != "AUTHORISED":
-			return no("Only approved documents can be allocated")
-		case err != nil || amount.Sign() <= 0 || amount.Cmp(invoice.Total) > 0:
-			return no("Amount is not valid")
-		}
-		total.Add(total, amount)
-	}
-	if total.Cmp(note.Total) > 0 {
-		return no("The amount is more than the remaining credit")
-	}
-	note.Allocated = total
-	return reply{http.StatusOK, map[string]any{"Status": "OK", "Allocations": given.Allocations}}
 }

@@ -22,13 +22,21 @@ type Document struct {
 	Lines                          []Line
 	SubTotal, TotalTax, Total      *big.Rat
 	Allocated                      *big.Rat // of a credit note
+	Allocations                    []Allocation
 }
 
 // Line of a document.
 type Line struct {
 	ID, Description, Account, TaxType, Item string
-	Quantity, Unit, Discount                *big.Rat
+	Quantity, Unit, Discount                *big.Rat // Discount in per cent
+	Off                                     *big.Rat // a discount as an amount
 	Tax, Amount                             *big.Rat
+}
+
+// Allocation of a credit note to an invoice.
+type Allocation struct {
+	ID, Invoice string
+	Amount      *big.Rat
 }
 
 // book holds the documents of a kind.
@@ -52,7 +60,8 @@ type input struct {
 	Contact                        *struct{ ContactID, ContactNumber, Name string }
 	LineItems                      *[]struct {
 		LineItemID, Description, AccountCode, TaxType, ItemCode string
-		Quantity, UnitAmount, TaxAmount, DiscountRate           json.Number
+		Quantity, UnitAmount, TaxAmount                         json.Number
+		DiscountRate, DiscountAmount                            json.Number
 	}
 }
 
@@ -178,7 +187,10 @@ func (s *Simulator) draft(path, id string, in input, create bool, unitDecimals i
 		d.Lines = nil
 		for _, l := range *in.LineItems {
 			line, problem := s.line(Line{ID: cmp.Or(l.LineItemID, newID()), Description: l.Description, Account: l.AccountCode, TaxType: l.TaxType, Item: l.ItemCode},
-				l.Quantity, l.UnitAmount, l.TaxAmount, l.DiscountRate, d.LineAmountTypes, unitDecimals)
+				amounts{l.Quantity, l.UnitAmount, l.TaxAmount, l.DiscountRate, l.DiscountAmount}, d.LineAmountTypes, unitDecimals)
+			if kind.kind == "ACCRECCREDIT" && (l.DiscountRate != "" || l.DiscountAmount != "") {
+				problem = "Discounts are not supported on this type of document"
+			}
 			if problem != "" {
 				say("%s", problem)
 			}
