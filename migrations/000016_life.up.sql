@@ -92,3 +92,6 @@ BEGIN
   ALTER TABLE timeline DROP CONSTRAINT timeline_what_check;
   EXECUTE format('ALTER TABLE timeline ADD CONSTRAINT timeline_what_check CHECK (what IN (%s, ''acknowledge'', ''assign'', ''start'', ''comment'', ''dismissed'', ''reopen'')) NOT VALID', words);
 END $$;
+
+-- What happened to an exception itself, among all that happened to what it holds.
+CREATE INDEX timeline_steps ON timeline (exception, at, entry) WHERE exception IS NOT NULL AND event IS NULL;
