@@ -211,6 +211,7 @@ func (p *compiler) route(position int, c outbox.RouteConfig) {
 		fault("version", err)
 	}
 	checkSteps(c.Steps, fault)
+	checkExposure(c.Exposure, fault)
 	if len(p.faults) == before {
 		p.routes = append(p.routes, r)
 	}

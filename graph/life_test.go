@@ -117,7 +117,9 @@ func TestMutation_StepsOfExceptions(t *testing.T) {
 	h.publish(t, "kopi", 1, "books")
 	h.raise(t, 2)
 	h.exec(t, `UPDATE exceptions SET held = 0 WHERE code = 'SKU-1'`)
-	var list struct{ Exceptions struct{ Nodes []shownException } }
+	var list struct {
+		Exceptions struct{ Nodes []shownException }
+	}
 	h.get(t, "kopi", `{ exceptions(orderBy: AGE) { nodes { id version } } }`, nil, &list)
 	empty, full := list.Exceptions.Nodes[0].ID, list.Exceptions.Nodes[1].ID
 	do := func(tenant, what, input string, in map[string]any) exceptionPayload {

@@ -46,5 +46,8 @@ func (a *app) sweepOnce(ctx context.Context, sweeper *outbox.Sweeper) error {
 	if err := sweeper.Drain(ctx, inForce, outbox.DrainGrace); err != nil {
 		return err
 	}
+	if err := a.severities.sweep(ctx, sweeper, inForce); err != nil {
+		return err
+	}
 	return sweeper.Late(ctx, a.dispatcher.HeldLanes(), outbox.Deadlines(inForce))
 }

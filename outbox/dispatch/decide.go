@@ -27,6 +27,9 @@ type Policy struct {
 	Over time.Duration
 	// Steps are the route's; none: one without a name.
 	Steps []Step
+	// Exposure is what a delivery is worth while it is held; nil where its route does not
+	// say.
+	Exposure func(*outbox.Event) *outbox.Exposure
 }
 
 // Attempt is what was tried, and what came of it.
@@ -46,7 +49,9 @@ type Attempt struct {
 	Missing  []connectors.Miss
 	Mappings int64
 	// Effect is what it has to do with the ledger; nil where its step names no effect.
-	Effect    *AttemptEffect
+	Effect *AttemptEffect
+	// Exposure is what the delivery is worth, where its route says.
+	Exposure  *outbox.Exposure
 	StartedAt time.Time // of the intent, by the database; zero where none
 	Duration  time.Duration
 	connectors.Outcome
@@ -117,6 +122,9 @@ const (
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
 	a.refusedAgain(d)
 	t := decide(d, a, p, now, dice)
+	if t.To == outbox.StateNeedsAction {
+		t.Exposure = a.Exposure
+	}
 	return p.ended(t, &a)
 }
 

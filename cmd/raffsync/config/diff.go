@@ -70,6 +70,7 @@ func Diff(before, after outbox.Configuration) []Change {
 		func(c outbox.OutletConfig) []property {
 			return []property{plain("timezone", orWord(c.Timezone, "not known"))}
 		})...)
+	all = append(all, compareRanking(before, after)...)
 	all = append(all, compare("destination", before.Destinations, after.Destinations,
 		func(c outbox.DestinationConfig) string { return c.Name }, destinationProperties)...)
 	all = append(all, compare("route", before.Routes, after.Routes,
@@ -225,7 +226,7 @@ func optionalDuration(all []property, name string, d time.Duration) []property {
 }
 
 func routeProperties(c outbox.RouteConfig) []property {
-	return stepProperties(optionalDuration([]property{
+	return exposureProperties(optionalDuration([]property{
 		plain("from", orWord(strings.Join(c.From, ", "), "every source")),
 		plain("to", c.To),
 		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
@@ -237,7 +238,7 @@ func routeProperties(c outbox.RouteConfig) []property {
 		plain("retry.cap", formatDuration(c.Retry.Cap)),
 		plain("retry.attempts", strconv.Itoa(c.Retry.Attempts)),
 		plain("retry.age", formatDuration(c.Retry.Age)),
-	}, "deliver_within", c.DeliverWithin), c.Steps)
+	}, "deliver_within", c.DeliverWithin), c.Steps, c.Exposure)
 }
 
 func orWord(text, otherwise string) string {
