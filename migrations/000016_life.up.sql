@@ -95,3 +95,14 @@ END $$;
 
 -- What happened to an exception itself, among all that happened to what it holds.
 CREATE INDEX timeline_steps ON timeline (exception, at, entry) WHERE exception IS NOT NULL AND event IS NULL;
+
+-- How far events have been looked at for those that no route wants. What was unrouted
+-- before this is listed, as it was.
+CREATE TABLE unrouted_sweep (
+  one   boolean PRIMARY KEY DEFAULT true CHECK (one),
+  until timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO unrouted_sweep DEFAULT VALUES;
+GRANT SELECT, UPDATE ON unrouted_sweep TO raffsync_engine;
+CREATE INDEX exceptions_unrouted ON exceptions (id) WHERE closed_at IS NULL AND class = 'UNROUTED';
+CREATE INDEX exceptions_unwanted ON exceptions (tenant, source, code) WHERE status = 'DISMISSED' AND class = 'UNROUTED';

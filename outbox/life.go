@@ -176,7 +176,7 @@ func (x *exceptionState) close(q *ExceptionRequest, t *taken) error {
 
 func (x *exceptionState) reopen(t *taken) error {
 	switch {
-	case x.byItself() != "" || x.HoldsDestination || x.Class == ClassUnrouted:
+	case x.byItself() != "" || x.HoldsDestination:
 		return &Refusal{Message: "it is raised again by itself when its cause is there again"}
 	case x.Leaving:
 		return &Refusal{Message: "what it held is still being let go of; try again in a moment"}

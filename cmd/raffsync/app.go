@@ -62,7 +62,7 @@ type app struct {
 	mappings   *outbox.Mappings
 	seen       observation
 	heard      outbox.Heard
-	severities severities // of the sweeps alone
+	sweepRules sweepRules // of the sweeps alone
 	routing    routing
 	plan       atomic.Pointer[dispatch.Plan] // as it is in force
 	hooks      *hooks.Receiver
@@ -74,7 +74,7 @@ func newApp(ctx context.Context, c appConfig) (*app, error) {
 	if c.kinds == nil {
 		c.kinds = registry()
 	}
-	a := &app{config: c, routing: routing{store: c.store}, severities: make(severities)}
+	a := &app{config: c, routing: routing{store: c.store}, sweepRules: make(sweepRules)}
 	var err error
 	if a.httpAt, err = listen(ctx, c.http, "--http"); err != nil {
 		return nil, err
