@@ -153,7 +153,7 @@ func (x *exceptionState) close(q *ExceptionRequest, t *taken) error {
 			return &Refusal{Message: why + "; dismiss it to put it aside"}
 		}
 		if x.holding() {
-			return &Refusal{Message: fmt.Sprintf("it holds %d deliveries: retry them, or dismiss it to skip them", x.Held)}
+			return &Refusal{Message: fmt.Sprintf("what it holds, %d in all, is not done: retry that, or dismiss it to skip that", x.Held)}
 		}
 	case StepRetry:
 		if t.again = x.Class == ClassQuarantined; t.again {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -193,7 +194,7 @@ func TestProgram_LaterEventsWaitForTheFirst(t *testing.T) {
 	}
 	known.Store("order/1042", true)
 	known.Store("order/1043", true)
-	if got := in.run("exceptions", "retry", listed.Exceptions[0].ID, "--reason", "the customer exists there now"); !strings.Contains(got, "2 deliveries are tried again") {
+	if got := in.run("exceptions", "retry", listed.Exceptions[0].ID, "--reason", "the customer exists there now"); !strings.Contains(got, "trying 2 deliveries again") {
 		t.Errorf("retried: %s", got)
 	}
 	waitUntil(t, func() bool { return query[int](t, db, `SELECT count(*) FROM deliveries`) == 0 }, p.log.String)
@@ -201,5 +202,90 @@ func TestProgram_LaterEventsWaitForTheFirst(t *testing.T) {
 		if got := platform.of(order); !cmp.Equal(got, []string{"created ITM-1", "paid ITM-1", "refunded ITM-1"}) {
 			t.Errorf("%s: %v", order, got)
 		}
+	}
+}
+
+// README's "Clear an exception": each of its commands does what it says, on an exception of
+// its own where the one before was closed.
+func TestProgram_ReadmeClearsExceptions(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "\n## Clear an exception\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	platform := newLedger(t)
+	refused := map[string]bool{"order/1": true, "order/2": true}
+	platform.refuses = func(order, _ string) bool { return refused[order] } // under the platform's lock
+	in := newInstallation(t)
+	p := in.start("serve", "--development", "--config", in.write("shop.yaml", platform.config()))
+	p.until(`"msg":"ready"`)
+	in.run("mappings", "set", "stock", "sku", "TEA=ITM-1", "--reason", "sold for years")
+	key := in.write("till.key", strings.TrimSpace(in.run("keys", "create", "till")))
+	publish := func(number int, sku string) {
+		in.run("publish", in.write("one.jsonl", fmt.Sprintf(`{"id":"e%[1]d","type":"created","orderingKey":"order/%[1]d","textData":"{\"sku\":\"%[2]s\"}"}`+"\n", number, sku)), "--to", in.grpc, "--key-file", key)
+	}
+	// open is the exception that holds something, once there is one.
+	open := func() (id string) {
+		t.Helper()
+		waitUntil(t, func() bool {
+			var listed struct{ Exceptions []toldException }
+			if err := json.Unmarshal([]byte(in.run("exceptions", "list", "--json")), &listed); err != nil {
+				t.Fatal(err)
+			}
+			if len(listed.Exceptions) == 1 {
+				id = listed.Exceptions[0].ID
+			}
+			return id != ""
+		}, p.log.String)
+		return id
+	}
+	says := map[string]string{
+		"exceptions --by": "SKU_UNMAPPED", "exceptions show": "LATTE-OAT", "exceptions ack": "acknowledged until", "exceptions assign": "ACKNOWLEDGED",
+		"exceptions start": "IN_PROGRESS", "exceptions comment": "IN_PROGRESS", "mappings set": "; 1 delivery waited for it",
+		"exceptions retry": "RESOLVED; trying 1 delivery again", "exceptions dismiss": "DISMISSED; skipping 1 delivery",
+	}
+	publish(0, "LATTE-OAT")
+	number, ran := 0, map[string]bool{}
+	for line := range strings.Lines(section) {
+		command, ok := strings.CutPrefix(strings.TrimSpace(line), "raffsync ")
+		if !ok || !strings.HasPrefix(line, "    ") {
+			continue
+		}
+		command, _, _ = strings.Cut(command, " #")
+		command, reason, _ := strings.Cut(command, ` --reason "`)
+		words := strings.Fields(command)
+		name := words[0] + " " + words[1]
+		if name == "exceptions retry" || name == "exceptions dismiss" {
+			number++
+			publish(number, "TEA")
+		}
+		id := open()
+		if name == "exceptions retry" {
+			platform.mu.Lock()
+			delete(refused, "order/1")
+			platform.mu.Unlock()
+		}
+		for i := range words {
+			if words[i] == "ID" {
+				words[i] = id
+			}
+		}
+		if reason != "" {
+			words = append(words, "--reason", strings.TrimSuffix(reason, `"`))
+		}
+		if out := in.run(words...); !strings.Contains(out, says[name]) {
+			t.Errorf("%v says\n%s\nwant %q", words, out, says[name])
+		}
+		ran[name] = true
+	}
+	if len(ran) != len(says) {
+		t.Errorf("README has the commands %v", ran)
+	}
+	db := in.database()
+	waitUntil(t, func() bool { return query[int](t, db, `SELECT count(*) FROM deliveries`) == 0 }, p.log.String)
+	if got := [][]string{platform.of("order/0"), platform.of("order/1"), platform.of("order/2")}; !cmp.Equal(got, [][]string{{"created ITM-42"}, {"created ITM-1"}, {}}) {
+		t.Errorf("the platform has %v", got)
 	}
 }

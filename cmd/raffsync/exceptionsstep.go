@@ -66,9 +66,9 @@ func tookStep(step outbox.ExceptionStep, done outbox.ExceptionStepped) string {
 	case step == outbox.StepAcknowledge:
 		return fmt.Sprintf("acknowledged until %s", done.Until.Local().Format(time.DateTime))
 	case done.Held > 0 && step == outbox.StepDismiss:
-		return fmt.Sprintf("%s; %d deliveries are skipped in the background", done.Status, done.Held)
+		return fmt.Sprintf("%s; skipping %s in the background", done.Status, deliveries(done.Held))
 	case done.Held > 0:
-		return fmt.Sprintf("%s; %d deliveries are tried again in the background, in order", done.Status, done.Held)
+		return fmt.Sprintf("%s; trying %s again in the background, in order", done.Status, deliveries(done.Held))
 	case step == outbox.StepRetry:
 		return "its webhooks are evaluated again; it resolves with the last of them"
 	}
