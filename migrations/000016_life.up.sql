@@ -79,7 +79,8 @@ CREATE POLICY of_the_tenant ON exposures TO raffsync_api
   WITH CHECK (tenant = current_setting('raffsync.tenant', true));
 CREATE POLICY for_analysts ON exposures FOR SELECT TO raffsync_analytics USING (true);
 GRANT SELECT ON exposures TO raffsync_analytics;
-GRANT SELECT, INSERT, UPDATE, DELETE ON exposures TO raffsync_api, raffsync_engine;
+GRANT SELECT, UPDATE, DELETE ON exposures TO raffsync_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON exposures TO raffsync_engine;
 
 -- The timeline learns the words of a person's steps, beside those that it knows by now.
 DO $$
