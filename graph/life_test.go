@@ -125,7 +125,11 @@ func TestMutation_StepsOfExceptions(t *testing.T) {
 	do := func(tenant, what, input string, in map[string]any) exceptionPayload {
 		t.Helper()
 		var p struct{ Done exceptionPayload }
-		h.get(t, tenant, `mutation ($in: `+input+`!) { done: `+what+`(input: $in) { released exception { id status version assignee team reopened acknowledgedUntil
+		released := "released "
+		if input == "AcknowledgeExceptionInput" {
+			released = ""
+		}
+		h.get(t, tenant, `mutation ($in: `+input+`!) { done: `+what+`(input: $in) { `+released+`exception { id status version assignee team reopened acknowledgedUntil
 			turn { team until } comments { actor reason } history { action actor reason } } userErrors { message code } } }`, map[string]any{"in": in}, &p)
 		return p.Done
 	}

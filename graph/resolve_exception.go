@@ -13,6 +13,10 @@ func (exceptionResolver) Destination(ctx context.Context, x *view.Exception) (*v
 	return destinationNamed(ctx, x.Destination)
 }
 
+func (exceptionResolver) Escalation(_ context.Context, x *view.Exception) (*view.Escalation, error) {
+	return &view.Escalation{Exception: x}, nil
+}
+
 func (exceptionResolver) Held(ctx context.Context, x *view.Exception, first int, after *string) (*model.DeliveryConnection, error) {
 	page, err := loadersOf(ctx).held.Load(ctx, view.HeldBy{Exception: x.Number, First: first, After: value(after)})
 	if err != nil {

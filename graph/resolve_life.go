@@ -77,12 +77,6 @@ func (exceptionResolver) Comments(ctx context.Context, x *view.Exception) ([]*vi
 	return comments, err
 }
 
-func (r mutationResolver) AcknowledgeException(ctx context.Context, in model.AcknowledgeExceptionInput) (*model.ExceptionPayload, error) {
-	return r.stepException(ctx, in.ID, in.ExpectedVersion, outbox.ExceptionRequest{
-		RequestID: in.RequestID, Reason: in.Reason, Step: outbox.StepAcknowledge, Until: in.Until,
-	})
-}
-
 func (r mutationResolver) AssignException(ctx context.Context, in model.AssignExceptionInput) (*model.ExceptionPayload, error) {
 	return r.assign(ctx, in, outbox.StepAssign)
 }

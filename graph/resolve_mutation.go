@@ -17,6 +17,7 @@ type Transitions interface {
 	Skip(context.Context, outbox.Actor, outbox.OperatorRequest) (outbox.Operated, error)
 	Control(context.Context, outbox.Actor, outbox.ControlRequest) error
 	StepException(context.Context, outbox.Actor, outbox.ExceptionRequest) (outbox.ExceptionStepped, error)
+	Acknowledge(context.Context, outbox.Actor, outbox.AcknowledgeRequest) (outbox.Acknowledged, error)
 }
 
 type mutationResolver struct{ *resolver }

@@ -2,8 +2,6 @@
 -- somebody, resolved or dismissed; and what is at stake while it is open.
 ALTER TABLE exceptions
   ADD COLUMN severity text COLLATE "C" NOT NULL DEFAULT 'MEDIUM' CHECK (severity IN ('LOW', 'MEDIUM', 'HIGH', 'CRITICAL')),
-  ADD COLUMN acknowledged_at    timestamptz,
-  ADD COLUMN acknowledged_until timestamptz,
   ADD COLUMN assignee text COLLATE "C",
   ADD COLUMN team     text COLLATE "C",
   -- The version that the last step of a person made. What an exception holds changes its
@@ -12,7 +10,6 @@ ALTER TABLE exceptions
   -- How often its cause has come back within 30 days, and the exception before.
   ADD COLUMN reopened integer NOT NULL DEFAULT 0,
   ADD COLUMN earlier  bigint,
-  ADD CONSTRAINT exceptions_acknowledged CHECK ((acknowledged_at IS NULL) = (acknowledged_until IS NULL)),
   DROP CONSTRAINT exceptions_status_check,
   DROP CONSTRAINT exceptions_check,
   ADD CONSTRAINT exceptions_status_check CHECK (status IN ('NEEDS_ACTION', 'ACKNOWLEDGED', 'IN_PROGRESS', 'RESOLVED', 'DISMISSED')),
@@ -91,7 +88,7 @@ BEGIN
     FROM pg_constraint c, regexp_matches(pg_get_constraintdef(c.oid), '''([a-z]+)''', 'g') AS m
    WHERE c.conrelid = 'timeline'::regclass AND c.conname = 'timeline_what_check';
   ALTER TABLE timeline DROP CONSTRAINT timeline_what_check;
-  EXECUTE format('ALTER TABLE timeline ADD CONSTRAINT timeline_what_check CHECK (what IN (%s, ''acknowledge'', ''assign'', ''start'', ''comment'', ''dismissed'', ''reopen'')) NOT VALID', words);
+  EXECUTE format('ALTER TABLE timeline ADD CONSTRAINT timeline_what_check CHECK (what IN (%s, ''assign'', ''start'', ''comment'', ''dismissed'', ''reopen'')) NOT VALID', words);
 END $$;
 
 -- What happened to an exception itself, among all that happened to what it holds.

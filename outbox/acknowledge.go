@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -31,6 +32,10 @@ func (s *Store) Acknowledge(ctx context.Context, actor Actor, q AcknowledgeReque
 		RequestID: q.RequestID, Reason: q.Reason, Exception: q.Exception, Step: StepAcknowledge,
 		ExpectedVersion: q.ExpectedVersion, Until: q.Until, At: q.At,
 	})
+	var conflict *StepConflict
+	if errors.As(err, &conflict) && (conflict.Status == Resolved || conflict.Status == Dismissed) {
+		err = &Refusal{Message: "this exception is over: it is " + conflict.Status} // whoever taps need not decide anew
+	}
 	if err != nil {
 		return Acknowledged{}, err
 	}

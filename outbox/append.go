@@ -221,37 +221,17 @@ func (w *Writer) count(items []*item) {
 // insertOnce runs one autocommit statement: the acknowledgement may go out when it
 // has returned without an error and without a warning.
 func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
-	w.count(items)
-	bySeq := make(map[Seq]*item, len(items))
-	var c appendColumns
-	for _, it := range items {
-		bySeq[it.seq] = it
-	}
-	// Two batches that share ids wait for each other row by row; one order for all
-	// keeps them from waiting in a circle.
-	for _, it := range slices.SortedFunc(slices.Values(items), compareIDs) {
-		if err := c.add(it); err != nil {
-			return err
-		}
-	}
 	w.warned.Store(false)
-	statement := appendSQL
-	if mutant.On(mutant.NoDeduplication) || mutant.On(mutant.LaneInKey) {
-		statement = deduplicatedWrongly(statement)
-	}
-	rows, err := w.conn.Query(ctx, statement, c.tenant, c.source, c.id, c.hash, c.seq, c.keyHash, c.lane, c.unrouted, c.occurredAt,
-		c.typ, c.orderingKey, c.outlet, c.contentType, c.refs, c.payload,
-		c.refTenant, c.refValue, c.refSeq, c.refName,
-		c.toTenant, c.toLane, c.toDestination, c.toSeq, c.toKeyHash, c.toRoute, w.shard)
-	if err != nil {
-		return err
-	}
-	fresh, err := pgx.CollectRows(rows, pgx.RowTo[Seq])
+	fresh, err := w.insertStatement(ctx, w.conn, items)
 	if err != nil {
 		return err
 	}
 	if w.warned.Load() {
 		return errUnclear
+	}
+	bySeq := make(map[Seq]*item, len(items))
+	for _, it := range items {
+		bySeq[it.seq] = it
 	}
 	appended := make([]*item, len(fresh))
 	for i, seq := range fresh {
@@ -260,4 +240,33 @@ func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
 	}
 	w.store.recent.keep(appended)
 	return nil
+}
+
+// insertStatement gives the items their positions, inserts them on the writer's session,
+// and returns the positions of those whose ids are new.
+func (w *Writer) insertStatement(ctx context.Context, on interface {
+	Query(context.Context, string, ...any) (pgx.Rows, error)
+}, items []*item,
+) ([]Seq, error) {
+	w.count(items)
+	var c appendColumns
+	// Two batches that share ids wait for each other row by row; one order for all
+	// keeps them from waiting in a circle.
+	for _, it := range slices.SortedFunc(slices.Values(items), compareIDs) {
+		if err := c.add(it); err != nil {
+			return nil, err
+		}
+	}
+	statement := appendSQL
+	if mutant.On(mutant.NoDeduplication) || mutant.On(mutant.LaneInKey) {
+		statement = deduplicatedWrongly(statement)
+	}
+	rows, err := on.Query(ctx, statement, c.tenant, c.source, c.id, c.hash, c.seq, c.keyHash, c.lane, c.unrouted, c.occurredAt,
+		c.typ, c.orderingKey, c.outlet, c.contentType, c.refs, c.payload,
+		c.refTenant, c.refValue, c.refSeq, c.refName,
+		c.toTenant, c.toLane, c.toDestination, c.toSeq, c.toKeyHash, c.toRoute, w.shard)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[Seq])
 }

@@ -19,6 +19,15 @@ type Configuration struct {
 	// 1 where none is named.
 	Severity []SeverityConfig       `json:"severity,omitempty"`
 	Rates    map[string]json.Number `json:"rates,omitempty"`
+	// Teams are people who can be told, Escalation says who is, and of what: of the
+	// policies in order, the first that matches an exception.
+	Teams      []TeamConfig       `json:"teams,omitempty"`
+	Escalation []EscalationConfig `json:"escalation,omitempty"`
+	// Mail is by what they are written to.
+	Mail MailConfig `json:"mail,omitzero"`
+	// PublicURL is where people reach this installation, for the links in what they are
+	// told; empty: there are none.
+	PublicURL string `json:"public_url,omitempty"`
 	// Draining are destinations that are named no more, and stay until what is open for
 	// them has ended. No file holds them: they come from [Store.Remove].
 	Draining []DrainingConfig `json:"draining,omitempty"`
@@ -41,6 +50,12 @@ type OutletConfig struct {
 	Name string `json:"name"`
 	// Timezone by the names of the IANA: "Asia/Jakarta".
 	Timezone string `json:"timezone,omitempty"`
+	// Open are its opening hours and Holidays the days on which it is closed, as
+	// [raffsync/outbox/escalate.ParseHours] reads them; empty: it is always open.
+	Open     string   `json:"open,omitempty"`
+	Holidays []string `json:"holidays,omitempty"`
+	// Team is told where a level of a policy names none.
+	Team string `json:"team,omitempty"`
 }
 
 // DestinationConfig is a system that receives.

@@ -58,6 +58,9 @@ SELECT k.prefix, k.tenant, s.name AS source, k.created_at, k.created_by, k.revok
 // returned this once; only its hash is stored. The source need not be configured
 // yet: what it sends is then unrouted.
 func (s *Store) CreateKey(ctx context.Context, actor Actor, source string) (string, error) {
+	if source == NoticeSource {
+		return "", fmt.Errorf("%q is the source of what this installation says itself, and has no key", source)
+	}
 	prefix, err := randomPrefix()
 	if err != nil {
 		return "", err

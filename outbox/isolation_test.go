@@ -109,6 +109,7 @@ func fill(s *shop) {
 	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
 	s.exec(`INSERT INTO connections (tenant, destination) SELECT tenant, id FROM destinations`)
+	s.exec(`INSERT INTO team_notices (tenant, team, told_at) VALUES ('kopi', 'ops', now()), ('teh', 'ops', now())`)
 	s.exec(`INSERT INTO throttles (destination, tenant) SELECT id, tenant FROM destinations`)
 	s.exec(`INSERT INTO shares (destination, replica, tenant, slots, wanted, busy) SELECT id, 1, tenant, 1, 1, false FROM destinations`)
 	s.exec(`INSERT INTO controls (tenant, kind, name, state, reason, actor) VALUES ('kopi', 'source', 'till', 'PAUSED', 'r', 'a'), ('teh', 'source', 'till', 'PAUSED', 'r', 'a')`)

@@ -76,6 +76,8 @@ SELECT class, status, version, stepped, held, holds_destination,
        acknowledged_at, acknowledged_until, assignee, team, coalesce($2::timestamptz, now()) AS now
   FROM exceptions x WHERE id = $1 FOR NO KEY UPDATE`
 
+	// stepSQL has the worker look at once at what was acknowledged: until then its chain
+	// would go on.
 	stepSQL = `
 WITH changed AS (
   UPDATE exceptions
@@ -84,6 +86,8 @@ WITH changed AS (
          acknowledged_at = $3, acknowledged_until = $4, assignee = $5, team = $6, reopened = reopened + $7
    WHERE id = $1
   RETURNING tenant, id, destination, version, held
+), paused AS (
+  UPDATE escalations SET next_at = $3 WHERE exception = $1 AND $8 = 'acknowledge'
 ), queued AS (
   INSERT INTO releases (exception, tenant, actor, reason, skips) SELECT id, tenant, $10, $9, $12 FROM changed WHERE $11
 ), told AS (

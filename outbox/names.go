@@ -52,6 +52,12 @@ func syncNames(ctx context.Context, tx pgx.Tx, c *Configuration) error {
 	for _, v := range c.Draining {
 		destinations = append(destinations, v.Destination.Name)
 	}
+	if notices, _ := c.Notices(); len(notices) > 0 {
+		sources = append(sources, NoticeSource)
+		for _, v := range notices {
+			destinations = append(destinations, v.Name)
+		}
+	}
 	if err := refuseBusy(ctx, tx, c.Tenant, destinations); err != nil {
 		return err
 	}

@@ -37,7 +37,8 @@ func (c *Configuration) Delivering() (destinations []DestinationConfig, routes [
 			routes = append(routes, d.Routes...)
 		}
 	}
-	return append(destinations, c.Destinations...), append(routes, c.Routes...)
+	notices, to := c.Notices()
+	return slices.Concat(destinations, c.Destinations, notices), slices.Concat(routes, c.Routes, to)
 }
 
 // Removal is the word without which no destination is removed that has open deliveries.
@@ -72,13 +73,22 @@ func (s *Store) Remove(ctx context.Context, actor Actor, c Configuration, reason
 
 // draining is what drains once next has taken the place of current. It is pure.
 func (r *Removal) draining(current, next *Configuration, now time.Time, skip SkipOrder) ([]DrainingConfig, error) {
+	notices, _ := next.Notices()
 	kept := func(name string) bool {
-		return slices.ContainsFunc(next.Destinations, func(d DestinationConfig) bool { return d.Name == name })
+		named := func(d DestinationConfig) bool { return d.Name == name }
+		return slices.ContainsFunc(next.Destinations, named) || slices.ContainsFunc(notices, named)
 	}
 	var all []DrainingConfig
 	for _, d := range current.Draining {
 		if !kept(d.Destination.Name) {
 			all = append(all, d)
+		}
+	}
+	// What is on its way to an address that is named no more arrives there.
+	gone, routes := current.Notices()
+	for i, d := range gone {
+		if !kept(d.Name) && !slices.ContainsFunc(all, func(o DrainingConfig) bool { return o.Destination.Name == d.Name }) {
+			all = append(all, DrainingConfig{Destination: d, Routes: routes[i : i+1 : i+1], Since: now})
 		}
 	}
 	for _, word := range []struct {
@@ -179,6 +189,12 @@ func (s *Store) OpenOfRemoved(ctx context.Context, next Configuration) ([]Remain
 	}
 	for _, d := range current.Draining { // gone already, but for what is open
 		names = append(names, d.Destination.Name)
+	}
+	for _, of := range []Configuration{next, current.Configuration} { // these drain by themselves
+		notices, _ := of.Notices()
+		for _, d := range notices {
+			names = append(names, d.Name)
+		}
 	}
 	rows, err := s.engine.Query(ctx, busyDestinationsSQL, next.Tenant, names)
 	if err != nil {

@@ -35,10 +35,11 @@ SELECT (SELECT count(*) FROM replicas WHERE lease_until > clock_timestamp()) + (
 
 	tenantsSQL = `SELECT DISTINCT tenant FROM configuration ORDER BY tenant`
 
-	// restoredDestinationsSQL has those that drain, too.
+	// restoredDestinationsSQL has those that drain, too. Teams are told as before: their
+	// addresses alone have a colon in their names, and a notice twice is better than never.
 	restoredDestinationsSQL = `
 SELECT d.name, EXISTS (SELECT FROM controls c WHERE c.tenant = d.tenant AND c.kind = 'destination' AND c.name = d.name) AS paused
-  FROM destinations d WHERE d.tenant = $1 AND d.removed_at IS NULL ORDER BY d.name`
+  FROM destinations d WHERE d.tenant = $1 AND d.removed_at IS NULL AND position(':' IN d.name) = 0 ORDER BY d.name`
 
 	runningReplaysSQL = `SELECT id FROM replays WHERE tenant = $1 AND state = 'RUNNING' ORDER BY id`
 

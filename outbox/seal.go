@@ -18,6 +18,7 @@ import (
 type Keys struct {
 	current string
 	ciphers map[string]cipher.AEAD
+	signing map[string][]byte // see [Store.Sign]
 }
 
 // ErrNoKey: there is nothing to seal with.
@@ -34,7 +35,7 @@ func NewKey() string {
 // first: each 32 bytes in base64, as `openssl rand -base64 32` prints them. Its error
 // repeats none of it.
 func ParseKeys(text string) (*Keys, error) {
-	k := &Keys{ciphers: make(map[string]cipher.AEAD)}
+	k := &Keys{ciphers: make(map[string]cipher.AEAD), signing: make(map[string][]byte)}
 	for i, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
 		key, err := base64.StdEncoding.DecodeString(word)
 		if err != nil || len(key) != 32 {
@@ -50,7 +51,8 @@ func ParseKeys(text string) (*Keys, error) {
 		}
 		sum := sha256.Sum256(key)
 		id := hex.EncodeToString(sum[:4])
-		if k.ciphers[id] = aead; k.current == "" {
+		k.ciphers[id], k.signing[id] = aead, signingKey(key)
+		if k.current == "" {
 			k.current = id
 		}
 	}

@@ -16,19 +16,27 @@ import (
 
 	"raffsync/broker"
 	"raffsync/connectors"
+	"raffsync/connectors/chat"
 	"raffsync/connectors/hooks"
+	"raffsync/connectors/mail"
 	"raffsync/connectors/recipe"
 	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
 	"raffsync/graph"
 	"raffsync/outbox"
 	"raffsync/outbox/dispatch"
+	"raffsync/outbox/escalate"
 	"raffsync/outbox/view"
 )
 
 // registry knows the kinds of destination that this program has.
 func registry() connectors.Registry {
 	return connectors.Registry{"recipe": recipe.Factory, "webhook": webhook.Factory}
+}
+
+// noticeKinds are those by which teams are told. Routes lead to none of them.
+func noticeKinds() connectors.Registry {
+	return connectors.Registry{outbox.KindMail: mail.Factory, outbox.KindChat: chat.Factory, "webhook": webhook.Factory}
 }
 
 // ruleSets compile the outcome rules of those kinds.
@@ -63,6 +71,7 @@ type app struct {
 	seen       observation
 	heard      outbox.Heard
 	sweepRules sweepRules // of the sweeps alone
+	escalation *escalate.Worker
 	routing    routing
 	plan       atomic.Pointer[dispatch.Plan] // as it is in force
 	hooks      *hooks.Receiver
@@ -153,6 +162,9 @@ func (a *app) build(ctx context.Context) error {
 			a.broker.SetRules(tenant, r)
 		}
 	})
+	if a.escalation, err = a.newEscalation(); err != nil {
+		return err
+	}
 	a.watch()
 	return a.plans.load(ctx)
 }
@@ -223,6 +235,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.keepConnections(background) })
 	group.Go(func() error { return a.replay(background) })
 	group.Go(func() error { return a.reprocess(background) })
+	group.Go(func() error { return a.escalation.Run(background) })
 	group.Go(func() error {
 		defer func() { // whichever way it ended, everything else follows, in this order
 			stopDispatching()

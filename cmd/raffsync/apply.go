@@ -39,7 +39,7 @@ Examples:
 }
 
 func (c *applyCommand) Run(ctx context.Context, line *commandLine) error {
-	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: true})
+	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), Notices: noticeKinds(), AllowLoopback: c.Development, Secrets: true})
 	if err != nil {
 		return err
 	}

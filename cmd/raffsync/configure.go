@@ -45,11 +45,14 @@ func (c *checkCommand) Run(ctx context.Context) error {
 	if c.File == "" {
 		return errors.New("name the file to check, or ask for --reference")
 	}
-	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: c.Development, Secrets: c.Secrets || len(c.Online) > 0})
+	file, err := config.Load(c.File, config.Options{Registry: registry(), Rules: ruleSets(), Notices: noticeKinds(), AllowLoopback: c.Development, Secrets: c.Secrets || len(c.Online) > 0})
 	if err != nil {
 		return err
 	}
 	printWarnings(os.Stdout, file.Warnings)
+	if len(file.Configuration.Escalation) == 0 {
+		fmt.Println("hint: nobody is told of exceptions: there is no escalation in the file; see teams and escalation in `raffsync check --reference`")
+	}
 	if err := checkShipped(os.Stdout); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ var house = []struct {
 	{"outbox", []string{"outbox/mutant", "proto/raffsync/v1"}},
 	{"outbox/dispatch", []string{"outbox", "outbox/mutant", "connectors", "proto/raffsync/v1"}},
 	{"outbox/view", []string{"outbox", "outbox/explain", "proto/raffsync/v1"}},
-	{"outbox/escalate", []string{"outbox", "proto/raffsync/v1"}},
+	{"outbox/escalate", []string{"outbox", "outbox/explain", "proto/raffsync/v1"}},
 	{"outbox/explain", []string{"proto/raffsync/v1"}},
 	{"outbox/mutant", nil},
 	{"outbox/pglocal", nil},

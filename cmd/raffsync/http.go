@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"raffsync/cmd/raffsync/acknowledge"
 )
 
 // httpServer serves the API and the receivers of webhooks, and says how the process is: alive where it answers at
@@ -11,6 +13,7 @@ import (
 func (a *app) httpServer(draining <-chan struct{}) *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", a.api)
+	mux.Handle(acknowledge.Path, acknowledge.Handler(acknowledge.Config{Store: a.config.store, Title: a.titleOf, Log: a.config.log}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.Handle("GET /readyz", a.readyz(draining))
 	a.hooks.Register(mux)

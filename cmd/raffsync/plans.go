@@ -140,7 +140,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 }
 
 func (p *plans) destination(tenant string, id int32, d outbox.DestinationConfig) (*dispatch.Destination, error) {
-	connector, err := p.registry.New(d.Kind, p.options(tenant, id, d))
+	connector, err := p.kinds(d).New(d.Kind, p.options(tenant, id, d))
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +152,23 @@ func (p *plans) destination(tenant string, id int32, d outbox.DestinationConfig)
 	if err != nil {
 		return nil, fmt.Errorf("destination %s: quota: %w", d.Name, err)
 	}
+	class := ""
+	if outbox.IsNoticeDestination(d.Name) {
+		class = outbox.ClassNoticeFailed
+	}
 	return &dispatch.Destination{
-		ID: id, Tenant: tenant, Name: d.Name, Connector: connector,
+		ID: id, Tenant: tenant, Name: d.Name, Connector: connector, Class: class,
 		Concurrency: d.Concurrency, Every: every, Burst: d.Burst, Quota: quota, Period: period, Timeout: d.Timeout, Breaker: d.Breaker,
 		AuthorisationProbe: d.AuthorisationProbe,
 	}, nil
+}
+
+// kinds are those that the destination may be of.
+func (p *plans) kinds(d outbox.DestinationConfig) connectors.Registry {
+	if outbox.IsNoticeDestination(d.Name) {
+		return noticeKinds()
+	}
+	return p.registry
 }
 
 func (p *plans) options(tenant string, id int32, d outbox.DestinationConfig) connectors.Options {

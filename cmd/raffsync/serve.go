@@ -92,7 +92,7 @@ func loadFile(path string, loopback bool) (*config.File, error) {
 	if path == "" {
 		return nil, nil
 	}
-	file, err := config.Load(path, config.Options{Registry: registry(), Rules: ruleSets(), AllowLoopback: loopback, Secrets: true})
+	file, err := config.Load(path, config.Options{Registry: registry(), Rules: ruleSets(), Notices: noticeKinds(), AllowLoopback: loopback, Secrets: true})
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (p *plans) standIn(tenant string, id int32, d outbox.DestinationConfig) con
 	o := p.options(tenant, id, d)
 	o.AllowLoopback = true
 	o.Secret = func(string) (string, error) { return placeholder, nil }
-	connector, err := p.registry.New(d.Kind, o)
+	connector, err := p.kinds(d).New(d.Kind, o)
 	if err != nil {
 		return resting{}
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -199,3 +200,7 @@ func (c *Client) refuse(req *http.Request) (reason string, kind error) {
 	}
 	return "", nil
 }
+
+// Allows says of a URL what Do would, as far as that is known before its name is looked
+// up: so that a setting that points inward is refused where it is read.
+func (c *Client) Allows(u *url.URL) error { return c.guard.target(u) }

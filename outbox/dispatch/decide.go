@@ -30,6 +30,9 @@ type Policy struct {
 	// Exposure is what a delivery is worth while it is held; nil where its route does not
 	// say.
 	Exposure func(*outbox.Event) *outbox.Exposure
+	// Class of whatever needs action, for destinations whose troubles are of one kind to
+	// people; empty: that of the outcome.
+	Class string
 }
 
 // Attempt is what was tried, and what came of it.
@@ -124,6 +127,9 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	t := decide(d, a, p, now, dice)
 	if t.To == outbox.StateNeedsAction {
 		t.Exposure = a.Exposure
+	}
+	if p.Class != "" && t.To == outbox.StateNeedsAction {
+		t.Cause.Class = p.Class
 	}
 	return p.ended(t, &a)
 }

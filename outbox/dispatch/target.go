@@ -26,6 +26,8 @@ type Destination struct {
 	// AuthorisationProbe is how often one request is tried while the platform has taken
 	// the authorisation away.
 	AuthorisationProbe time.Duration
+	// Class of whatever needs action at it; empty: that of the outcome.
+	Class string
 	// Rests: it cannot be sent to as configured. Nothing is read for it or admitted
 	// until a plan says otherwise; its connector serves for its traits.
 	Rests bool
@@ -76,7 +78,7 @@ func (p *Plan) policy(d *outbox.Delivery) Policy {
 	route := p.Routes[RouteKey{d.Tenant, d.Route}]
 	policy := Policy{Retry: cmp.Or(route.Retry, outbox.DefaultRetry), Pass: route.Pass, Version: route.Version, Steps: route.Steps, Exposure: route.Exposure}
 	if destination := p.Destinations[d.Destination]; destination != nil {
-		policy.Traits = destination.Connector.Traits()
+		policy.Traits, policy.Class = destination.Connector.Traits(), destination.Class
 	}
 	return policy
 }

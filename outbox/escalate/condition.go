@@ -75,8 +75,7 @@ func CompileCondition(expression string) (*Condition, error) {
 	ast, issues := env.Compile(expression)
 	if all := issues.Errors(); len(all) > 0 {
 		first := all[0]
-		message, _, _ := strings.Cut(first.Message, " (in container")
-		return nil, &SyntaxError{first.Location.Line(), first.Location.Column() + 1, message}
+		return nil, &SyntaxError{max(first.Location.Line(), 1), max(first.Location.Column(), 0) + 1, shortened(first.Message)}
 	}
 	if !ast.OutputType().IsExactType(cel.BoolType) {
 		return nil, &SyntaxError{1, 1, fmt.Sprintf("a condition answers true or false, this gives %s; compare it with something", ast.OutputType())}
@@ -86,6 +85,13 @@ func CompileCondition(expression string) (*Condition, error) {
 		return nil, fmt.Errorf("compile a condition: %w", err)
 	}
 	return &Condition{program}, nil
+}
+
+// shortened is CEL's message without the list of all tokens that would have fitted.
+func shortened(message string) string {
+	message, _, _ = strings.Cut(message, " expecting ")
+	message, _, _ = strings.Cut(message, " (in container")
+	return message
 }
 
 // Holds tells whether the condition is true. One that asks for what there is not, as the

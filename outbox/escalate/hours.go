@@ -141,6 +141,14 @@ func (h *Hours) apart() error {
 // always tells whether there are no hours to keep to.
 func (h *Hours) always() bool { return h == nil || h.zone == nil }
 
+// location is the zone of the hours; nil where there are none.
+func (h *Hours) location() *time.Location {
+	if h == nil {
+		return nil
+	}
+	return h.zone
+}
+
 // day is what is open on one day, as moments. A wall clock that is put forward or back
 // meanwhile makes a span shorter or longer, as it does for those who work there.
 func (h *Hours) day(year int, month time.Month, day int) (spans [][2]time.Time) {

@@ -128,7 +128,7 @@ func TestParseHours_Bad(t *testing.T) {
 func TestHours_JSON(t *testing.T) {
 	t.Parallel()
 	for _, h := range []*Hours{nil, hours(t, "Asia/Jakarta", "Mon-Sun 09:00-22:00", "2026-12-25")} {
-		text, err := json.Marshal(Policy{Name: "p", Hours: h})
+		text, err := json.Marshal(Policy{Hours: h})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,13 +4,15 @@ import "time"
 
 // Policy is what was said of an exception's kind when it was raised.
 type Policy struct {
-	// Name is for people: which policy it was.
-	Name   string  `json:"name"`
+	// Levels in order; none: nobody is told.
 	Levels []Level `json:"levels"`
 	// Hours are those in which time counts; nil for always.
 	Hours *Hours `json:"hours,omitempty"`
 	// Quiet are the hours in which nobody is told; nil for none.
 	Quiet *Hours `json:"quiet,omitempty"`
+	// IgnoreClockIf is the condition under which neither counts, looked at whenever the
+	// exception is; empty for never.
+	IgnoreClockIf string `json:"ignore_clock_if,omitempty"`
 }
 
 // Level is one rung of the chain.

@@ -133,6 +133,12 @@ var english = map[string]words{
 		"{destination} was down or in trouble for longer than that.",
 		"See that {destination} is well again, and retry.",
 	},
+	"NOTICE_FAILED": {
+		Integration, "A team could not be told",
+		"Not told at {destination}: {held} about exceptions{about}.",
+		"The mail server or chat refused it, or was away for a day. Nobody is told of this either: it would fail too.",
+		"See that the address and the server are right, and retry. What it was about stands in the queue.",
+	},
 	"UNCLASSIFIED": {
 		Integration, "{destination} answered something that no rule knows",
 		"Stopped: {held}, with an answer that nobody has seen yet{about}.",

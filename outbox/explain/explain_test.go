@@ -14,7 +14,7 @@ import (
 // kinds, but for the two that are no failures, and those of its own.
 func TestExplain_EveryClass(t *testing.T) {
 	t.Parallel()
-	classes := []string{"RETRIES_EXHAUSTED", "CONFLICT", "LATE", "SOURCE_SILENT", "UNROUTED", "QUARANTINED", "AUTH_EXPIRING", "EFFECT_EXISTS"}
+	classes := []string{"RETRIES_EXHAUSTED", "CONFLICT", "LATE", "SOURCE_SILENT", "UNROUTED", "QUARANTINED", "AUTH_EXPIRING", "EFFECT_EXISTS", "NOTICE_FAILED"}
 	for number, name := range raffsyncv1.OutcomeKind_name {
 		switch raffsyncv1.OutcomeKind(number) {
 		case raffsyncv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED, raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED,

@@ -132,6 +132,12 @@ var indonesian = map[string]words{
 		"{destination} mati atau bermasalah lebih lama dari itu.",
 		"Pastikan {destination} sudah pulih, lalu coba lagi.",
 	},
+	"NOTICE_FAILED": {
+		Integration, "Sebuah tim tidak bisa diberi tahu",
+		"Tidak terkirim ke {destination}: {held} tentang masalah yang terbuka{about}.",
+		"Server surat atau obrolan menolaknya, atau mati selama sehari. Tentang ini pun tidak ada yang diberi tahu, karena akan gagal juga.",
+		"Pastikan alamat dan servernya benar, lalu coba lagi. Masalahnya sendiri ada di antrean.",
+	},
 	"UNCLASSIFIED": {
 		Integration, "Jawaban {destination} tidak dikenal aturan mana pun",
 		"{held} mendapat jawaban yang belum pernah ada{about}.",

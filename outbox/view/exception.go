@@ -24,17 +24,24 @@ type Exception struct {
 	OpenedAt         time.Time
 	LastAt           time.Time
 	// Status by now: NEEDS_ACTION, ACKNOWLEDGED, IN_PROGRESS, RESOLVED, DISMISSED.
-	Status   string
-	ClosedAt *time.Time
-	Severity string // LOW, MEDIUM, HIGH, CRITICAL
-	// AcknowledgedUntil is when an acknowledgement expires or expired.
-	AcknowledgedUntil *time.Time
-	Assignee, Team    *string
+	Status         string
+	ClosedAt       *time.Time
+	Severity       string // LOW, MEDIUM, HIGH, CRITICAL
+	Assignee, Team *string
 	// Reopened is how often its cause came back within 30 days, Earlier the exception of the
 	// same cause before, where it came back by itself.
 	Reopened int32
 	Earlier  *int64
+	// AcknowledgedAt and AcknowledgedUntil are those of the last acknowledgement.
+	AcknowledgedAt, AcknowledgedUntil *time.Time
+	// Level is how many levels of its escalation have been told, of Levels; Told are the
+	// teams that were, and that have had no all-clear.
+	Level, Levels int
+	Told          []string
 }
+
+// Escalation is the exception as who is told of it sees it.
+type Escalation struct{ *Exception }
 
 // ID is the opaque text that names it for callers.
 func (e *Exception) ID() string { return FormatExceptionID(e.Number) }
@@ -53,7 +60,9 @@ type ExceptionFilter struct {
 const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.holds_destination, x.sample,
   ` + exceptionHolds + ` AS held,
   x.version, x.opened_at, x.last_at, ` + exceptionStatus + ` AS status, x.closed_at,
-  x.severity, x.acknowledged_until, x.assignee, x.team, x.reopened, x.earlier`
+  x.severity, x.assignee, x.team, x.reopened, x.earlier,
+  x.acknowledged_at, x.acknowledged_until, coalesce(g.level, 0) AS level,
+  CASE WHEN jsonb_typeof(g.policy -> 'levels') = 'array' THEN jsonb_array_length(g.policy -> 'levels') ELSE 0 END AS levels, coalesce(g.told, '{}') AS told`
 
 // An acknowledgement ends by itself.
 const exceptionStatus = `CASE WHEN x.status = 'ACKNOWLEDGED' AND x.acknowledged_until <= now() THEN 'NEEDS_ACTION' ELSE x.status END`
@@ -78,7 +87,8 @@ const exceptionHolds = `CASE WHEN x.holds_destination AND x.closed_at IS NULL
 
 const exceptionNames = `
   LEFT JOIN destinations d ON d.id = x.destination
-  LEFT JOIN sources s ON s.id = x.source`
+  LEFT JOIN sources s ON s.id = x.source
+  LEFT JOIN escalations g ON g.exception = x.id`
 
 const (
 	exceptionBounds = `(opened_at, id) < ($1, $2) ORDER BY opened_at DESC, id DESC`

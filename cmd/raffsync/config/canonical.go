@@ -12,9 +12,9 @@ import (
 )
 
 // Canonical is the same configuration in the one form that it has however it was
-// written: sources, outlets and destinations by name, sources and types of a route sorted, no
-// list absent, settings compact with their names sorted. Routes keep their order,
-// which counts.
+// written: sources, teams, outlets and destinations by name, sources and types of a route
+// sorted, no list absent, settings compact with their names sorted. Routes and policies
+// keep their order, which counts.
 func Canonical(c outbox.Configuration) outbox.Configuration {
 	c.Sources = slices.Clone(c.Sources)
 	slices.SortFunc(c.Sources, func(a, b outbox.SourceConfig) int { return cmp.Compare(a.Name, b.Name) })
@@ -22,6 +22,17 @@ func Canonical(c outbox.Configuration) outbox.Configuration {
 	slices.SortFunc(c.Outlets, func(a, b outbox.OutletConfig) int { return cmp.Compare(a.Name, b.Name) })
 	for i := range c.Sources {
 		c.Sources[i].Webhook, c.Sources[i].Event = canonicalJSON(c.Sources[i].Webhook), canonicalJSON(c.Sources[i].Event)
+	}
+	for i := range c.Outlets {
+		c.Outlets[i].Holidays = slices.Sorted(slices.Values(c.Outlets[i].Holidays))
+	}
+	c.Teams = slices.Clone(c.Teams)
+	slices.SortFunc(c.Teams, func(a, b outbox.TeamConfig) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range c.Teams {
+		c.Teams[i].Notify = slices.Clone(c.Teams[i].Notify)
+		for j := range c.Teams[i].Notify {
+			c.Teams[i].Notify[j].Settings = canonicalJSON(c.Teams[i].Notify[j].Settings)
+		}
 	}
 	c.Destinations = slices.Clone(c.Destinations)
 	slices.SortFunc(c.Destinations, func(a, b outbox.DestinationConfig) int { return cmp.Compare(a.Name, b.Name) })

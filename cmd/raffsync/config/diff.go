@@ -17,7 +17,8 @@ import (
 type Change struct {
 	// Action is "added" or "removed" for a whole, "changed" for what differs of one.
 	Action string `json:"action"`
-	// Kind is "tenant", "source", "outlet", "destination", "route" or "routes"; Name is whose.
+	// Kind is "tenant", "source", "team", "outlet", "policy", "mail", "links", "destination",
+	// "route" or "routes"; Name is whose.
 	Kind string `json:"kind"`
 	Name string `json:"name,omitempty"`
 	// Field is what differs: empty where the whole was added or removed.
@@ -68,9 +69,13 @@ func Diff(before, after outbox.Configuration) []Change {
 	all = append(all, compare("outlet", before.Outlets, after.Outlets,
 		func(c outbox.OutletConfig) string { return c.Name },
 		func(c outbox.OutletConfig) []property {
-			return []property{plain("timezone", orWord(c.Timezone, "not known"))}
+			return []property{
+				plain("timezone", orWord(c.Timezone, "not known")), plain("open", orWord(c.Open, "always")),
+				plain("holidays", orNone(strings.Join(c.Holidays, ", "))), plain("team", orNone(c.Team)),
+			}
 		})...)
 	all = append(all, compareRanking(before, after)...)
+	all = append(all, compareNotices(before, after)...)
 	all = append(all, compare("destination", before.Destinations, after.Destinations,
 		func(c outbox.DestinationConfig) string { return c.Name }, destinationProperties)...)
 	all = append(all, compare("route", before.Routes, after.Routes,

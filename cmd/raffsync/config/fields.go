@@ -35,15 +35,27 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 		section("database", "Where Postgres is. Without it, the command line and the environment decide.", []field{
 			databaseURL("url", &f.Database.URL, "The address of the database."),
 		}),
+		publicURL(&c.PublicURL),
+		section("mail", "How mail is sent to teams.", mailFields(&c.Mail)),
 		named("sources", "The systems that send. `{}` after the name is enough.",
 			func(name string) []field { return sourceFields(&outbox.SourceConfig{}) },
 			func(d *decoder, v value) {
 				source := outbox.SourceConfig{Name: v.name}
+				if v.name == outbox.NoticeSource {
+					d.fail(v.key, v.path, "is the source of what this installation says itself; expected another name")
+				}
 				if v.kind() != "nothing" {
 					d.object(v, sourceFields(&source))
 					d.receiver(v, &source)
 				}
 				c.Sources = append(c.Sources, source)
+			}),
+		named("teams", "Who can be told of exceptions.",
+			func(name string) []field { return teamFields(&outbox.TeamConfig{}) },
+			func(d *decoder, v value) {
+				team := outbox.TeamConfig{Name: v.name}
+				d.object(v, teamFields(&team))
+				c.Teams = append(c.Teams, team)
 			}),
 		named("outlets", "The places of the business, by the names that events have for them.",
 			func(name string) []field { return outletFields(&outbox.OutletConfig{}) },
@@ -74,6 +86,7 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 			}),
 		severity(&c.Severity),
 		rates(&c.Rates),
+		escalation(&c.Escalation),
 	}
 }
 

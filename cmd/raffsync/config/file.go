@@ -72,6 +72,9 @@ type Options struct {
 	// Rules compile the outcome rules of a destination of a kind: its own with those that
 	// the kind ships with. A kind that is not there takes none.
 	Rules map[string]func(connectors.Options) (*rules.Set, error)
+	// Notices knows the kinds of destination by which teams are told; nil: addresses are
+	// not looked at.
+	Notices connectors.Registry
 	// AllowLoopback lets destinations be on this machine. For development.
 	AllowLoopback bool
 	// Secrets says that references to secrets must lead to one: for a process that is
@@ -119,6 +122,7 @@ func Parse(name string, content []byte, o Options) (*File, error) {
 		d.object(value{node: root}, rootFields(f, o.Registry))
 		d.checkListeners(f)
 		d.checkRoutes(&f.Configuration)
+		d.checkEscalation(&f.Configuration)
 	}
 	if len(d.problems) > 0 {
 		return nil, Problems(d.finish(d.problems))

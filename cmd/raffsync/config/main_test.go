@@ -10,6 +10,8 @@ import (
 
 	"raffsync/cmd/raffsync/config"
 	"raffsync/connectors"
+	"raffsync/connectors/chat"
+	"raffsync/connectors/mail"
 	"raffsync/connectors/recipe"
 	"raffsync/connectors/rules"
 	"raffsync/connectors/webhook"
@@ -26,6 +28,7 @@ func secrets(t testing.TB) {
 	t.Setenv("BOOKS_SECRET", signingSecret)
 	t.Setenv("STOCK_TOKEN", "Bearer hunter2hunter2")
 	t.Setenv("EMPTY", "")
+	t.Setenv("CHAT_URL", "https://chat.example/hooks/hunter2hunter2")
 	t.Setenv("WEAK", "hunter2hunter2")
 	write(t, "stock.secret", signingSecret+"\n", 0o644)
 }
@@ -45,6 +48,7 @@ func write(t testing.TB, path, content string, mode os.FileMode) {
 func options(secrets bool) config.Options {
 	return config.Options{
 		Registry:      connectors.Registry{"webhook": webhook.Factory, "recipe": recipe.Factory, "bucket": bucket},
+		Notices:       connectors.Registry{"mail": mail.Factory, "chat": chat.Factory, "webhook": webhook.Factory},
 		Rules:         map[string]func(connectors.Options) (*rules.Set, error){"webhook": webhook.Rules, "recipe": recipe.Rules},
 		AllowLoopback: true,
 		Secrets:       secrets,

@@ -58,6 +58,11 @@ type DirectiveRoot struct {
 }
 
 type ComplexityRoot struct {
+	AcknowledgeExceptionPayload struct {
+		Exception  func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Attempt struct {
 		At         func(childComplexity int) int
 		Attempt    func(childComplexity int) int
@@ -209,6 +214,12 @@ type ComplexityRoot struct {
 		Source      func(childComplexity int) int
 	}
 
+	Escalation struct {
+		Level  func(childComplexity int) int
+		Levels func(childComplexity int) int
+		Told   func(childComplexity int) int
+	}
+
 	Event struct {
 		AcceptedAt  func(childComplexity int) int
 		ContentType func(childComplexity int) int
@@ -233,6 +244,7 @@ type ComplexityRoot struct {
 	}
 
 	Exception struct {
+		AcknowledgedAt    func(childComplexity int) int
 		AcknowledgedUntil func(childComplexity int) int
 		Assignee          func(childComplexity int) int
 		Cause             func(childComplexity int) int
@@ -244,6 +256,7 @@ type ComplexityRoot struct {
 		Conflicts         func(childComplexity int, first int, after *string) int
 		Destination       func(childComplexity int) int
 		Earlier           func(childComplexity int) int
+		Escalation        func(childComplexity int) int
 		Explanation       func(childComplexity int, language model.Language) int
 		Exposure          func(childComplexity int) int
 		Field             func(childComplexity int) int
@@ -689,6 +702,8 @@ type ExceptionResolver interface {
 	Earlier(ctx context.Context, obj *view.Exception) (*view.Exception, error)
 	Comments(ctx context.Context, obj *view.Exception) ([]*view.LifeStep, error)
 	History(ctx context.Context, obj *view.Exception) ([]*view.LifeStep, error)
+
+	Escalation(ctx context.Context, obj *view.Exception) (*view.Escalation, error)
 	Held(ctx context.Context, obj *view.Exception, first int, after *string) (*model.DeliveryConnection, error)
 	Conflicts(ctx context.Context, obj *view.Exception, first int, after *string) (*model.ConflictConnection, error)
 	Quarantined(ctx context.Context, obj *view.Exception, first int, after *string) (*model.QuarantinedConnection, error)
@@ -708,11 +723,11 @@ type MutationResolver interface {
 	ForceBreaker(ctx context.Context, input model.ForceBreakerInput) (*model.ControlPayload, error)
 	StartReplay(ctx context.Context, input model.StartReplayInput) (*model.ReplayPayload, error)
 	ChangeReplay(ctx context.Context, input model.ChangeReplayInput) (*model.ReplayPayload, error)
+	AcknowledgeException(ctx context.Context, input model.AcknowledgeExceptionInput) (*model.AcknowledgeExceptionPayload, error)
 	SetMapping(ctx context.Context, input model.SetMappingInput) (*model.MappingPayload, error)
 	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
 	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
 	ImportMapping(ctx context.Context, input model.ImportMappingInput) (*model.ImportMappingPayload, error)
-	AcknowledgeException(ctx context.Context, input model.AcknowledgeExceptionInput) (*model.ExceptionPayload, error)
 	AssignException(ctx context.Context, input model.AssignExceptionInput) (*model.ExceptionPayload, error)
 	StartException(ctx context.Context, input model.AssignExceptionInput) (*model.ExceptionPayload, error)
 	CommentOnException(ctx context.Context, input model.ExceptionStepInput) (*model.ExceptionPayload, error)
@@ -791,6 +806,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 	ec := newExecutionContext(nil, e, nil)
 	_ = ec
 	switch typeName + "." + field {
+
+	case "AcknowledgeExceptionPayload.exception":
+		if e.ComplexityRoot.AcknowledgeExceptionPayload.Exception == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AcknowledgeExceptionPayload.Exception(childComplexity), true
+	case "AcknowledgeExceptionPayload.userErrors":
+		if e.ComplexityRoot.AcknowledgeExceptionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AcknowledgeExceptionPayload.UserErrors(childComplexity), true
 
 	case "Attempt.at":
 		if e.ComplexityRoot.Attempt.At == nil {
@@ -1448,6 +1476,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Effect.Source(childComplexity), true
 
+	case "Escalation.level":
+		if e.ComplexityRoot.Escalation.Level == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Escalation.Level(childComplexity), true
+	case "Escalation.levels":
+		if e.ComplexityRoot.Escalation.Levels == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Escalation.Levels(childComplexity), true
+	case "Escalation.told":
+		if e.ComplexityRoot.Escalation.Told == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Escalation.Told(childComplexity), true
+
 	case "Event.acceptedAt":
 		if e.ComplexityRoot.Event.AcceptedAt == nil {
 			break
@@ -1557,6 +1604,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.EventConnection.PageInfo(childComplexity), true
 
+	case "Exception.acknowledgedAt":
+		if e.ComplexityRoot.Exception.AcknowledgedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.AcknowledgedAt(childComplexity), true
 	case "Exception.acknowledgedUntil":
 		if e.ComplexityRoot.Exception.AcknowledgedUntil == nil {
 			break
@@ -1628,6 +1681,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Earlier(childComplexity), true
+	case "Exception.escalation":
+		if e.ComplexityRoot.Exception.Escalation == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Escalation(childComplexity), true
 	case "Exception.explanation":
 		if e.ComplexityRoot.Exception.Explanation == nil {
 			break
@@ -3610,6 +3669,12 @@ type Mutation {
   changeReplay(input: ChangeReplayInput!): ReplayPayload!
 
   """
+  Takes an exception up, until a moment 30 days away at most: nobody else is told of it
+  meanwhile, and then its escalation goes on. It resolves nothing.
+  """
+  acknowledgeException(input: AcknowledgeExceptionInput!): AcknowledgeExceptionPayload!
+
+  """
   Makes entries of a mapping table, new ones or with another target: all of them or none.
   Look-ups find them within about a second. A table is there once something is in it.
   """
@@ -3627,9 +3692,6 @@ type Mutation {
   takes files of any length.
   """
   importMapping(input: ImportMappingInput!): ImportMappingPayload!
-
-  "Says that somebody has seen an exception, until some time: then it needs action again."
-  acknowledgeException(input: AcknowledgeExceptionInput!): ExceptionPayload!
 
   "Gives an exception to a person or a team. What is null stays, an empty name takes it off."
   assignException(input: AssignExceptionInput!): ExceptionPayload!
@@ -4110,7 +4172,6 @@ type Exception {
   cause: Cause!
   "What is at stake, by currency, where its routes say what a delivery is worth."
   exposure: [Exposure!]!
-  acknowledgedUntil: Time
   assignee: String
   team: String
   "How often its cause came back within 30 days."
@@ -4121,6 +4182,12 @@ type Exception {
   comments: [ExceptionAction!]!
   "The last 100 things that were done with it, in the order of time."
   history: [ExceptionAction!]!
+  "When somebody took it up last."
+  acknowledgedAt: Time
+  "Until when nobody else is told of it; in the past where that has expired."
+  acknowledgedUntil: Time
+  "Who is told of it."
+  escalation: Escalation!
   "The deliveries that it holds; those of one ordering key stand together."
   held(first: Int! = 20, after: String): DeliveryConnection!
   "Second contents that came under the id of an event, the oldest first. Class CONFLICT only."
@@ -4164,6 +4231,16 @@ type Quarantined {
 type Header {
   name: String!
   value: String!
+}
+
+"How far the policy has come that was copied into an exception when it was raised."
+type Escalation {
+  "How many levels have been told."
+  level: Int!
+  "How many there are; 0: nobody is told."
+  levels: Int!
+  "The teams that were told, and have had no all-clear yet."
+  told: [String!]!
 }
 
 "A second content that came under the id of an event. It was kept, and not delivered."
@@ -4486,8 +4563,6 @@ enum TimelineWhat {
   MAPPING
   "A step whose effect was there already, so that nothing was sent."
   EFFECT
-  "Somebody has taken an exception up, until some time."
-  ACKNOWLEDGE
   "An exception was given to somebody, or to a team."
   ASSIGN
   "Somebody works on an exception."
@@ -4497,6 +4572,10 @@ enum TimelineWhat {
   DISMISSED
   "A person has opened an exception again."
   REOPEN
+  "Somebody took an exception up."
+  ACKNOWLEDGE
+  "A team was told of an exception: ` + "`" + `detail` + "`" + ` has the addresses, and the events by which it is."
+  ESCALATE
 }
 
 "One line of the audit."
@@ -4735,16 +4814,6 @@ input ExceptionStepInput {
   reason: String!
 }
 
-input AcknowledgeExceptionInput {
-  "As in ExceptionStepInput."
-  requestId: String!
-  id: ID!
-  expectedVersion: Int
-  reason: String!
-  "When it needs action again: 30 days from now at most."
-  until: Time!
-}
-
 input AssignExceptionInput {
   "As in ExceptionStepInput."
   requestId: String!
@@ -4780,6 +4849,23 @@ input DeliveryTransitionInput {
 "The delivery after the transition, or why it was not made."
 type DeliveryTransitionPayload {
   delivery: Delivery
+  userErrors: [UserError!]!
+}
+
+input AcknowledgeExceptionInput {
+  "Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing."
+  requestId: String!
+  id: ID!
+  until: Time!
+  "The exception's version as the caller saw it, where that matters."
+  expectedVersion: Int
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+"The exception after that, or why it was not done."
+type AcknowledgeExceptionPayload {
+  exception: Exception
   userErrors: [UserError!]!
 }
 
@@ -4853,6 +4939,16 @@ var parsedSchema = gqlparser.MustLoadSchema(sources...)
 // childFields_* functions provide shared child field context lookups.
 // Each function is generated once per unique object type, deduplicating the
 // switch statements that were previously inlined in every fieldContext_* function.
+
+func (ec *executionContext) childFields_AcknowledgeExceptionPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "exception":
+		return ec.fieldContext_AcknowledgeExceptionPayload_exception(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_AcknowledgeExceptionPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AcknowledgeExceptionPayload", field.Name)
+}
 
 func (ec *executionContext) childFields_Attempt(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
@@ -5156,6 +5252,18 @@ func (ec *executionContext) childFields_Effect(ctx context.Context, field graphq
 	return nil, fmt.Errorf("no field named %q was found under type Effect", field.Name)
 }
 
+func (ec *executionContext) childFields_Escalation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "level":
+		return ec.fieldContext_Escalation_level(ctx, field)
+	case "levels":
+		return ec.fieldContext_Escalation_levels(ctx, field)
+	case "told":
+		return ec.fieldContext_Escalation_told(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Escalation", field.Name)
+}
+
 func (ec *executionContext) childFields_Event(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "id":
@@ -5248,8 +5356,6 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_cause(ctx, field)
 	case "exposure":
 		return ec.fieldContext_Exception_exposure(ctx, field)
-	case "acknowledgedUntil":
-		return ec.fieldContext_Exception_acknowledgedUntil(ctx, field)
 	case "assignee":
 		return ec.fieldContext_Exception_assignee(ctx, field)
 	case "team":
@@ -5262,6 +5368,12 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_comments(ctx, field)
 	case "history":
 		return ec.fieldContext_Exception_history(ctx, field)
+	case "acknowledgedAt":
+		return ec.fieldContext_Exception_acknowledgedAt(ctx, field)
+	case "acknowledgedUntil":
+		return ec.fieldContext_Exception_acknowledgedUntil(ctx, field)
+	case "escalation":
+		return ec.fieldContext_Exception_escalation(ctx, field)
 	case "held":
 		return ec.fieldContext_Exception_held(ctx, field)
 	case "conflicts":
@@ -6923,6 +7035,70 @@ func (ec *executionContext) field___Type_inputFields_args(ctx context.Context, r
 // endregion ***************************** args.gotpl *****************************
 
 // region    **************************** field.gotpl *****************************
+
+func (ec *executionContext) _AcknowledgeExceptionPayload_exception(ctx context.Context, field graphql.CollectedField, obj *model.AcknowledgeExceptionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AcknowledgeExceptionPayload_exception(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Exception, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Exception) graphql.Marshaler {
+			return ec.marshalOException2ᚖraffsyncᚋoutboxᚋviewᚐException(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_AcknowledgeExceptionPayload_exception(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AcknowledgeExceptionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exception(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AcknowledgeExceptionPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.AcknowledgeExceptionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AcknowledgeExceptionPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AcknowledgeExceptionPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AcknowledgeExceptionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
 
 func (ec *executionContext) _Attempt_at(ctx context.Context, field graphql.CollectedField, obj *view.Entry) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
@@ -9662,6 +9838,75 @@ func (ec *executionContext) fieldContext_Effect_claimedBy(_ context.Context, fie
 	return fc, nil
 }
 
+func (ec *executionContext) _Escalation_level(ctx context.Context, field graphql.CollectedField, obj *view.Escalation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Escalation_level(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Level, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Escalation_level(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Escalation", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Escalation_levels(ctx context.Context, field graphql.CollectedField, obj *view.Escalation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Escalation_levels(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Levels, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Escalation_levels(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Escalation", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Escalation_told(ctx context.Context, field graphql.CollectedField, obj *view.Escalation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Escalation_told(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Told, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNString2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Escalation_told(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Escalation", field, false, false, "String")
+}
+
 func (ec *executionContext) _Event_id(ctx context.Context, field graphql.CollectedField, obj *view.Event) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10712,29 +10957,6 @@ func (ec *executionContext) fieldContext_Exception_exposure(_ context.Context, f
 	return fc, nil
 }
 
-func (ec *executionContext) _Exception_acknowledgedUntil(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
-	return graphql.ResolveField(
-		ctx,
-		ec.OperationContext,
-		field,
-		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-			return ec.fieldContext_Exception_acknowledgedUntil(ctx, field)
-		},
-		func(ctx context.Context) (any, error) {
-			return obj.AcknowledgedUntil, nil
-		},
-		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
-			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
-		},
-		true,
-		false,
-	)
-}
-func (ec *executionContext) fieldContext_Exception_acknowledgedUntil(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Exception", field, false, false, "Time")
-}
-
 func (ec *executionContext) _Exception_assignee(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10895,6 +11117,84 @@ func (ec *executionContext) fieldContext_Exception_history(_ context.Context, fi
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_ExceptionAction(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_acknowledgedAt(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_acknowledgedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AcknowledgedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_acknowledgedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Exception_acknowledgedUntil(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_acknowledgedUntil(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AcknowledgedUntil, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_acknowledgedUntil(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Exception_escalation(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_escalation(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().Escalation(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Escalation) graphql.Marshaler {
+			return ec.marshalNEscalation2ᚖraffsyncᚋoutboxᚋviewᚐEscalation(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_escalation(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Escalation(ctx, field)
 		},
 	}
 	return fc, nil
@@ -13363,6 +13663,50 @@ func (ec *executionContext) fieldContext_Mutation_changeReplay(ctx context.Conte
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_acknowledgeException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_acknowledgeException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().AcknowledgeException(ctx, fc.Args["input"].(model.AcknowledgeExceptionInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.AcknowledgeExceptionPayload) graphql.Marshaler {
+			return ec.marshalNAcknowledgeExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐAcknowledgeExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_acknowledgeException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AcknowledgeExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_acknowledgeException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_setMapping(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13533,50 +13877,6 @@ func (ec *executionContext) fieldContext_Mutation_importMapping(ctx context.Cont
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_importMapping_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
-		ec.Error(ctx, err)
-		return fc, err
-	}
-	return fc, nil
-}
-
-func (ec *executionContext) _Mutation_acknowledgeException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
-	return graphql.ResolveField(
-		ctx,
-		ec.OperationContext,
-		field,
-		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-			return ec.fieldContext_Mutation_acknowledgeException(ctx, field)
-		},
-		func(ctx context.Context) (any, error) {
-			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Mutation().AcknowledgeException(ctx, fc.Args["input"].(model.AcknowledgeExceptionInput))
-		},
-		nil,
-		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
-			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
-		},
-		true,
-		true,
-	)
-}
-func (ec *executionContext) fieldContext_Mutation_acknowledgeException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	fc = &graphql.FieldContext{
-		Object:     "Mutation",
-		Field:      field,
-		IsMethod:   true,
-		IsResolver: true,
-		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
-			return ec.childFields_ExceptionPayload(ctx, field)
-		},
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			err = ec.Recover(ctx, r)
-			ec.Error(ctx, err)
-		}
-	}()
-	ctx = graphql.WithFieldContext(ctx, fc)
-	if fc.Args, err = ec.field_Mutation_acknowledgeException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -18431,7 +18731,7 @@ func (ec *executionContext) unmarshalInputAcknowledgeExceptionInput(ctx context.
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"requestId", "id", "expectedVersion", "reason", "until"}
+	fieldsInOrder := [...]string{"requestId", "id", "until", "expectedVersion", "reason"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -18452,6 +18752,13 @@ func (ec *executionContext) unmarshalInputAcknowledgeExceptionInput(ctx context.
 				return it, err
 			}
 			it.ID = data
+		case "until":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("until"))
+			data, err := ec.unmarshalNTime2timeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Until = data
 		case "expectedVersion":
 			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
 			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
@@ -18466,13 +18773,6 @@ func (ec *executionContext) unmarshalInputAcknowledgeExceptionInput(ctx context.
 				return it, err
 			}
 			it.Reason = data
-		case "until":
-			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("until"))
-			data, err := ec.unmarshalNTime2timeᚐTime(ctx, v)
-			if err != nil {
-				return it, err
-			}
-			it.Until = data
 		}
 	}
 	return it, nil
@@ -19744,6 +20044,44 @@ func (ec *executionContext) _SearchHit(ctx context.Context, sel ast.SelectionSet
 
 // region    **************************** object.gotpl ****************************
 
+var acknowledgeExceptionPayloadImplementors = []string{"AcknowledgeExceptionPayload"}
+
+func (ec *executionContext) _AcknowledgeExceptionPayload(ctx context.Context, sel ast.SelectionSet, obj *model.AcknowledgeExceptionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, acknowledgeExceptionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AcknowledgeExceptionPayload")
+		case "exception":
+			out.Values[i] = ec._AcknowledgeExceptionPayload_exception(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._AcknowledgeExceptionPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var attemptImplementors = []string{"Attempt"}
 
 func (ec *executionContext) _Attempt(ctx context.Context, sel ast.SelectionSet, obj *view.Entry) graphql.Marshaler {
@@ -20720,6 +21058,49 @@ func (ec *executionContext) _Effect(ctx context.Context, sel ast.SelectionSet, o
 	return out
 }
 
+var escalationImplementors = []string{"Escalation"}
+
+func (ec *executionContext) _Escalation(ctx context.Context, sel ast.SelectionSet, obj *view.Escalation) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, escalationImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Escalation")
+		case "level":
+			out.Values[i] = ec._Escalation_level(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "levels":
+			out.Values[i] = ec._Escalation_levels(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "told":
+			out.Values[i] = ec._Escalation_told(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var eventImplementors = []string{"Event", "SearchHit"}
 
 func (ec *executionContext) _Event(ctx context.Context, sel ast.SelectionSet, obj *view.Event) graphql.Marshaler {
@@ -20993,11 +21374,6 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Exception_exposure(ctx, field, obj)
 				})
-		case "acknowledgedUntil":
-			out.Values[i] = ec._Exception_acknowledgedUntil(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				atomic.AddUint32(&out.Invalids, 1)
-			}
 		case "assignee":
 			out.Values[i] = ec._Exception_assignee(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
@@ -21030,6 +21406,22 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Exception_history(ctx, field, obj)
+				})
+		case "acknowledgedAt":
+			out.Values[i] = ec._Exception_acknowledgedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "acknowledgedUntil":
+			out.Values[i] = ec._Exception_acknowledgedUntil(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "escalation":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_escalation(ctx, field, obj)
 				})
 		case "held":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
@@ -22069,6 +22461,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "acknowledgeException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_acknowledgeException(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "setMapping":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_setMapping(ctx, field)
@@ -22093,13 +22492,6 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "importMapping":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_importMapping(ctx, field)
-			})
-			if out.Values[i] == graphql.Null {
-				out.Invalids++
-			}
-		case "acknowledgeException":
-			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
-				return ec._Mutation_acknowledgeException(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -23830,6 +24222,14 @@ func (ec *executionContext) unmarshalNAcknowledgeExceptionInput2raffsyncᚋgraph
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) marshalNAcknowledgeExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐAcknowledgeExceptionPayload(ctx context.Context, sel ast.SelectionSet, v *model.AcknowledgeExceptionPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "AcknowledgeExceptionPayload!")
+		return graphql.Null
+	}
+	return ec._AcknowledgeExceptionPayload(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNAssignExceptionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐAssignExceptionInput(ctx context.Context, v any) (model.AssignExceptionInput, error) {
 	res, err := ec.unmarshalInputAssignExceptionInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -24095,6 +24495,14 @@ func (ec *executionContext) marshalNDestination2ᚖraffsyncᚋoutboxᚋviewᚐDe
 		return graphql.Null
 	}
 	return ec._Destination(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNEscalation2ᚖraffsyncᚋoutboxᚋviewᚐEscalation(ctx context.Context, sel ast.SelectionSet, v *view.Escalation) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Escalation!")
+		return graphql.Null
+	}
+	return ec._Escalation(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNEvent2ᚕᚖraffsyncᚋoutboxᚋviewᚐEventᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Event) graphql.Marshaler {

@@ -13,13 +13,20 @@ import (
 )
 
 type AcknowledgeExceptionInput struct {
-	// As in ExceptionStepInput.
-	RequestID       string `json:"requestId"`
-	ID              string `json:"id"`
-	ExpectedVersion *int   `json:"expectedVersion,omitempty"`
-	Reason          string `json:"reason"`
-	// When it needs action again: 30 days from now at most.
-	Until time.Time `json:"until"`
+	// Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing.
+	RequestID string    `json:"requestId"`
+	ID        string    `json:"id"`
+	Until     time.Time `json:"until"`
+	// The exception's version as the caller saw it, where that matters.
+	ExpectedVersion *int `json:"expectedVersion,omitempty"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
+// The exception after that, or why it was not done.
+type AcknowledgeExceptionPayload struct {
+	Exception  *view.Exception `json:"exception,omitempty"`
+	UserErrors []*UserError    `json:"userErrors"`
 }
 
 type AssignExceptionInput struct {
