@@ -40,6 +40,17 @@ func (r *route) takes(eventType string) bool {
 	return slices.ContainsFunc(r.types, func(p pattern) bool { return p.matches(eventType) })
 }
 
+// Takes tells whether every event of a source and type goes somewhere: whatever conditions
+// make of it. Nil rules take nothing.
+func (r *Rules) Takes(source int32, eventType string) bool {
+	if r == nil {
+		return false
+	}
+	return slices.ContainsFunc(r.bySource[source], func(c choice) bool {
+		return slices.ContainsFunc(c.routes, func(r *route) bool { return r.when == nil && r.takes(eventType) })
+	})
+}
+
 // ConfigurationError is one fault in what [CompileRules] was given, addressed so
 // that whoever read it from a file can add the line.
 type ConfigurationError struct {
@@ -211,6 +222,7 @@ func (p *compiler) route(position int, c outbox.RouteConfig) {
 		fault("version", err)
 	}
 	checkSteps(c.Steps, fault)
+	checkExposure(c.Exposure, fault)
 	if len(p.faults) == before {
 		p.routes = append(p.routes, r)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"raffsync/graph/internal/generated"
+	"raffsync/outbox/view"
 )
 
 // Limits of one request.
@@ -132,7 +133,11 @@ func complexities() generated.ComplexityRoot {
 	c.Query.Search = func(child int, _ string, first int, _ *string) int { return paged(child, first) }
 	c.Query.Events = pagedBy[events]
 	c.Query.Deliveries = pagedBy[deliveries]
-	c.Query.Exceptions = pagedBy[exceptions]
+	c.Query.Exceptions = func(child int, _ exceptions, _ view.ExceptionOrder, first int, _ *string) int {
+		return paged(child, first)
+	}
+	c.Exception.History = func(child int) int { return 10 + 10*child }
+	c.Exception.Comments = c.Exception.History
 	c.Query.Timeline = pagedBy[timeline]
 	c.Query.Mapping = func(child int, _ string, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingHistory = func(child int, _, _, _ *string, first int, _ *string) int { return paged(child, first) }

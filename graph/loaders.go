@@ -27,6 +27,9 @@ type loaders struct {
 	exceptionStories *dataloadgen.Loader[view.ExceptionStory, view.Page[*view.Entry]]
 	destinations     *dataloadgen.Loader[string, *view.Destination]
 	oldest           *dataloadgen.Loader[int32, *view.Oldest]
+	exposures        *dataloadgen.Loader[int64, []*view.Exposure]
+	lifeSteps        *dataloadgen.Loader[int64, []*view.LifeStep]
+	suggestions      *dataloadgen.Loader[*view.Exception, []view.MappingSuggestion]
 }
 
 // gatherFor is how long a loader waits for more to ask for at once.
@@ -51,6 +54,9 @@ func newLoaders(v *view.View, wait time.Duration) *loaders {
 		deliveriesOf: byKey(v, wait, (*view.Tx).DeliveriesOf),
 		deliveries:   byKey(v, wait, (*view.Tx).Deliveries),
 		exceptions:   byKey(v, wait, (*view.Tx).ExceptionsByID),
+		exposures:    byKey(v, wait, (*view.Tx).Exposures),
+		lifeSteps:    byKey(v, wait, (*view.Tx).LifeSteps),
+		suggestions:  inOrder(v, wait, (*view.Tx).Suggestions),
 		oldest: byKey(v, wait, func(tx *view.Tx, ctx context.Context, ids []int32) (map[int32]*view.Oldest, error) {
 			found, err := tx.OldestOpen(ctx, ids)
 			pointers := make(map[int32]*view.Oldest, len(found))

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"context"
-	"errors"
 	"math"
 
 	"raffsync/graph/internal/model"
@@ -31,22 +30,11 @@ func (r mutationResolver) AcknowledgeException(ctx context.Context, in model.Ack
 		q.ExpectedVersion = &version
 	}
 	_, err = r.transitions.Acknowledge(ctx, actor, q)
-	var refusal *outbox.Refusal
-	switch {
-	case err == nil:
-		r.hub.Poke()
-	case errors.As(err, &refusal) && refusal.Field != "":
-		p.UserErrors = userErrors(refusal.Field, model.UserErrorCodeInvalid, refusal.Message)
-		return p, nil
-	case errors.As(err, &refusal):
-		p.UserErrors = userErrors("", model.UserErrorCodeRefused, refusal.Message)
-	case errors.Is(err, outbox.ErrNotFound):
-		p.UserErrors = userErrors("id", model.UserErrorCodeNotFound, "there is no such exception")
-		return p, nil
-	case errors.Is(err, outbox.ErrConflict):
-		p.UserErrors = userErrors("expectedVersion", model.UserErrorCodeConflict, "the exception has changed since you read it; look at it again before you decide")
-	default:
+	if p.UserErrors, err = stepErrors(err); err != nil {
 		return nil, err
+	}
+	if len(p.UserErrors) == 0 {
+		r.hub.Poke()
 	}
 	found, err := seen(ctx, r.view, func(tx *view.Tx) (map[int64]*view.Exception, error) {
 		return tx.ExceptionsByID(ctx, []int64{number})

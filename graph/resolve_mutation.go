@@ -16,6 +16,7 @@ type Transitions interface {
 	Retry(context.Context, outbox.Actor, outbox.OperatorRequest) (outbox.Operated, error)
 	Skip(context.Context, outbox.Actor, outbox.OperatorRequest) (outbox.Operated, error)
 	Control(context.Context, outbox.Actor, outbox.ControlRequest) error
+	StepException(context.Context, outbox.Actor, outbox.ExceptionRequest) (outbox.ExceptionStepped, error)
 	Acknowledge(context.Context, outbox.Actor, outbox.AcknowledgeRequest) (outbox.Acknowledged, error)
 }
 

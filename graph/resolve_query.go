@@ -85,13 +85,16 @@ func (queryResolver) Exception(ctx context.Context, id string) (*view.Exception,
 	return loadersOf(ctx).exceptions.Load(ctx, number)
 }
 
-func (r queryResolver) Exceptions(ctx context.Context, f exceptions, first int, after *string) (*model.ExceptionConnection, error) {
+func (r queryResolver) Exceptions(ctx context.Context, f exceptions, order view.ExceptionOrder, first int, after *string) (*model.ExceptionConnection, error) {
 	var filter view.ExceptionFilter
 	if f != nil {
-		filter = view.ExceptionFilter{Open: f.Open, Class: value(f.Class), Destination: value(f.Destination)}
+		filter = view.ExceptionFilter{
+			Open: f.Open, Class: value(f.Class), Destination: value(f.Destination), Source: value(f.Source),
+			Severity: value(f.Severity), Assignee: value(f.Assignee), Status: value(f.Status),
+		}
 	}
 	page, err := seen(ctx, r.view, func(tx *view.Tx) (view.Page[*view.Exception], error) {
-		return tx.Exceptions(ctx, filter, first, value(after))
+		return tx.RankedExceptions(ctx, filter, order, first, value(after))
 	})
 	if err != nil {
 		return nil, err

@@ -14,6 +14,11 @@ type Configuration struct {
 	Outlets      []OutletConfig      `json:"outlets,omitempty"`
 	// Routes in order: for each destination the first one that matches wins.
 	Routes []RouteConfig `json:"routes"`
+	// Severity are rules for how much an exception matters, of which the first that holds
+	// decides. Rates are what one unit of a currency counts for when exceptions are ranked;
+	// 1 where none is named.
+	Severity []SeverityConfig       `json:"severity,omitempty"`
+	Rates    map[string]json.Number `json:"rates,omitempty"`
 	// Teams are people who can be told, Escalation says who is, and of what: of the
 	// policies in order, the first that matches an exception.
 	Teams      []TeamConfig       `json:"teams,omitempty"`
@@ -112,6 +117,8 @@ type RouteConfig struct {
 	DeliverWithin time.Duration `json:"deliver_within"`
 	// Steps that a delivery goes through, in this order; none: one without a name.
 	Steps []StepConfig `json:"steps,omitempty"`
+	// Exposure is what a delivery is worth while it is held.
+	Exposure ExposureConfig `json:"exposure,omitzero"`
 }
 
 // StepConfig is one step of a route's deliveries.

@@ -56,7 +56,8 @@ WITH expiring AS (
   SELECT c.tenant, c.destination, 'the connection is lost at ' || to_char(c.renew_by, 'YYYY-MM-DD HH24:MI') || ' UTC unless it is renewed: connect again' AS reason
     FROM connections c
    WHERE c.warn_at <= now() AND c.sealed IS NOT NULL AND NOT c.revoked
-     AND NOT EXISTS (SELECT FROM exceptions x WHERE x.tenant = c.tenant AND x.destination = c.destination AND x.class = '` + ClassAuthExpiring + `' AND x.closed_at IS NULL)
+     AND NOT EXISTS (SELECT FROM exceptions x WHERE x.tenant = c.tenant AND x.destination = c.destination AND x.class = '` + ClassAuthExpiring + `'
+                        AND (x.closed_at IS NULL OR x.status = 'DISMISSED' AND x.closed_at > c.renewed_at))
 ), raised AS (
   INSERT INTO exceptions (tenant, class, destination, sample) SELECT tenant, '` + ClassAuthExpiring + `', destination, reason FROM expiring
   ON CONFLICT (tenant, class, destination, source, rule, code, field) WHERE closed_at IS NULL DO NOTHING

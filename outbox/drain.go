@@ -47,12 +47,12 @@ WITH sending AS MATERIALIZED (
     SELECT h.ctid FROM gone CROSS JOIN LATERAL (
       SELECT holds.ctid FROM holds
        WHERE holds.lane = gone.lane AND holds.destination = gone.destination AND holds.seq = gone.seq OFFSET 0) AS h))
-  RETURNING exception
+  RETURNING exception, currency, amount, units
 ), counted AS (
-  SELECT exception, count(*) AS n FROM freed GROUP BY exception
+  SELECT exception, currency, count(*) AS n, sum(amount)::text AS amount, sum(units)::text AS units FROM freed GROUP BY exception, currency
 )
 SELECT (SELECT coalesce(min(tenant), '') FROM gone), (SELECT count(*) FROM gone), (SELECT count(exception) FROM gone),
-       ARRAY(SELECT exception FROM counted ORDER BY exception), ARRAY(SELECT n FROM counted ORDER BY exception)`
+       (SELECT coalesce(jsonb_agg(to_jsonb(counted)), '[]') FROM counted)`
 
 	anyOpenSQL = `
 SELECT EXISTS (SELECT FROM lanes l CROSS JOIN LATERAL (SELECT FROM deliveries o WHERE o.lane = l.lane AND o.destination = $1 LIMIT 1) AS any_open)`
@@ -90,19 +90,17 @@ func (s *Store) SkipOpen(ctx context.Context, destination int32, order SkipOrder
 func skipOfLane(ctx context.Context, tx pgx.Tx, lane int16, destination int32, order SkipOrder) (skipped int, err error) {
 	var tenant string
 	var held int
-	var exceptions, counts []int64
+	var gone []unheld
 	batch := &pgx.Batch{}
 	batch.Queue(lockLaneSQL, lane)
 	batch.Queue(skipPageSQL, lane, destination, skipPage, order.Reason, order.Actor).QueryRow(func(row pgx.Row) error {
-		return row.Scan(&tenant, &skipped, &held, &exceptions, &counts)
+		return row.Scan(&tenant, &skipped, &held, &gone)
 	})
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil || skipped == 0 {
 		return skipped, err
 	}
-	if len(exceptions) > 0 {
-		if _, err := tx.Exec(ctx, unheldSQL, exceptions, counts, order.Reason, order.Actor); err != nil {
-			return 0, err
-		}
+	if err := unhold(ctx, tx, gone, order.Reason, &order.Actor); err != nil {
+		return 0, err
 	}
 	_, err = tx.Exec(ctx, countOperatedSQL, tenant, destination, skipped, -held)
 	return skipped, err

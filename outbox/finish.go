@@ -39,6 +39,9 @@ type Transition struct {
 	// needs it, Missed says which, and Cause says nothing.
 	Cause  Cause
 	Missed *Missed
+	// Exposure is what the delivery is worth while it is held; nil where its route does not
+	// say.
+	Exposure *Exposure
 	// Snapshot is what the destination has from now on, where To is StateDelivered and the
 	// route names a version.
 	Snapshot *Snapshot

@@ -43,8 +43,10 @@ WITH changed AS (
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, d.exception, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), held AS (
-  INSERT INTO holds (exception, lane, destination, seq, tenant)
-  SELECT * FROM unnest($17::bigint[], $18::smallint[], $19::integer[], $20::bigint[], $21::text[])
+  INSERT INTO holds (exception, lane, destination, seq, tenant, currency, amount, units)
+  SELECT exception, lane, destination, seq, tenant, currency, nullif(amount, '')::numeric, nullif(units, '')::numeric
+    FROM unnest($17::bigint[], $18::smallint[], $19::integer[], $20::bigint[], $21::text[], $22::text[], $23::text[], $24::text[])
+         AS h(exception, lane, destination, seq, tenant, currency, amount, units)
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, needs_action) SELECT tenant, destination, $16::smallint, count(*) FROM changed GROUP BY tenant, destination ORDER BY tenant, destination
   ON CONFLICT (tenant, destination, shard) DO UPDATE SET needs_action = tallies.needs_action + excluded.needs_action
@@ -90,6 +92,8 @@ func (r *Replica) hold(ctx context.Context, tx pgx.Tx, held []Transition, stored
 	var destinations []int32
 	var seqs []Seq
 	var tenants []string
+	var currencies, amounts, units []*string
+	var worth exposureColumns
 	for _, h := range holdings {
 		c.add(h.Transition)
 		first = append(first, ids[h.causes[0].name()])
@@ -97,10 +101,19 @@ func (r *Replica) hold(ctx context.Context, tx pgx.Tx, held []Transition, stored
 			exceptions = append(exceptions, ids[h.causes[i].name()])
 			lanes, destinations = append(lanes, h.Lane), append(destinations, h.Destination)
 			seqs, tenants = append(seqs, h.Seq), append(tenants, h.Tenant)
+			var currency, amount, unit *string
+			if e := h.Exposure; e != nil {
+				worth.add(ids[h.causes[i].name()], h.Tenant, 1, *e)
+				currency, amount, unit = &e.Currency, &e.Amount, &e.Units
+			}
+			currencies, amounts, units = append(currencies, currency), append(amounts, amount), append(units, unit)
 		}
 	}
+	if err := worth.putOn(ctx, tx); err != nil {
+		return err
+	}
 	rows, err := tx.Query(ctx, holdSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt,
-		c.keyHash, c.acceptedAt, first, r.shard, exceptions, lanes, destinations, seqs, tenants)
+		c.keyHash, c.acceptedAt, first, r.shard, exceptions, lanes, destinations, seqs, tenants, currencies, amounts, units)
 	if err != nil {
 		return err
 	}

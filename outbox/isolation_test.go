@@ -104,6 +104,7 @@ func fill(s *shop) {
 	}
 	s.exec(`INSERT INTO effects (tenant, destination, effect) SELECT tenant, id, 'order/1' FROM destinations`)
 	s.exec(`INSERT INTO effect_waits (tenant, destination, effect, lane, seq, key_hash) SELECT tenant, destination, 'order/1', lane, seq, key_hash FROM deliveries`)
+	s.exec(`INSERT INTO exposures (exception, currency, tenant, deliveries) SELECT 1, tenant, tenant, 1 FROM deliveries ON CONFLICT DO NOTHING`)
 	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
 	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)

@@ -102,6 +102,13 @@ SELECT p.ord::integer - 1, l.seq, d.seq IS NULL
    SELECT d.seq FROM deliveries d WHERE d.lane = l.lane AND d.destination = l.destination AND d.seq = l.seq LIMIT 1) AS d ON true
  ORDER BY p.ord, l.seq`
 
+	// forgetLateSQL: what was put aside by a person counts nothing any more.
+	forgetLateSQL = `
+DELETE FROM late WHERE ctid = ANY (ARRAY(
+  SELECT l.ctid FROM exceptions x
+   CROSS JOIN LATERAL (SELECT late.ctid FROM late WHERE late.exception = x.id LIMIT $1) AS l
+   WHERE x.class = '` + ClassLate + `' AND x.status = 'DISMISSED' LIMIT $1))`
+
 	lockExceptionSQL = `SELECT FROM exceptions WHERE id = $1 FOR UPDATE`
 
 	// leaveLateSQL finds each member by the key, whatever the planner thinks of the table.
@@ -135,6 +142,9 @@ type members struct {
 // dropFromLate looks at members in turn, and takes out those that are not open any more.
 // While there are such it looks on; else it looks at a few in each sweep.
 func (w *Sweeper) dropFromLate(ctx context.Context, lanes []int16) error {
+	if _, err := w.pool.Exec(ctx, forgetLateSQL, lateRows); err != nil {
+		return err
+	}
 	rows, err := w.pool.Query(ctx, openLateSQL)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -95,7 +94,7 @@ func lockMappingVersion(ctx context.Context, tx pgx.Tx, tenant string) error {
 }
 
 const (
-	releasesSQL = `SELECT exception, actor, reason FROM releases WHERE exception > $1 ORDER BY exception LIMIT $2`
+	releasesSQL = `SELECT exception, actor, reason, skips FROM releases WHERE exception > $1 ORDER BY exception LIMIT $2`
 
 	// lockOwnLanesOfSQL is [fenceSQL] for work that may leave out what is not held any
 	// more.
@@ -111,9 +110,9 @@ WITH gone AS (
      CROSS JOIN LATERAL (
        SELECT holds.ctid FROM holds WHERE holds.exception = x.exception AND holds.lane = l.lane ORDER BY holds.destination, holds.seq LIMIT $3) AS h
      LIMIT $3))
-  RETURNING exception, lane, destination, seq
+  RETURNING exception, lane, destination, seq, currency, amount, units
 )
-SELECT exception, lane, destination, seq FROM gone`
+SELECT exception, lane, destination, seq, currency, amount::text, units::text FROM gone`
 
 	// freeSQL sets free what nothing holds any more. It starts anew, as with an operator's
 	// retry (see retrySQL). What something else holds is listed under that. A delivery is
@@ -168,6 +167,7 @@ type releases struct {
 type releaseOrder struct {
 	actor  *string
 	reason string
+	skips  bool // it was dismissed
 }
 
 // ReleaseAll sets free what resolved exceptions hold in these lanes, and nothing else
@@ -203,7 +203,7 @@ func (r *Replica) releasesAfter(ctx context.Context, after int64) (page releases
 	page.of = make(map[int64]releaseOrder)
 	var exception int64
 	var order releaseOrder
-	_, err = pgx.ForEachRow(rows, []any{&exception, &order.actor, &order.reason}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&exception, &order.actor, &order.reason, &order.skips}, func() error {
 		page.exceptions = append(page.exceptions, exception)
 		page.of[exception] = order
 		order.actor = nil // not to be shared with the next row
@@ -247,55 +247,56 @@ type heldMember struct {
 	Lane        int16
 	Destination int32
 	Seq         Seq
+	// What it was worth, where its route says.
+	Currency, Amount, Units *string
 }
 
-func (r *Replica) free(ctx context.Context, tx pgx.Tx, members []heldMember, page releases) (freed int, err error) {
-	counts := make(map[int64]int64)
-	var lanes []int16
-	var destinations []int32
-	var seqs []Seq
-	var exceptions []int64
-	var reasons []string
-	var actors []*string
-	seen := make(map[Position]bool, len(members))
+// setFree is what becomes of a page of members.
+type setFree struct {
+	tenants      []string // of each destination that lost some
+	destinations []int32
+	counts       []int64
+	n            int
+}
+
+// free lets go of members: those of dismissed exceptions are skipped, the others go on
+// where nothing else holds them.
+func (r *Replica) free(ctx context.Context, tx pgx.Tx, members []heldMember, page releases) (int, error) {
+	var gone []unheld
+	var released, skipped memberColumns
+	skips := make(map[Position]bool)
 	for _, m := range members {
-		counts[m.Exception]++
-		at := Position{m.Lane, m.Destination, m.Seq}
-		if seen[at] {
-			continue // two of its causes go at once
+		gone = append(gone, unheld{m.Exception, 1, m.Currency, m.Amount, m.Units})
+		if page.of[m.Exception].skips {
+			skips[m.position()] = true
+			skipped.add(m, page)
 		}
-		seen[at] = true
-		lanes, destinations, seqs = append(lanes, m.Lane), append(destinations, m.Destination), append(seqs, m.Seq)
-		order := page.of[m.Exception]
-		exceptions, reasons, actors = append(exceptions, m.Exception), append(reasons, order.reason), append(actors, order.actor)
 	}
-	rows, err := tx.Query(ctx, freeSQL, lanes, destinations, seqs, exceptions, reasons, actors)
+	for _, m := range members {
+		if !skips[m.position()] { // else two of its causes go at once, and one takes it along
+			released.add(m, page)
+		}
+	}
+	also, over, err := skipped.skip(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
-	var tenants []string
-	var to []int32
-	var ns []int64
-	var tenant string
-	var destination int32
-	var n int64
-	_, err = pgx.ForEachRow(rows, []any{&tenant, &destination, &n}, func() error {
-		tenants, to, ns = append(tenants, tenant), append(to, destination), append(ns, n)
-		freed += int(n)
-		return nil
-	})
+	freed, err := released.free(ctx, tx)
 	if err != nil {
 		return 0, err
 	}
-	left := slices.Sorted(maps.Keys(counts))
-	gone := make([]int64, len(left))
-	for i, exception := range left {
-		gone[i] = counts[exception]
+	if err := unhold(ctx, tx, append(gone, also...), "nothing is held any more", nil); err != nil {
+		return 0, err
 	}
-	batch := &pgx.Batch{}
-	batch.Queue(unheldSQL, left, gone, "nothing is held any more", nil)
-	if freed > 0 {
-		batch.Queue(countFreedSQL, tenants, to, ns, r.shard)
+	if freed.n > 0 {
+		if _, err := tx.Exec(ctx, countFreedSQL, freed.tenants, freed.destinations, freed.counts, r.shard); err != nil {
+			return 0, err
+		}
 	}
-	return freed, tx.SendBatch(ctx, batch).Close()
+	if over.n > 0 {
+		if _, err := tx.Exec(ctx, countSkippedSQL, over.tenants, over.destinations, over.counts, r.shard); err != nil {
+			return 0, err
+		}
+	}
+	return freed.n, nil
 }

@@ -31,6 +31,9 @@ WITH asked AS (
 )
 SELECT count(*) FROM asked`
 
+	// markWebhooksSQL is askWebhooksSQL for a step, which tells of itself.
+	markWebhooksSQL = `UPDATE quarantined SET asked_by = $2, asked_why = $3 WHERE exception = $1`
+
 	askedWebhooksSQL = `
 SELECT number, tenant, source, content_type, coalesce(headers, '{}'::jsonb) AS headers, query, body_bytes, body_sha256, body
   FROM quarantined WHERE asked_by IS NOT NULL AND number > $1 ORDER BY number LIMIT $2`

@@ -65,12 +65,15 @@ UPDATE sources s SET heard_at = GREATEST(s.heard_at, now() - h.ago)
   FROM locked JOIN unnest($1::integer[], $2::interval[]) AS h(id, ago) USING (id)
  WHERE s.id = locked.id`
 
-	// silentSQL: what another process has heard, and not written down yet, counts.
+	// silentSQL: what another process has heard, and not written down yet, counts. A silence
+	// that a person has put aside stays so until the source is heard again.
 	silentSQL = `
 SELECT s.tenant, s.id, (extract(epoch FROM s.silent_after) * 1000000)::bigint
   FROM sources s CROSS JOIN listening l
  WHERE s.removed_at IS NULL AND GREATEST(s.heard_at, s.watched_since, l.since) < now() - s.silent_after - $1::interval
    AND NOT EXISTS (SELECT FROM exceptions x WHERE x.class = '` + ClassSourceSilent + `' AND x.destination = 0 AND x.source = s.id AND x.closed_at IS NULL)
+   AND NOT EXISTS (SELECT FROM exceptions x WHERE x.class = '` + ClassSourceSilent + `' AND x.destination = 0 AND x.source = s.id AND x.status = 'DISMISSED'
+                      AND x.closed_at > GREATEST(s.heard_at, s.watched_since))
  ORDER BY s.id`
 
 	raiseSilentSQL = `

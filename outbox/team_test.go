@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -134,7 +135,7 @@ func TestStore_Acknowledge(t *testing.T) {
 	}
 	old := int32(1)
 	q.RequestID, q.ExpectedVersion = "r2", &old
-	if _, err := s.Acknowledge(t.Context(), clerk, q); err != outbox.ErrConflict {
+	if _, err := s.Acknowledge(t.Context(), clerk, q); !errors.Is(err, outbox.ErrConflict) {
 		t.Errorf("an outdated version: %v", err)
 	}
 	q.ExpectedVersion = nil

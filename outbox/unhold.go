@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -28,7 +29,16 @@ WITH locked AS MATERIALIZED (
 DELETE FROM releases USING changed WHERE releases.exception = changed.id AND changed.held = 0`
 
 // offHoldSQL takes one delivery off all that holds it. Its lane is held.
-const offHoldSQL = `DELETE FROM holds WHERE lane = $1 AND destination = $2 AND seq = $3 RETURNING exception`
+const offHoldSQL = `
+DELETE FROM holds WHERE lane = $1 AND destination = $2 AND seq = $3 RETURNING exception, 1::bigint, currency, amount::text, units::text`
+
+// unheld are holds that are gone of one exception, with what these were worth in one
+// currency, where their route says.
+type unheld struct {
+	Exception               int64
+	N                       int64
+	Currency, Amount, Units *string
+}
 
 // offHold takes a delivery off all that holds it, whose lane is held.
 func offHold(ctx context.Context, tx pgx.Tx, at Position, reason, actor string) error {
@@ -36,10 +46,41 @@ func offHold(ctx context.Context, tx pgx.Tx, at Position, reason, actor string) 
 	if err != nil {
 		return err
 	}
-	exceptions, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	gone, err := pgx.CollectRows(rows, pgx.RowToStructByPos[unheld])
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, unheldSQL, exceptions, slices.Repeat([]int64{1}, len(exceptions)), reason, actor)
-	return err
+	return unhold(ctx, tx, gone, reason, &actor)
+}
+
+// unhold takes what is gone off the counts and the exposure of its exceptions, whose lanes
+// are held: all that is left to lock is tallies.
+func unhold(ctx context.Context, tx pgx.Tx, gone []unheld, reason string, actor *string) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	of := make(map[int64]int64)
+	var worth exposureColumns
+	for _, g := range gone {
+		of[g.Exception] += g.N
+		if g.Currency != nil {
+			worth.add(g.Exception, "", g.N, Exposure{*g.Currency, value(g.Amount), value(g.Units)})
+		}
+	}
+	exceptions := slices.Sorted(maps.Keys(of))
+	counts := make([]int64, len(exceptions))
+	for i, id := range exceptions {
+		counts[i] = of[id]
+	}
+	if _, err := tx.Exec(ctx, unheldSQL, exceptions, counts, reason, actor); err != nil {
+		return err
+	}
+	return worth.takeOff(ctx, tx)
+}
+
+func value(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
 }

@@ -70,6 +70,7 @@ type app struct {
 	mappings   *outbox.Mappings
 	seen       observation
 	heard      outbox.Heard
+	sweepRules sweepRules // of the sweeps alone
 	escalation *escalate.Worker
 	routing    routing
 	plan       atomic.Pointer[dispatch.Plan] // as it is in force
@@ -82,7 +83,7 @@ func newApp(ctx context.Context, c appConfig) (*app, error) {
 	if c.kinds == nil {
 		c.kinds = registry()
 	}
-	a := &app{config: c, routing: routing{store: c.store}}
+	a := &app{config: c, routing: routing{store: c.store}, sweepRules: make(sweepRules)}
 	var err error
 	if a.httpAt, err = listen(ctx, c.http, "--http"); err != nil {
 		return nil, err

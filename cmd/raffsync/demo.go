@@ -18,6 +18,7 @@ import (
 	"raffsync/cmd/raffsync/config"
 	"raffsync/cmd/raffsync/demo"
 	"raffsync/outbox"
+	"raffsync/outbox/explain"
 	"raffsync/outbox/view"
 )
 
@@ -29,7 +30,7 @@ type demoCommand struct {
 func (demoCommand) Help() string {
 	return `serve, with a coffee shop that streams orders, stock moves and invoices of three
 outlets, and three simulated platforms that receive them: one healthy, one that fails
-in every way, one that refuses SKUs that it does not know. Data and login stay for the
+in every way, one that wants to know each item by its own number. Data and login stay for the
 next run. The log goes to raffsync.log in the state folder.`
 }
 
@@ -120,6 +121,16 @@ func prepareDemo(ctx context.Context, store *outbox.Store, state, login string, 
 	if _, err := store.Apply(ctx, demoActor, c, "the demo's configuration"); err != nil {
 		return err
 	}
+	items := outbox.SetMappings{
+		MappingRequest: outbox.MappingRequest{RequestID: "the demo's items", Reason: "what the shop has always sold"},
+		Table:          outbox.MappingTable{Destination: demo.Strict, Name: demo.Table},
+	}
+	for _, sku := range demo.Items() {
+		items.Entries = append(items.Entries, outbox.MappingPair{Value: sku, Target: sku})
+	}
+	if _, err := store.SetMappings(ctx, demoActor, items); err != nil {
+		return err
+	}
 	if err := ensureOperator(ctx, store, demoActor, demoOperator, login); err != nil {
 		return err
 	}
@@ -158,7 +169,8 @@ func (c *demoCommand) watch(ctx context.Context, line *commandLine, begin time.T
 		Database: r.database.about, Startup: time.Since(begin),
 		API: "http://" + r.app.httpAt.Addr().String(), Login: demoOperator + " / " + login,
 		GRPC: r.app.grpcAt.Addr().String(), KeyFile: near(keyFile), Platforms: endpoints,
-		Story: typed(os.Args[0], line, "story", strconv.Itoa(demo.FirstOrder)), Again: startedBy(os.Args, line), PID: os.Getpid(),
+		Story: typed(os.Args[0], line, "story", strconv.Itoa(demo.FirstOrder)),
+		Map:   typed(os.Args[0], line, "mappings", "set", demo.Strict, demo.Table, demo.Missing+"="+demo.Item, "--reason", "new"), Again: startedBy(os.Args, line), PID: os.Getpid(),
 	}); err != nil {
 		return err
 	}
@@ -210,7 +222,20 @@ func (f figures) Snapshot(ctx context.Context) (demo.Snapshot, error) {
 			return err
 		}
 		for _, x := range exceptions.Nodes {
-			s.Exceptions = append(s.Exceptions, demo.Exception{ID: x.ID(), Destination: deref(x.Destination), Title: x.Sample, Held: x.HeldCount})
+			shown := demo.Exception{ID: x.ID(), Destination: deref(x.Destination), Title: x.Sample, Held: x.HeldCount}
+			if x.Gap() != nil {
+				shown.Title = x.Explain(explain.English).Title
+			}
+			worth, err := tx.Exposures(ctx, []int64{x.Number})
+			if err != nil {
+				return err
+			}
+			for _, e := range worth[x.Number] {
+				if e.Currency != nil {
+					shown.Worth = *e.Currency + " " + e.Amount
+				}
+			}
+			s.Exceptions = append(s.Exceptions, shown)
 		}
 		return nil
 	})

@@ -70,9 +70,10 @@ func TestProgram_Demo(t *testing.T) {
 			destinations { name breaker { state reason } } }`, &board)
 		return board.Totals.Delivered > 50 && board.Totals.NeedsAction > 0 && waits() && len(board.Exceptions.Nodes) > 0
 	}, func() string { return fmt.Sprintf("GraphQL never showed all of it: %+v\n%s", board, p.log) })
-	if x := board.Exceptions.Nodes[len(board.Exceptions.Nodes)-1]; x.Class != "VALIDATION" || x.Code != "unknown_sku" || x.Destination.Name != "stock" {
-		t.Errorf("the exception is %+v, want the unknown SKU at stock", x)
+	if x := board.Exceptions.Nodes[len(board.Exceptions.Nodes)-1]; x.Class != "SKU_UNMAPPED" || x.Code != "LATTE-OAT" || x.Destination.Name != "stock" {
+		t.Errorf("the exception is %+v, want the missing SKU at stock", x)
 	}
+	clearsTheMissingItem(t, in, p, api)
 	if status := api.status("wrong"); status != http.StatusUnauthorized {
 		t.Errorf("a wrong secret gets status %d", status)
 	}
@@ -113,6 +114,36 @@ func TestProgram_Demo(t *testing.T) {
 	for _, secret := range []string{strings.TrimSpace(string(login)), "LATTE", "whsec_"} {
 		if bytes.Contains(log, []byte(secret)) {
 			t.Errorf("the log holds %q, a secret or part of a payload", secret)
+		}
+	}
+}
+
+// clearsTheMissingItem runs the command that the first screen offers: what waited for the
+// item goes out, and arrives.
+func clearsTheMissingItem(t *testing.T, in *installation, p *process, api *apiClient) {
+	t.Helper()
+	waitUntil(t, func() bool { return strings.Contains(p.log.String(), "No mapping for sku LATTE-OAT: ") }, func() string { return "the screen does not tell:\n" + p.log.String() })
+	offered := regexp.MustCompile(`raffsync (mappings set \S+ \S+ LATTE-OAT=\S+ --reason \S+)`).FindStringSubmatch(p.log.String())
+	if offered == nil {
+		t.Fatalf("the first screen offers no command:\n%s", p.log)
+	}
+	in.run(strings.Fields(offered[1])...)
+	var board struct {
+		Totals     struct{ NeedsAction int }
+		Exceptions struct {
+			Nodes []struct {
+				Status    string
+				HeldCount int
+			}
+		}
+	}
+	waitUntil(t, func() bool {
+		api.query(`{ totals { needsAction } exceptions(first: 10, filter: {class: "SKU_UNMAPPED"}) { nodes { status heldCount } } }`, &board)
+		return board.Totals.NeedsAction == 0
+	}, func() string { return fmt.Sprintf("it still needs action: %+v\n%s", board, p.log) })
+	for _, x := range board.Exceptions.Nodes {
+		if x.Status != "RESOLVED" || x.HeldCount != 0 {
+			t.Errorf("the exception is %+v", x)
 		}
 	}
 }

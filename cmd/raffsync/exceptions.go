@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"raffsync/outbox"
@@ -15,6 +16,28 @@ import (
 type exceptionsCommand struct {
 	List exceptionsListCommand `cmd:"" default:"withargs" help:"List exceptions, the newest first."`
 	Show exceptionsShowCommand `cmd:"" help:"Show one exception, what it holds, and what to do next."`
+
+	Ack     exceptionsAckCommand     `cmd:"" help:"Say that you have seen one, until some time."`
+	Assign  exceptionsAssignCommand  `cmd:"" help:"Give one to a person or a team."`
+	Start   exceptionsStartCommand   `cmd:"" help:"Say that you, or somebody else, work on one."`
+	Comment exceptionsCommentCommand `cmd:"" help:"Add a comment to one."`
+	Retry   exceptionsRetryCommand   `cmd:"" help:"Try again all that one holds."`
+	Resolve exceptionsResolveCommand `cmd:"" help:"Close one that holds nothing any more."`
+	Dismiss exceptionsDismissCommand `cmd:"" help:"Put one aside, and skip all that it holds."`
+	Reopen  exceptionsReopenCommand  `cmd:"" help:"Open a closed one again."`
+}
+
+func (exceptionsCommand) Help() string {
+	return `Each is one cause, with all the deliveries that it holds. Those that lack a mapping are
+resolved by adding it; others by mending the cause and retrying. Dismissing skips what is
+held, for good.
+
+Examples:
+  raffsync exceptions
+  raffsync exceptions show exc_AAAAAAAAAAE --language id
+  raffsync exceptions ack exc_AAAAAAAAAAE --for 2h --reason "asking the supplier"
+  raffsync exceptions assign exc_AAAAAAAAAAE budi --team catalogue --reason "new item"
+  raffsync exceptions retry exc_AAAAAAAAAAE --reason "the customer exists there now"`
 }
 
 type exceptionsListCommand struct {
@@ -22,6 +45,11 @@ type exceptionsListCommand struct {
 	All         bool   `help:"Those that are closed, too."`
 	Class       string `help:"Only of this class, as SKU_UNMAPPED." placeholder:"CLASS"`
 	Destination string `help:"Only of this destination." placeholder:"NAME"`
+	Source      string `help:"Only of this source." placeholder:"NAME"`
+	Severity    string `help:"Only of this severity." enum:",LOW,MEDIUM,HIGH,CRITICAL" default:"" placeholder:"LOW|MEDIUM|HIGH|CRITICAL"`
+	Status      string `help:"Only in this status, as IN_PROGRESS." enum:",NEEDS_ACTION,ACKNOWLEDGED,IN_PROGRESS,RESOLVED,DISMISSED" default:"" placeholder:"STATUS"`
+	Assignee    string `help:"Only those given to this person." placeholder:"NAME"`
+	By          string `help:"The order: newest, exposure (the most at stake first), severity or age (the oldest first)." enum:"newest,exposure,severity,age" default:"newest"`
 	First       int    `help:"Most exceptions to list." default:"50"`
 	JSON        bool   `name:"json" help:"Print as JSON."`
 }
@@ -34,6 +62,7 @@ taken the authorisation away.
 Examples:
   raffsync exceptions
   raffsync exceptions --class SKU_UNMAPPED --destination books
+  raffsync exceptions --by exposure --severity HIGH
   raffsync exceptions list --all --json`
 }
 
@@ -51,12 +80,38 @@ type toldException struct {
 	OpenedAt    time.Time  `json:"openedAt"`
 	ClosedAt    *time.Time `json:"closedAt,omitempty"`
 	Command     string     `json:"command,omitempty"` // that resolves it
+
+	Severity          string         `json:"severity"`
+	Version           int32          `json:"version"`
+	Assignee          string         `json:"assignee,omitempty"`
+	Team              string         `json:"team,omitempty"`
+	AcknowledgedUntil *time.Time     `json:"acknowledgedUntil,omitempty"`
+	Reopened          int32          `json:"reopened,omitempty"` // how often its cause came back
+	Exposure          []toldExposure `json:"exposure,omitempty"`
+}
+
+// toldExposure is what is at stake in one currency.
+type toldExposure struct {
+	Currency string `json:"currency,omitempty"`
+	Amount   string `json:"amount"`
+	Units    string `json:"units,omitempty"`
+}
+
+// exposed adds what is at stake.
+func (t *toldException) exposed(worth []*view.Exposure) {
+	for _, e := range worth {
+		t.Exposure = append(t.Exposure, toldExposure{deref(e.Currency), e.Amount, e.Units})
+	}
 }
 
 func toldOf(x *view.Exception) toldException {
 	t := toldException{
 		ID: x.ID(), Class: x.Class, Destination: deref(x.Destination), Source: deref(x.Source), Reason: x.Sample,
 		Held: x.HeldCount, Status: x.Status, OpenedAt: x.OpenedAt, ClosedAt: x.ClosedAt,
+		Severity: x.Severity, Version: x.Version, Assignee: deref(x.Assignee), Team: deref(x.Team), Reopened: x.Reopened,
+	}
+	if x.Status == outbox.AcknowledgedStatus {
+		t.AcknowledgedUntil = x.AcknowledgedUntil
 	}
 	if g := x.Gap(); g != nil {
 		t.Table, t.Value = g.Table, g.Value
@@ -77,22 +132,62 @@ func (t *toldException) print(to io.Writer) {
 		state = t.Status
 	}
 	fmt.Fprintf(to, "%s  %s  %s  %s  since %s\n    %s\n", t.ID, t.Class, about, state, t.OpenedAt.Local().Format(time.DateTime), t.Reason)
+	if more := t.more(); more != "" {
+		fmt.Fprintf(to, "    %s\n", more)
+	}
 	if t.Command != "" {
 		fmt.Fprintf(to, "    → %s\n", t.Command)
 	}
 }
 
+// more is what is known besides: what is at stake, and who has it.
+func (t *toldException) more() string {
+	parts := []string{t.Severity}
+	for _, e := range t.Exposure {
+		if e.Currency != "" {
+			parts = append(parts, e.Currency+" "+e.Amount)
+		}
+		if e.Units != "" && e.Units != "0" {
+			parts = append(parts, e.Units+" units")
+		}
+	}
+	switch {
+	case t.ClosedAt != nil:
+	case t.AcknowledgedUntil != nil:
+		parts = append(parts, "acknowledged until "+t.AcknowledgedUntil.Local().Format(time.DateTime))
+	case t.Status == outbox.InProgress:
+		parts = append(parts, "in progress")
+	}
+	if who := strings.Join(slices.DeleteFunc([]string{t.Assignee, t.Team}, func(s string) bool { return s == "" }), ", "); who != "" {
+		parts = append(parts, "with "+who)
+	}
+	if t.Reopened > 0 {
+		parts = append(parts, fmt.Sprintf("came back %d times", t.Reopened))
+	}
+	return strings.Join(parts, " · ")
+}
+
+var exceptionOrders = map[string]view.ExceptionOrder{"newest": view.NewestFirst, "exposure": view.ByExposure, "severity": view.BySeverity, "age": view.LongestFirst}
+
 func (c *exceptionsListCommand) Run(ctx context.Context, line *commandLine) error {
 	if c.First < 1 || c.First > view.MaxFirst {
 		return fmt.Errorf("--first must be between 1 and %d", view.MaxFirst)
 	}
-	filter := view.ExceptionFilter{Class: c.Class, Destination: c.Destination}
+	filter := view.ExceptionFilter{Class: c.Class, Destination: c.Destination, Source: c.Source, Severity: c.Severity, Assignee: c.Assignee, Status: c.Status}
 	if open := true; !c.All {
 		filter.Open = &open
 	}
 	var page view.Page[*view.Exception]
+	var worth map[int64][]*view.Exposure
 	err := c.read(ctx, line, func(tx *view.Tx) (err error) {
-		page, err = tx.Exceptions(ctx, filter, c.First, "")
+		if page, err = tx.RankedExceptions(ctx, filter, exceptionOrders[c.By], c.First, ""); err != nil {
+			return err
+		}
+		numbers := make([]int64, len(page.Nodes))
+		for i, x := range page.Nodes {
+			numbers[i] = x.Number
+		}
+		worth, err = tx.Exposures(ctx, numbers)
 		return err
 	})
 	if err != nil {
@@ -101,6 +196,7 @@ func (c *exceptionsListCommand) Run(ctx context.Context, line *commandLine) erro
 	told := make([]toldException, len(page.Nodes))
 	for i, x := range page.Nodes {
 		told[i] = toldOf(x)
+		told[i].exposed(worth[x.Number])
 	}
 	if c.JSON {
 		return printJSON(map[string]any{"exceptions": told, "more": page.HasNext})
@@ -115,108 +211,6 @@ func (c *exceptionsListCommand) Run(ctx context.Context, line *commandLine) erro
 		fmt.Println("… and more; --first shows more of them")
 	}
 	return nil
-}
-
-type exceptionsShowCommand struct {
-	tenantFlag
-	ID    string `arg:"" help:"As the list shows it."`
-	First int    `help:"Most deliveries to show of what it holds." default:"20"`
-	JSON  bool   `name:"json" help:"Print as JSON."`
-}
-
-func (exceptionsShowCommand) Help() string {
-	return `Shows why it is there, what resolves it, the first deliveries that it holds, and what
-happened to it.
-
-Examples:
-  raffsync exceptions show exc_AAAAAAAAAAE`
-}
-
-// toldHeld is a delivery that an exception holds.
-type toldHeld struct {
-	ID        string `json:"id"`
-	Event     string `json:"event"`
-	OtherHeld int    `json:"others"` // exceptions that hold it besides
-}
-
-func (c *exceptionsShowCommand) Run(ctx context.Context, line *commandLine) error {
-	if c.First < 1 || c.First > view.MaxFirst {
-		return fmt.Errorf("--first must be between 1 and %d", view.MaxFirst)
-	}
-	number, err := view.ParseExceptionID(c.ID)
-	if err != nil {
-		return err
-	}
-	var told toldException
-	held := []toldHeld{}
-	var entries []toldEntry
-	err = c.read(ctx, line, func(tx *view.Tx) error {
-		found, err := tx.ExceptionsByID(ctx, []int64{number})
-		if err != nil {
-			return err
-		}
-		if found[number] == nil {
-			return errors.New("there is no such exception")
-		}
-		told = toldOf(found[number])
-		if held, err = heldBy(ctx, tx, number, c.First); err != nil {
-			return err
-		}
-		stories, err := tx.ExceptionStories(ctx, []view.ExceptionStory{{Exception: number, First: view.MaxFirst}})
-		if err != nil {
-			return err
-		}
-		for _, e := range stories[0].Nodes {
-			if e.What == "attempt" || e.What == "release" || e.What == "retry" || e.What == "skip" {
-				continue // of what it holds, each of which has a story of its own
-			}
-			entries = append(entries, toldEntry{At: e.At, What: e.What, Reason: deref(e.Reason), Actor: deref(e.Actor)})
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return printJSON(map[string]any{"exception": told, "held": held, "timeline": entries})
-	}
-	told.print(os.Stdout)
-	for _, h := range held {
-		fmt.Printf("    holds event %s", h.Event)
-		if h.OtherHeld > 0 {
-			fmt.Printf(", as %d others do", h.OtherHeld)
-		}
-		fmt.Println()
-	}
-	for _, e := range entries {
-		fmt.Printf("    %s  %s", e.At.Local().Format(time.DateTime), e.What)
-		if e.Actor != "" {
-			fmt.Printf(" by %s", e.Actor)
-		}
-		fmt.Printf(": %s\n", e.Reason)
-	}
-	return nil
-}
-
-func heldBy(ctx context.Context, tx *view.Tx, exception int64, first int) ([]toldHeld, error) {
-	pages, err := tx.Held(ctx, []view.HeldBy{{Exception: exception, First: first}})
-	if err != nil {
-		return nil, err
-	}
-	var ids []outbox.EventID
-	for _, d := range pages[0].Nodes {
-		ids = append(ids, d.Ref.Event)
-	}
-	events, err := tx.EventsByID(ctx, ids)
-	held := []toldHeld{}
-	for _, d := range pages[0].Nodes {
-		h := toldHeld{ID: d.ID(), OtherHeld: max(len(d.Exceptions)-1, 0)}
-		if e := events[d.Ref.Event]; e != nil {
-			h.Event = e.EventID
-		}
-		held = append(held, h)
-	}
-	return held, err
 }
 
 // read reads as the tenant that is meant.

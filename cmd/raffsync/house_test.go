@@ -33,7 +33,7 @@ var house = []struct {
 	{"connectors/*", []string{"connectors", "connectors/auth", "connectors/client", "connectors/egress", "connectors/mapping", "connectors/outcome", "connectors/rules", "proto/raffsync/v1"}},
 	{"outbox", []string{"outbox/mutant", "proto/raffsync/v1"}},
 	{"outbox/dispatch", []string{"outbox", "outbox/mutant", "connectors", "proto/raffsync/v1"}},
-	{"outbox/view", []string{"outbox", "proto/raffsync/v1"}},
+	{"outbox/view", []string{"outbox", "outbox/explain", "proto/raffsync/v1"}},
 	{"outbox/escalate", []string{"outbox", "outbox/explain", "proto/raffsync/v1"}},
 	{"outbox/explain", []string{"proto/raffsync/v1"}},
 	{"outbox/mutant", nil},

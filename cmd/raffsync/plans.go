@@ -93,7 +93,9 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 		err = cmp.Or(err, invalid)
 		steps, invalid := stepsOf(r.Steps)
 		err = cmp.Or(err, invalid)
-		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version, Steps: steps}
+		exposure, invalid := broker.CompileExposure(r.Exposure)
+		err = cmp.Or(err, invalid)
+		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version, Steps: steps, Exposure: exposure}
 	}
 	for _, o := range a.Outlets {
 		if zone, invalid := time.LoadLocation(o.Timezone); o.Timezone != "" && invalid == nil { // or it was looked at elsewhere

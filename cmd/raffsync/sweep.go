@@ -10,8 +10,8 @@ import (
 // sweepEvery is how often what happens by itself is looked for.
 const sweepEvery = 5 * time.Second
 
-// sweep looks for what is late, who is silent, what ends soon and what has drained, until the context ends. What fails is
-// tried again with the next sweep.
+// sweep looks for what is late, who is silent, what ends soon, what no route wants and what
+// has drained, until the context ends. What fails is tried again with the next sweep.
 func (a *app) sweep(ctx context.Context) error {
 	sweeper, err := a.config.store.OpenSweeper(ctx)
 	if err != nil {
@@ -44,6 +44,13 @@ func (a *app) sweepOnce(ctx context.Context, sweeper *outbox.Sweeper) error {
 		return err
 	}
 	if err := sweeper.Drain(ctx, inForce, outbox.DrainGrace); err != nil {
+		return err
+	}
+	a.sweepRules.load(inForce)
+	if err := sweeper.Unrouted(ctx, a.sweepRules.takes, outbox.DrainGrace); err != nil {
+		return err
+	}
+	if err := a.sweepRules.severities(ctx, sweeper); err != nil {
 		return err
 	}
 	return sweeper.Late(ctx, a.dispatcher.HeldLanes(), outbox.Deadlines(inForce))

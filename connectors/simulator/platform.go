@@ -37,7 +37,8 @@ type Config struct {
 	Behaviour Behaviour
 	// Ledger is the path of its file; its folder is there already.
 	Ledger string
-	// Secret is the Standard Webhooks secret: "whsec_" and 24 to 64 bytes in base64.
+	// Secret is the Standard Webhooks secret: "whsec_" and 24 to 64 bytes in base64. Instead
+	// of a signature, requests may bring it as their bearer token.
 	Secret string
 	// SKUs are the ones that a strict platform knows; [DefaultSKUs] where nil.
 	SKUs []string
@@ -55,6 +56,7 @@ type Platform struct {
 	name      string
 	behaviour Behaviour
 	signature *standardwebhooks.Webhook
+	secret    string
 	skus      map[string]bool
 	faults    Faults
 	ledger    *ledger
@@ -94,6 +96,7 @@ func newPlatform(config Config) (*Platform, error) {
 		name:      config.Name,
 		behaviour: config.Behaviour,
 		signature: signature,
+		secret:    config.Secret,
 		skus:      map[string]bool{},
 		faults:    config.Faults.withDefaults(),
 		started:   time.Now(),

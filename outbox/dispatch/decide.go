@@ -27,6 +27,9 @@ type Policy struct {
 	Over time.Duration
 	// Steps are the route's; none: one without a name.
 	Steps []Step
+	// Exposure is what a delivery is worth while it is held; nil where its route does not
+	// say.
+	Exposure func(*outbox.Event) *outbox.Exposure
 	// Class of whatever needs action, for destinations whose troubles are of one kind to
 	// people; empty: that of the outcome.
 	Class string
@@ -49,7 +52,9 @@ type Attempt struct {
 	Missing  []connectors.Miss
 	Mappings int64
 	// Effect is what it has to do with the ledger; nil where its step names no effect.
-	Effect    *AttemptEffect
+	Effect *AttemptEffect
+	// Exposure is what the delivery is worth, where its route says.
+	Exposure  *outbox.Exposure
 	StartedAt time.Time // of the intent, by the database; zero where none
 	Duration  time.Duration
 	connectors.Outcome
@@ -120,6 +125,9 @@ const (
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
 	a.refusedAgain(d)
 	t := decide(d, a, p, now, dice)
+	if t.To == outbox.StateNeedsAction {
+		t.Exposure = a.Exposure
+	}
 	if p.Class != "" && t.To == outbox.StateNeedsAction {
 		t.Cause.Class = p.Class
 	}

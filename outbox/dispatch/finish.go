@@ -124,6 +124,7 @@ func (n *incarnation) store(ctx context.Context, transitions []outbox.Transition
 	}
 	n.config.Log.ErrorContext(ctx, "an outcome cannot be stored as it is", "destination", t.Destination, "event", t.Event, "error", refused)
 	t.Kind, t.Reason, t.Detail = raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, "the outcome of this attempt cannot be stored", outbox.Detail{}
+	t.Exposure = nil
 	t.To, t.Cause = outbox.StateNeedsAction, outbox.Cause{Class: outbox.Class(t.Kind), Rule: "store"}
 	return n.store(ctx, transitions, leases, stored)
 }

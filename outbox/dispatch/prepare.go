@@ -121,6 +121,9 @@ func (n *incarnation) decided(f *flight, event *outbox.LoadedEvent) bool {
 	}
 	f.event = EventName{Tenant: event.Tenant, Source: event.SourceName, ID: event.ID}
 	f.key = idempotencyKey(event, f.destination.Name, f.delivery)
+	if f.policy.Exposure != nil {
+		f.attempt.Exposure = f.policy.Exposure(&event.Event)
+	}
 	if f.attempt.Newer != nil || f.attempt.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED {
 		return true // by its version, or its effect
 	}

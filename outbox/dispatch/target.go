@@ -54,6 +54,9 @@ type Route struct {
 	Version func(*outbox.Event) (v outbox.SnapshotVersion, ok bool, err error)
 	// Steps that its deliveries go through, in this order; none: one without a name.
 	Steps []Step
+	// Exposure is what a delivery is worth while it is held; nil where the route does not
+	// say.
+	Exposure func(*outbox.Event) *outbox.Exposure
 }
 
 // RouteKey names a route.
@@ -73,7 +76,7 @@ type Plan struct {
 // policy of a delivery. Where its route is gone, or says nothing, the defaults serve.
 func (p *Plan) policy(d *outbox.Delivery) Policy {
 	route := p.Routes[RouteKey{d.Tenant, d.Route}]
-	policy := Policy{Retry: cmp.Or(route.Retry, outbox.DefaultRetry), Pass: route.Pass, Version: route.Version, Steps: route.Steps}
+	policy := Policy{Retry: cmp.Or(route.Retry, outbox.DefaultRetry), Pass: route.Pass, Version: route.Version, Steps: route.Steps, Exposure: route.Exposure}
 	if destination := p.Destinations[d.Destination]; destination != nil {
 		policy.Traits, policy.Class = destination.Connector.Traits(), destination.Class
 	}

@@ -31,6 +31,7 @@ type row struct {
 	Rule, Code, Field                 string
 	LookedUp                          string // the value, where a look-up missed it
 	Severity                          string
+	Exposure                          map[string]float64 // money by currency
 	Held                              int64
 	OpenedAt                          time.Time
 	ClosedAt                          *time.Time
@@ -47,13 +48,14 @@ const (
 SELECT exception, coalesce($1::timestamptz, now()) FROM escalations
  WHERE next_at <= coalesce($1::timestamptz, now()) ORDER BY next_at, exception LIMIT $2 FOR UPDATE SKIP LOCKED`
 
-	// readSQL: severity is a column of what the rules for it say, where there are any. What
+	// readSQL: what is at stake is money by currency. What
 	// holds a destination as a whole holds all that is open for it.
 	readSQL = `
 SELECT g.exception, g.tenant, g.policy, g.level, g.repeats, g.from_at, g.repeated_at, g.rested_level, g.rested_repeat,
        g.acknowledged_at AS state_acknowledged_at, g.acknowledged_until AS state_acknowledged_until, g.seen_at, g.told, g.failures,
        x.class, coalesce(d.name, '') AS destination, coalesce(s.name, '') AS source, x.destination AS destination_id, x.rule, x.code, x.field, coalesce(x.looked_up, '') AS looked_up,
-       coalesce(to_jsonb(x) ->> 'severity', '') AS severity,
+       x.severity,
+       coalesce((SELECT jsonb_object_agg(e.currency, e.amount) FROM exposures e WHERE e.exception = x.id AND e.currency <> ''), '{}') AS exposure,
        CASE WHEN x.holds_destination AND x.closed_at IS NULL
          THEN (SELECT coalesce(sum(t.accepted - t.delivered - t.skipped - t.superseded), 0)::bigint FROM tallies t WHERE t.tenant = x.tenant AND t.destination = x.destination)
          ELSE x.held END AS held,
@@ -140,7 +142,7 @@ func (r *row) state() (State, error) {
 // facts are what conditions see of it.
 func (r *row) facts(now time.Time) Facts {
 	return Facts{
-		Class: r.Class, Destination: r.Destination, Source: r.Source, Outlet: r.outlet, Severity: r.Severity,
+		Class: r.Class, Destination: r.Destination, Source: r.Source, Outlet: r.outlet, Severity: r.Severity, Exposure: r.Exposure,
 		Held: r.Held, Age: now.Sub(r.OpenedAt),
 	}
 }

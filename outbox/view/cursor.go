@@ -3,6 +3,7 @@ package view
 import (
 	"errors"
 	"math"
+	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -32,6 +33,7 @@ const (
 	listMapping    list = 'm'
 	listHistory    list = 'v'
 	listGaps       list = 'g'
+	listRanked     list = 'r'
 )
 
 func newCursor(l list) encoder { return encoder{cursorVersion, byte(l)} }
@@ -256,6 +258,33 @@ func parseGap(text string) (gap, error) {
 	}
 	return g, nil
 }
+
+// rank is a place among exceptions in an order other than that of time. What it stands
+// for may have moved meanwhile: the cursor stays where it was.
+type rank struct {
+	order     byte
+	rank      string // a decimal
+	exception int64
+}
+
+func (r rank) cursor() string {
+	return append(newCursor(listRanked).byte(r.order).int64(r.exception), r.rank...).String()
+}
+
+func parseRank(order byte, text string) (rank, error) {
+	if text == "" {
+		return rank{order: order, rank: "1e30"}, nil
+	}
+	d := openCursor(listRanked, text)
+	r := rank{order: d.byte(), exception: d.int64()}
+	r.rank = string(d.rest)
+	if !d.ok || r.order != order || !decimal.MatchString(r.rank) {
+		return rank{}, ErrCursor
+	}
+	return r, nil
+}
+
+var decimal = regexp.MustCompile(`^-?[0-9]{1,60}(\.[0-9]{1,20})?$`)
 
 // storable tells whether Postgres could hold a text: it holds neither a NUL nor invalid
 // UTF-8, and would say so.

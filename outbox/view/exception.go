@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -22,8 +23,15 @@ type Exception struct {
 	Version          int32
 	OpenedAt         time.Time
 	LastAt           time.Time
-	Status           string // NEEDS_ACTION, RESOLVED, DISMISSED
-	ClosedAt         *time.Time
+	// Status by now: NEEDS_ACTION, ACKNOWLEDGED, IN_PROGRESS, RESOLVED, DISMISSED.
+	Status         string
+	ClosedAt       *time.Time
+	Severity       string // LOW, MEDIUM, HIGH, CRITICAL
+	Assignee, Team *string
+	// Reopened is how often its cause came back within 30 days, Earlier the exception of the
+	// same cause before, where it came back by itself.
+	Reopened int32
+	Earlier  *int64
 	// AcknowledgedAt and AcknowledgedUntil are those of the last acknowledgement.
 	AcknowledgedAt, AcknowledgedUntil *time.Time
 	// Level is how many levels of its escalation have been told, of Levels; Told are the
@@ -43,12 +51,34 @@ type ExceptionFilter struct {
 	Open        *bool // true has an index
 	Class       string
 	Destination string
+	Source      string
+	Severity    string
+	Assignee    string
+	Status      string
 }
 
 const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.holds_destination, x.sample,
   ` + exceptionHolds + ` AS held,
-  x.version, x.opened_at, x.last_at, x.status, x.closed_at, x.acknowledged_at, x.acknowledged_until, coalesce(g.level, 0) AS level,
+  x.version, x.opened_at, x.last_at, ` + exceptionStatus + ` AS status, x.closed_at,
+  x.severity, x.assignee, x.team, x.reopened, x.earlier,
+  x.acknowledged_at, x.acknowledged_until, coalesce(g.level, 0) AS level,
   CASE WHEN jsonb_typeof(g.policy -> 'levels') = 'array' THEN jsonb_array_length(g.policy -> 'levels') ELSE 0 END AS levels, coalesce(g.told, '{}') AS told`
+
+// An acknowledgement ends by itself.
+const exceptionStatus = `CASE WHEN x.status = 'ACKNOWLEDGED' AND x.acknowledged_until <= now() THEN 'NEEDS_ACTION' ELSE x.status END`
+
+// exceptionFilter takes the arguments of [ExceptionFilter.args] from $4 on.
+const exceptionFilter = `($4::boolean IS NULL OR (x.closed_at IS NULL) = $4)
+           AND ($5 = '' OR x.class = $5)
+           AND ($6 = '' OR x.destination = (SELECT id FROM destinations WHERE name = $6))
+           AND ($7 = '' OR x.source = (SELECT id FROM sources WHERE name = $7))
+           AND ($8 = '' OR x.severity = $8)
+           AND ($9 = '' OR x.assignee = $9)
+           AND ($10 = '' OR ` + exceptionStatus + ` = $10)`
+
+func (f ExceptionFilter) args() []any {
+	return []any{f.Open, f.Class, f.Destination, f.Source, f.Severity, f.Assignee, f.Status}
+}
 
 // What an exception holds that holds a destination as a whole is all that this has open.
 const exceptionHolds = `CASE WHEN x.holds_destination AND x.closed_at IS NULL
@@ -70,11 +100,9 @@ func registerExceptions(name, from string) walk {
 	return walk{
 		pick: register("exceptions "+name, `
 SELECT `+exceptionColumns+`
-  FROM (SELECT * FROM (SELECT *`+from+` LIMIT $3) AS examined
-         WHERE ($4::boolean IS NULL OR (closed_at IS NULL) = $4)
-           AND ($5 = '' OR class = $5)
-           AND ($6 = '' OR destination = (SELECT id FROM destinations WHERE name = $6))
-         LIMIT $7) AS x`+exceptionNames+`
+  FROM (SELECT * FROM (SELECT *`+from+` LIMIT $3) AS x
+         WHERE `+exceptionFilter+`
+         LIMIT $11) AS x`+exceptionNames+`
  ORDER BY x.opened_at DESC, x.id DESC`),
 		last: register("exceptions "+name+", last examined",
 			`SELECT opened_at AS at, id AS number`+from+` OFFSET $3::bigint - 1 LIMIT 1`),
@@ -96,7 +124,7 @@ func (t *Tx) Exceptions(ctx context.Context, f ExceptionFilter, first int, after
 	if err != nil {
 		return page, err
 	}
-	if err := t.checkDestination(ctx, f.Destination); err != nil {
+	if err := t.checkExceptionFilter(ctx, f); err != nil {
 		return page, err
 	}
 	w := exceptionsByTime
@@ -104,7 +132,7 @@ func (t *Tx) Exceptions(ctx context.Context, f ExceptionFilter, first int, after
 		w = exceptionsOpen
 	}
 	args := []any{from.at, from.number, Budget}
-	page.Nodes, err = collect[Exception](ctx, t, "exceptions", w.pick, append(args, f.Open, f.Class, f.Destination, first+1)...)
+	page.Nodes, err = collect[Exception](ctx, t, "exceptions", w.pick, append(append(slices.Clone(args), f.args()...), first+1)...)
 	if err != nil {
 		return page, err
 	}
@@ -117,6 +145,13 @@ func (t *Tx) Exceptions(ctx context.Context, f ExceptionFilter, first int, after
 		page.HasNext, page.EndCursor = true, end.cursor(listExceptions)
 	}
 	return page, err
+}
+
+func (t *Tx) checkExceptionFilter(ctx context.Context, f ExceptionFilter) error {
+	if err := t.checkDestination(ctx, f.Destination); err != nil {
+		return err
+	}
+	return t.checkSource(ctx, f.Source)
 }
 
 var exceptionsByID = register("exceptions by id", `

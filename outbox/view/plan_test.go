@@ -84,7 +84,10 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		}
 	}
 	yes := true
-	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", 51}
+	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", "s3", "LOW", "ayu", "IN_PROGRESS", 51}
+	ranked := func(order string) []any {
+		return []any{order, Budget, "1e30", &yes, "", "", "", "", "", "", 0, 51}
+	}
 	return map[string][]any{
 		"connections":                           {},
 		"enter a tenant":                        {"kopi"},
@@ -121,6 +124,9 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"exceptions open":                       exceptions,
 		"exceptions open, last examined":        {now, newest, Budget},
 		"exceptions by id":                      {[]int64{exception}},
+		"exceptions by rank":                    ranked("EXPOSURE_DESC"),
+		"exposures":                             {[]int64{exception}},
+		"steps of exceptions":                   {[]int64{exception}, mostSteps},
 		"held deliveries":                       {[]int64{exception}, []int16{-1}, []int32{0}, []int64{0}, one},
 		"causes of deliveries":                  {[]int16{lane}, []int32{d3}, seqs},
 		"conflicts of an exception":             {exception, oldest, 0, []byte{}, "", 51},

@@ -74,6 +74,7 @@ func Diff(before, after outbox.Configuration) []Change {
 				plain("holidays", orNone(strings.Join(c.Holidays, ", "))), plain("team", orNone(c.Team)),
 			}
 		})...)
+	all = append(all, compareRanking(before, after)...)
 	all = append(all, compareNotices(before, after)...)
 	all = append(all, compare("destination", before.Destinations, after.Destinations,
 		func(c outbox.DestinationConfig) string { return c.Name }, destinationProperties)...)
@@ -230,7 +231,7 @@ func optionalDuration(all []property, name string, d time.Duration) []property {
 }
 
 func routeProperties(c outbox.RouteConfig) []property {
-	return stepProperties(optionalDuration([]property{
+	return exposureProperties(optionalDuration([]property{
 		plain("from", orWord(strings.Join(c.From, ", "), "every source")),
 		plain("to", c.To),
 		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
@@ -242,7 +243,7 @@ func routeProperties(c outbox.RouteConfig) []property {
 		plain("retry.cap", formatDuration(c.Retry.Cap)),
 		plain("retry.attempts", strconv.Itoa(c.Retry.Attempts)),
 		plain("retry.age", formatDuration(c.Retry.Age)),
-	}, "deliver_within", c.DeliverWithin), c.Steps)
+	}, "deliver_within", c.DeliverWithin), c.Steps, c.Exposure)
 }
 
 func orWord(text, otherwise string) string {

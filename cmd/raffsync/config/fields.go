@@ -84,6 +84,8 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 				d.unsound[v.name] = len(d.problems) > before || !validName.MatchString(v.name)
 				c.Routes = append(c.Routes, *route)
 			}),
+		severity(&c.Severity),
+		rates(&c.Rates),
 		escalation(&c.Escalation),
 	}
 }
@@ -178,6 +180,7 @@ func routeFields(c *outbox.RouteConfig) []field {
 		optional(duration("deliver_within", &c.DeliverWithin, time.Second, maxAge,
 			"How soon a delivery is to be done, counted from acceptance. One that is not, whatever it waits for, joins the exception of class LATE of its destination, which resolves by itself when no member is open any more."), "whenever it can be"),
 		steps(&c.Steps),
+		exposure(&c.Exposure),
 	}
 }
 

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"reflect"
@@ -42,6 +43,8 @@ func everyField(t *testing.T) map[string]func(*outbox.Configuration) {
 				v.SetString(v.String() + "x")
 			case reflect.Int, reflect.Int64:
 				v.SetInt(v.Int() + 1)
+			case reflect.Map:
+				v.SetMapIndex(reflect.ValueOf("XXX"), reflect.ValueOf(json.Number("2")))
 			case reflect.Float64:
 				v.SetFloat(v.Float() + 0.125)
 			case reflect.Slice:

@@ -86,6 +86,9 @@ func (d *decoder) routeProblem(c outbox.Configuration, err error) {
 		if i, of := stepOf(fault.Field); of != "" {
 			expression, what = c.Routes[fault.Position].Steps[i].Effect, "a name with ${…}"
 		}
+		if text, ok := exposureText(c.Routes[fault.Position].Exposure, fault.Field); ok {
+			expression, what = text, "a text with ${…}"
+		}
 		at = d.within(at, expression, wrong.Line, wrong.Column)
 		message = "not " + what + " in CEL: " + firstLine(wrong.Message)
 	}

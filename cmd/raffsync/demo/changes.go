@@ -42,7 +42,11 @@ func (m *memory) changes(s Snapshot, now time.Time) []news {
 		}
 		m.held[e.ID] = e.Held
 		if fresh++; fresh <= mostNew {
-			all = append(all, news{e.Destination, fmt.Sprintf("%s: %s", e.Title, count(e.Held, "delivery", "deliveries")), red})
+			text := fmt.Sprintf("%s: %s", e.Title, count(e.Held, "delivery", "deliveries"))
+			if e.Worth != "" {
+				text += ", " + e.Worth
+			}
+			all = append(all, news{e.Destination, text, red})
 		}
 	}
 	if fresh > mostNew {

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -12,6 +13,27 @@ const (
 	Tenant = "kopi"
 	Source = "shop"
 )
+
+// Table is the mapping table in which the strict platform's items are looked up, Strict its
+// destination. Missing is what it lacks, and Item what the platform calls that: the first
+// screen offers to say so.
+const (
+	Strict  = "stock"
+	Table   = "sku"
+	Missing = "LATTE-OAT"
+	Item    = "ITM-42"
+)
+
+// Items are those that the strict platform knows by the shop's names.
+func Items() (skus []string) {
+	for _, p := range menu {
+		skus = append(skus, p.sku)
+		if p.cup != "" && !slices.Contains(skus, p.cup) {
+			skus = append(skus, p.cup)
+		}
+	}
+	return skus
+}
 
 // Configuration is the demo's configuration file: the shop's events go to the
 // platforms at the endpoints.
@@ -53,10 +75,30 @@ destinations:
       secret: {{quote (print "file:" .At.webstore.SecretFile)}}
     timeout: 5s
     breaker: {window: 6s, min_requests: 5, failure_ratio: 0.5, open_for: 5s, probes: 2}
-  stock:                                     # refuses SKUs that it does not know
-    webhook:
+  stock:                                     # strict: wants to know each item by its own number
+    recipe:
       url: {{quote .At.stock.URL}}
-      secret: {{quote (print "file:" .At.stock.SecretFile)}}
+      settings: {secret: {doc: The secret of the platform, secret: true}}
+      headers:
+        Authorization: "Bearer ${settings.secret}"
+        Ce-Id: "${event.id}"
+        Ce-Source: "/{{.Tenant}}/{{.Source}}"
+        Ce-Type: "${event.type}"
+        Ce-Subject: "${event.ordering_key}"
+      idempotent: true
+      idempotency_key: {header: Idempotency-Key}
+      calls:
+        record:
+          map:
+            number: "${body.number}"
+            outlet: "${body.outlet}"
+            sku: "${lookup('sku', body.sku)}"    # of a stock move
+            quantity: "${body.quantity}"
+            lines:                             # of an order
+              - $each: {line: "${body.lines}"}
+                sku: "${lookup('sku', line.sku)}"
+                quantity: "${line.quantity}"
+    settings: {secret: {{quote (print "file:" .At.stock.SecretFile)}}}
 
 routes:
   bookkeeping:
@@ -72,4 +114,6 @@ routes:
     from: [{{.Source}}]
     to: stock
     types: [stock.moved, order.*]
+    exposure: {amount: "${body.total}", currency: "${body.currency}"}
+    steps: [{name: record, call: record}]
 `))

@@ -66,4 +66,6 @@ type Exception struct {
 	Title string
 	// Held counts its deliveries.
 	Held int64
+	// Worth is what is at stake: "IDR 312000"; "" where that is not known.
+	Worth string
 }

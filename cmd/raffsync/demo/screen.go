@@ -26,9 +26,10 @@ type Welcome struct {
 	API, Login, GRPC, KeyFile string
 	Platforms                 []Endpoint
 	// Story is the command that tells all about the first order, as one types it where
-	// the user is; Again what starts the demo once more, PID what to kill.
-	Story, Again string
-	PID          int
+	// the user is; Map what says what the strict platform calls its missing item, Again what
+	// starts the demo once more, PID what to kill.
+	Story, Map, Again string
+	PID               int
 }
 
 // ScreenConfig is what a screen shows, and where.
@@ -110,6 +111,7 @@ func (s *Screen) Welcome(w Welcome) error {
 	again := fmt.Sprintf("kill -9 %d; %s", w.PID, w.Again)
 	width = max(28, utf8.RuneCountInString(w.Story), utf8.RuneCountInString(again))
 	line("  Try  %-*s all about the first order", width, w.Story)
+	line("       %s   and what waits for it goes out", w.Map)
 	line("       %-*s GraphiQL: ask for what you see here", width, w.API)
 	line("       %-*s still 0 duplicate", width, again)
 	line("")

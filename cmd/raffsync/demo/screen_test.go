@@ -59,18 +59,18 @@ func breaker(state BreakerState) func(time.Time) (Snapshot, error) {
 
 func exception(held int64) func(time.Time) (Snapshot, error) {
 	return snapshot(func(s *Snapshot, _ time.Time) {
-		s.Exceptions = []Exception{{"x1", "stock", "422 unknown_sku, \x1b[2Jlines[0].sku", held}}
+		s.Exceptions = []Exception{{"x1", "stock", "422 unknown_sku, \x1b[2Jlines[0].sku", held, ""}}
 	})
 }
 
 func many(s *Snapshot, _ time.Time) {
 	for _, id := range "abcdefgh" {
-		s.Exceptions = append(s.Exceptions, Exception{string(id), "books", "400 bad_date", 1})
+		s.Exceptions = append(s.Exceptions, Exception{string(id), "books", "400 bad_date", 1, ""})
 	}
 }
 
 func wordy(s *Snapshot, _ time.Time) {
-	s.Exceptions = []Exception{{"x1", "books", strings.Repeat("the platform says much ", 20), 1}}
+	s.Exceptions = []Exception{{"x1", "books", strings.Repeat("the platform says much ", 20), 1, ""}}
 }
 
 func failing(time.Time) (Snapshot, error) { return Snapshot{}, errors.New("no database") }
@@ -123,7 +123,7 @@ func TestScreen_Welcome(t *testing.T) {
 	err := NewScreen(ScreenConfig{Out: &out}).Welcome(Welcome{
 		Database: "Postgres 15 embedded, durable, data kept", Startup: 3140 * time.Millisecond,
 		API: "http://127.0.0.1:8080", Login: "demo / 7hq2-kd9x", GRPC: "127.0.0.1:9090", KeyFile: ".raffsync/demo.key",
-		Platforms: theThree, Story: "bin/raffsync story 1042", Again: "make run", PID: 4711,
+		Platforms: theThree, Story: "bin/raffsync story 1042", Map: "bin/raffsync mappings set stock sku LATTE-OAT=ITM-42 --reason new", Again: "make run", PID: 4711,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestScreen_Welcome(t *testing.T) {
 	err = NewScreen(ScreenConfig{Out: &out}).Welcome(Welcome{
 		Database: "Postgres of yours", Startup: time.Second, API: "http://127.0.0.1:8080", Login: "demo / 7hq2-kd9x",
 		GRPC: "127.0.0.1:9090", KeyFile: "s2/demo.key", Platforms: theThree,
-		Story: "/opt/raffs/bin/raffsync story 1042 --state s2", Again: "/opt/raffs/bin/raffsync demo --state s2", PID: 4711,
+		Story: "/opt/raffs/bin/raffsync story 1042 --state s2", Map: "/opt/raffs/bin/raffsync mappings set stock sku LATTE-OAT=ITM-42 --reason new --state s2", Again: "/opt/raffs/bin/raffsync demo --state s2", PID: 4711,
 	})
 	if err != nil {
 		t.Fatal(err)

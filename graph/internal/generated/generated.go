@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"raffsync/graph/internal/model"
@@ -82,6 +83,15 @@ type ComplexityRoot struct {
 		Reason     func(childComplexity int) int
 		Since      func(childComplexity int) int
 		State      func(childComplexity int) int
+	}
+
+	Cause struct {
+		Code        func(childComplexity int) int
+		Field       func(childComplexity int) int
+		Rule        func(childComplexity int) int
+		Suggestions func(childComplexity int) int
+		Table       func(childComplexity int) int
+		Value       func(childComplexity int) int
 	}
 
 	Changes struct {
@@ -236,32 +246,72 @@ type ComplexityRoot struct {
 	Exception struct {
 		AcknowledgedAt    func(childComplexity int) int
 		AcknowledgedUntil func(childComplexity int) int
+		Assignee          func(childComplexity int) int
+		Cause             func(childComplexity int) int
 		Class             func(childComplexity int) int
 		ClosedAt          func(childComplexity int) int
 		Code              func(childComplexity int) int
 		Command           func(childComplexity int) int
+		Comments          func(childComplexity int) int
 		Conflicts         func(childComplexity int, first int, after *string) int
 		Destination       func(childComplexity int) int
+		Earlier           func(childComplexity int) int
 		Escalation        func(childComplexity int) int
+		Explanation       func(childComplexity int, language model.Language) int
+		Exposure          func(childComplexity int) int
 		Field             func(childComplexity int) int
 		Gap               func(childComplexity int) int
 		Held              func(childComplexity int, first int, after *string) int
 		HeldCount         func(childComplexity int) int
+		History           func(childComplexity int) int
 		ID                func(childComplexity int) int
 		LastAt            func(childComplexity int) int
 		OpenedAt          func(childComplexity int) int
 		Quarantined       func(childComplexity int, first int, after *string) int
+		Reopened          func(childComplexity int) int
 		Rule              func(childComplexity int) int
 		Sample            func(childComplexity int) int
+		Severity          func(childComplexity int) int
 		Source            func(childComplexity int) int
 		Status            func(childComplexity int) int
+		Team              func(childComplexity int) int
 		Timeline          func(childComplexity int, first int, after *string) int
+		Title             func(childComplexity int, language model.Language) int
+		Turn              func(childComplexity int) int
 		Version           func(childComplexity int) int
+	}
+
+	ExceptionAction struct {
+		Action func(childComplexity int) int
+		Actor  func(childComplexity int) int
+		At     func(childComplexity int) int
+		Detail func(childComplexity int) int
+		Reason func(childComplexity int) int
 	}
 
 	ExceptionConnection struct {
 		Nodes    func(childComplexity int) int
 		PageInfo func(childComplexity int) int
+	}
+
+	ExceptionPayload struct {
+		Exception  func(childComplexity int) int
+		Released   func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	Explanation struct {
+		NextStep func(childComplexity int) int
+		Title    func(childComplexity int) int
+		Turn     func(childComplexity int) int
+		What     func(childComplexity int) int
+		Why      func(childComplexity int) int
+	}
+
+	Exposure struct {
+		Amount   func(childComplexity int) int
+		Currency func(childComplexity int) int
+		Units    func(childComplexity int) int
 	}
 
 	Gap struct {
@@ -369,16 +419,23 @@ type ComplexityRoot struct {
 
 	Mutation struct {
 		AcknowledgeException func(childComplexity int, input model.AcknowledgeExceptionInput) int
+		AssignException      func(childComplexity int, input model.AssignExceptionInput) int
 		ChangeReplay         func(childComplexity int, input model.ChangeReplayInput) int
+		CommentOnException   func(childComplexity int, input model.ExceptionStepInput) int
+		DismissException     func(childComplexity int, input model.ExceptionStepInput) int
 		ForceBreaker         func(childComplexity int, input model.ForceBreakerInput) int
 		ImportMapping        func(childComplexity int, input model.ImportMappingInput) int
 		Pause                func(childComplexity int, input model.PauseInput) int
 		RemoveMapping        func(childComplexity int, input model.RemoveMappingInput) int
+		ReopenException      func(childComplexity int, input model.ExceptionStepInput) int
+		ResolveException     func(childComplexity int, input model.ExceptionStepInput) int
 		Resume               func(childComplexity int, input model.PauseInput) int
 		RetryDelivery        func(childComplexity int, input model.DeliveryTransitionInput) int
+		RetryException       func(childComplexity int, input model.ExceptionStepInput) int
 		SetMapping           func(childComplexity int, input model.SetMappingInput) int
 		SetMappingDefault    func(childComplexity int, input model.SetMappingDefaultInput) int
 		SkipDelivery         func(childComplexity int, input model.DeliveryTransitionInput) int
+		StartException       func(childComplexity int, input model.AssignExceptionInput) int
 		StartReplay          func(childComplexity int, input model.StartReplayInput) int
 	}
 
@@ -426,7 +483,7 @@ type ComplexityRoot struct {
 		Event          func(childComplexity int, id string) int
 		Events         func(childComplexity int, filter *model.EventFilter, first int, after *string) int
 		Exception      func(childComplexity int, id string) int
-		Exceptions     func(childComplexity int, filter *model.ExceptionFilter, first int, after *string) int
+		Exceptions     func(childComplexity int, filter *model.ExceptionFilter, orderBy view.ExceptionOrder, first int, after *string) int
 		Mapping        func(childComplexity int, table string, destination *string, search *string, first int, after *string) int
 		MappingGaps    func(childComplexity int, table *string, destination *string, first int, after *string) int
 		MappingHistory func(childComplexity int, table *string, destination *string, value *string, first int, after *string) int
@@ -547,6 +604,12 @@ type ComplexityRoot struct {
 		Unrouted    func(childComplexity int) int
 	}
 
+	Turn struct {
+		Role  func(childComplexity int) int
+		Team  func(childComplexity int) int
+		Until func(childComplexity int) int
+	}
+
 	UserError struct {
 		Code    func(childComplexity int) int
 		Field   func(childComplexity int) int
@@ -630,6 +693,16 @@ type EventResolver interface {
 type ExceptionResolver interface {
 	Destination(ctx context.Context, obj *view.Exception) (*view.Destination, error)
 
+	Title(ctx context.Context, obj *view.Exception, language model.Language) (string, error)
+	Explanation(ctx context.Context, obj *view.Exception, language model.Language) (*model.Explanation, error)
+	Turn(ctx context.Context, obj *view.Exception) (*model.Turn, error)
+	Cause(ctx context.Context, obj *view.Exception) (*model.Cause, error)
+	Exposure(ctx context.Context, obj *view.Exception) ([]*view.Exposure, error)
+
+	Earlier(ctx context.Context, obj *view.Exception) (*view.Exception, error)
+	Comments(ctx context.Context, obj *view.Exception) ([]*view.LifeStep, error)
+	History(ctx context.Context, obj *view.Exception) ([]*view.LifeStep, error)
+
 	Escalation(ctx context.Context, obj *view.Exception) (*view.Escalation, error)
 	Held(ctx context.Context, obj *view.Exception, first int, after *string) (*model.DeliveryConnection, error)
 	Conflicts(ctx context.Context, obj *view.Exception, first int, after *string) (*model.ConflictConnection, error)
@@ -655,6 +728,13 @@ type MutationResolver interface {
 	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
 	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
 	ImportMapping(ctx context.Context, input model.ImportMappingInput) (*model.ImportMappingPayload, error)
+	AssignException(ctx context.Context, input model.AssignExceptionInput) (*model.ExceptionPayload, error)
+	StartException(ctx context.Context, input model.AssignExceptionInput) (*model.ExceptionPayload, error)
+	CommentOnException(ctx context.Context, input model.ExceptionStepInput) (*model.ExceptionPayload, error)
+	ResolveException(ctx context.Context, input model.ExceptionStepInput) (*model.ExceptionPayload, error)
+	RetryException(ctx context.Context, input model.ExceptionStepInput) (*model.ExceptionPayload, error)
+	DismissException(ctx context.Context, input model.ExceptionStepInput) (*model.ExceptionPayload, error)
+	ReopenException(ctx context.Context, input model.ExceptionStepInput) (*model.ExceptionPayload, error)
 }
 type OldestOpenResolver interface {
 	Delivery(ctx context.Context, obj *view.Oldest) (*view.Delivery, error)
@@ -673,7 +753,7 @@ type QueryResolver interface {
 	Deliveries(ctx context.Context, filter *model.DeliveryFilter, first int, after *string) (*model.DeliveryConnection, error)
 	Effect(ctx context.Context, destination string, name string) (*view.Effect, error)
 	Exception(ctx context.Context, id string) (*view.Exception, error)
-	Exceptions(ctx context.Context, filter *model.ExceptionFilter, first int, after *string) (*model.ExceptionConnection, error)
+	Exceptions(ctx context.Context, filter *model.ExceptionFilter, orderBy view.ExceptionOrder, first int, after *string) (*model.ExceptionConnection, error)
 	Timeline(ctx context.Context, filter *model.TimelineFilter, first int, after *string) (*model.TimelineConnection, error)
 	Destinations(ctx context.Context) ([]*view.Destination, error)
 	Destination(ctx context.Context, name string) (*view.Destination, error)
@@ -837,6 +917,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Breaker.State(childComplexity), true
+
+	case "Cause.code":
+		if e.ComplexityRoot.Cause.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cause.Code(childComplexity), true
+	case "Cause.field":
+		if e.ComplexityRoot.Cause.Field == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cause.Field(childComplexity), true
+	case "Cause.rule":
+		if e.ComplexityRoot.Cause.Rule == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cause.Rule(childComplexity), true
+	case "Cause.suggestions":
+		if e.ComplexityRoot.Cause.Suggestions == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cause.Suggestions(childComplexity), true
+	case "Cause.table":
+		if e.ComplexityRoot.Cause.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cause.Table(childComplexity), true
+	case "Cause.value":
+		if e.ComplexityRoot.Cause.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Cause.Value(childComplexity), true
 
 	case "Changes.cursor":
 		if e.ComplexityRoot.Changes.Cursor == nil {
@@ -1499,6 +1616,18 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.AcknowledgedUntil(childComplexity), true
+	case "Exception.assignee":
+		if e.ComplexityRoot.Exception.Assignee == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Assignee(childComplexity), true
+	case "Exception.cause":
+		if e.ComplexityRoot.Exception.Cause == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Cause(childComplexity), true
 	case "Exception.class":
 		if e.ComplexityRoot.Exception.Class == nil {
 			break
@@ -1523,6 +1652,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Command(childComplexity), true
+	case "Exception.comments":
+		if e.ComplexityRoot.Exception.Comments == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Comments(childComplexity), true
 	case "Exception.conflicts":
 		if e.ComplexityRoot.Exception.Conflicts == nil {
 			break
@@ -1540,12 +1675,35 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Destination(childComplexity), true
+	case "Exception.earlier":
+		if e.ComplexityRoot.Exception.Earlier == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Earlier(childComplexity), true
 	case "Exception.escalation":
 		if e.ComplexityRoot.Exception.Escalation == nil {
 			break
 		}
 
 		return e.ComplexityRoot.Exception.Escalation(childComplexity), true
+	case "Exception.explanation":
+		if e.ComplexityRoot.Exception.Explanation == nil {
+			break
+		}
+
+		args, err := ec.field_Exception_explanation_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Exception.Explanation(childComplexity, args["language"].(model.Language)), true
+	case "Exception.exposure":
+		if e.ComplexityRoot.Exception.Exposure == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Exposure(childComplexity), true
 	case "Exception.field":
 		if e.ComplexityRoot.Exception.Field == nil {
 			break
@@ -1575,6 +1733,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.HeldCount(childComplexity), true
+	case "Exception.history":
+		if e.ComplexityRoot.Exception.History == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.History(childComplexity), true
 	case "Exception.id":
 		if e.ComplexityRoot.Exception.ID == nil {
 			break
@@ -1604,6 +1768,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Quarantined(childComplexity, args["first"].(int), args["after"].(*string)), true
+	case "Exception.reopened":
+		if e.ComplexityRoot.Exception.Reopened == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Reopened(childComplexity), true
 	case "Exception.rule":
 		if e.ComplexityRoot.Exception.Rule == nil {
 			break
@@ -1616,6 +1786,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Sample(childComplexity), true
+	case "Exception.severity":
+		if e.ComplexityRoot.Exception.Severity == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Severity(childComplexity), true
 	case "Exception.source":
 		if e.ComplexityRoot.Exception.Source == nil {
 			break
@@ -1628,6 +1804,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Status(childComplexity), true
+	case "Exception.team":
+		if e.ComplexityRoot.Exception.Team == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Team(childComplexity), true
 	case "Exception.timeline":
 		if e.ComplexityRoot.Exception.Timeline == nil {
 			break
@@ -1639,12 +1821,60 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.Timeline(childComplexity, args["first"].(int), args["after"].(*string)), true
+	case "Exception.title":
+		if e.ComplexityRoot.Exception.Title == nil {
+			break
+		}
+
+		args, err := ec.field_Exception_title_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Exception.Title(childComplexity, args["language"].(model.Language)), true
+	case "Exception.turn":
+		if e.ComplexityRoot.Exception.Turn == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.Turn(childComplexity), true
 	case "Exception.version":
 		if e.ComplexityRoot.Exception.Version == nil {
 			break
 		}
 
 		return e.ComplexityRoot.Exception.Version(childComplexity), true
+
+	case "ExceptionAction.action":
+		if e.ComplexityRoot.ExceptionAction.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionAction.Action(childComplexity), true
+	case "ExceptionAction.actor":
+		if e.ComplexityRoot.ExceptionAction.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionAction.Actor(childComplexity), true
+	case "ExceptionAction.at":
+		if e.ComplexityRoot.ExceptionAction.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionAction.At(childComplexity), true
+	case "ExceptionAction.detail":
+		if e.ComplexityRoot.ExceptionAction.Detail == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionAction.Detail(childComplexity), true
+	case "ExceptionAction.reason":
+		if e.ComplexityRoot.ExceptionAction.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionAction.Reason(childComplexity), true
 
 	case "ExceptionConnection.nodes":
 		if e.ComplexityRoot.ExceptionConnection.Nodes == nil {
@@ -1658,6 +1888,75 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ExceptionConnection.PageInfo(childComplexity), true
+
+	case "ExceptionPayload.exception":
+		if e.ComplexityRoot.ExceptionPayload.Exception == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionPayload.Exception(childComplexity), true
+	case "ExceptionPayload.released":
+		if e.ComplexityRoot.ExceptionPayload.Released == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionPayload.Released(childComplexity), true
+	case "ExceptionPayload.userErrors":
+		if e.ComplexityRoot.ExceptionPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ExceptionPayload.UserErrors(childComplexity), true
+
+	case "Explanation.nextStep":
+		if e.ComplexityRoot.Explanation.NextStep == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Explanation.NextStep(childComplexity), true
+	case "Explanation.title":
+		if e.ComplexityRoot.Explanation.Title == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Explanation.Title(childComplexity), true
+	case "Explanation.turn":
+		if e.ComplexityRoot.Explanation.Turn == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Explanation.Turn(childComplexity), true
+	case "Explanation.what":
+		if e.ComplexityRoot.Explanation.What == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Explanation.What(childComplexity), true
+	case "Explanation.why":
+		if e.ComplexityRoot.Explanation.Why == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Explanation.Why(childComplexity), true
+
+	case "Exposure.amount":
+		if e.ComplexityRoot.Exposure.Amount == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exposure.Amount(childComplexity), true
+	case "Exposure.currency":
+		if e.ComplexityRoot.Exposure.Currency == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exposure.Currency(childComplexity), true
+	case "Exposure.units":
+		if e.ComplexityRoot.Exposure.Units == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exposure.Units(childComplexity), true
 
 	case "Gap.table":
 		if e.ComplexityRoot.Gap.Table == nil {
@@ -2050,6 +2349,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.AcknowledgeException(childComplexity, args["input"].(model.AcknowledgeExceptionInput)), true
+	case "Mutation.assignException":
+		if e.ComplexityRoot.Mutation.AssignException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_assignException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AssignException(childComplexity, args["input"].(model.AssignExceptionInput)), true
 	case "Mutation.changeReplay":
 		if e.ComplexityRoot.Mutation.ChangeReplay == nil {
 			break
@@ -2061,6 +2371,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ChangeReplay(childComplexity, args["input"].(model.ChangeReplayInput)), true
+	case "Mutation.commentOnException":
+		if e.ComplexityRoot.Mutation.CommentOnException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_commentOnException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.CommentOnException(childComplexity, args["input"].(model.ExceptionStepInput)), true
+	case "Mutation.dismissException":
+		if e.ComplexityRoot.Mutation.DismissException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_dismissException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.DismissException(childComplexity, args["input"].(model.ExceptionStepInput)), true
 	case "Mutation.forceBreaker":
 		if e.ComplexityRoot.Mutation.ForceBreaker == nil {
 			break
@@ -2105,6 +2437,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RemoveMapping(childComplexity, args["input"].(model.RemoveMappingInput)), true
+	case "Mutation.reopenException":
+		if e.ComplexityRoot.Mutation.ReopenException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_reopenException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ReopenException(childComplexity, args["input"].(model.ExceptionStepInput)), true
+	case "Mutation.resolveException":
+		if e.ComplexityRoot.Mutation.ResolveException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_resolveException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ResolveException(childComplexity, args["input"].(model.ExceptionStepInput)), true
 	case "Mutation.resume":
 		if e.ComplexityRoot.Mutation.Resume == nil {
 			break
@@ -2127,6 +2481,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RetryDelivery(childComplexity, args["input"].(model.DeliveryTransitionInput)), true
+	case "Mutation.retryException":
+		if e.ComplexityRoot.Mutation.RetryException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_retryException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RetryException(childComplexity, args["input"].(model.ExceptionStepInput)), true
 	case "Mutation.setMapping":
 		if e.ComplexityRoot.Mutation.SetMapping == nil {
 			break
@@ -2160,6 +2525,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.SkipDelivery(childComplexity, args["input"].(model.DeliveryTransitionInput)), true
+	case "Mutation.startException":
+		if e.ComplexityRoot.Mutation.StartException == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_startException_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.StartException(childComplexity, args["input"].(model.AssignExceptionInput)), true
 	case "Mutation.startReplay":
 		if e.ComplexityRoot.Mutation.StartReplay == nil {
 			break
@@ -2390,7 +2766,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Query.Exceptions(childComplexity, args["filter"].(*model.ExceptionFilter), args["first"].(int), args["after"].(*string)), true
+		return e.ComplexityRoot.Query.Exceptions(childComplexity, args["filter"].(*model.ExceptionFilter), args["orderBy"].(view.ExceptionOrder), args["first"].(int), args["after"].(*string)), true
 
 	case "Query.mapping":
 		if e.ComplexityRoot.Query.Mapping == nil {
@@ -2920,6 +3296,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Totals.Unrouted(childComplexity), true
 
+	case "Turn.role":
+		if e.ComplexityRoot.Turn.Role == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Turn.Role(childComplexity), true
+	case "Turn.team":
+		if e.ComplexityRoot.Turn.Team == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Turn.Team(childComplexity), true
+	case "Turn.until":
+		if e.ComplexityRoot.Turn.Until == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Turn.Until(childComplexity), true
+
 	case "UserError.code":
 		if e.ComplexityRoot.UserError.Code == nil {
 			break
@@ -2993,11 +3388,13 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
 			graphql.NewInputUnmarshaler("AcknowledgeExceptionInput", ec.unmarshalInputAcknowledgeExceptionInput),
+			graphql.NewInputUnmarshaler("AssignExceptionInput", ec.unmarshalInputAssignExceptionInput),
 			graphql.NewInputUnmarshaler("ChangeReplayInput", ec.unmarshalInputChangeReplayInput),
 			graphql.NewInputUnmarshaler("DeliveryFilter", ec.unmarshalInputDeliveryFilter),
 			graphql.NewInputUnmarshaler("DeliveryTransitionInput", ec.unmarshalInputDeliveryTransitionInput),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("ExceptionFilter", ec.unmarshalInputExceptionFilter),
+			graphql.NewInputUnmarshaler("ExceptionStepInput", ec.unmarshalInputExceptionStepInput),
 			graphql.NewInputUnmarshaler("ForceBreakerInput", ec.unmarshalInputForceBreakerInput),
 			graphql.NewInputUnmarshaler("ImportMappingInput", ec.unmarshalInputImportMappingInput),
 			graphql.NewInputUnmarshaler("MappingPairInput", ec.unmarshalInputMappingPairInput),
@@ -3164,9 +3561,9 @@ type Query {
 
   """
   Exceptions, the newest first. ` + "`" + `open: true` + "`" + ` follows an index; the other filters examine
-  at most 10,000 exceptions a page.
+  at most 10,000 exceptions a page. The other orders list what is open.
   """
-  exceptions(filter: ExceptionFilter, first: Int! = 50, after: String): ExceptionConnection!
+  exceptions(filter: ExceptionFilter, orderBy: ExceptionOrder! = NEWEST, first: Int! = 50, after: String): ExceptionConnection!
 
   """
   Everything that happened, the newest first. The times follow an index; the other
@@ -3295,6 +3692,37 @@ type Mutation {
   takes files of any length.
   """
   importMapping(input: ImportMappingInput!): ImportMappingPayload!
+
+  "Gives an exception to a person or a team. What is null stays, an empty name takes it off."
+  assignException(input: AssignExceptionInput!): ExceptionPayload!
+
+  "Says that somebody works on it: whoever asks, where nobody is named."
+  startException(input: AssignExceptionInput!): ExceptionPayload!
+
+  "Adds a comment, the reason, whatever has changed meanwhile."
+  commentOnException(input: ExceptionStepInput!): ExceptionPayload!
+
+  """
+  Closes an exception that holds nothing, or is about no delivery. Refused where it holds
+  deliveries, and for classes that resolve by themselves.
+  """
+  resolveException(input: ExceptionStepInput!): ExceptionPayload!
+
+  """
+  Closes an exception and tries again what it holds by then, in the background and in order;
+  what fails again is held by another one. For class QUARANTINED its webhooks are evaluated
+  again, and it resolves with the last.
+  """
+  retryException(input: ExceptionStepInput!): ExceptionPayload!
+
+  """
+  Puts an exception aside and skips what it holds by then, in the background: see ` + "`" + `heldCount` + "`" + `
+  before. It cannot be undone; a replay makes new deliveries.
+  """
+  dismissException(input: ExceptionStepInput!): ExceptionPayload!
+
+  "Opens a closed exception again."
+  reopenException(input: ExceptionStepInput!): ExceptionPayload!
 }
 
 type Subscription {
@@ -3598,11 +4026,104 @@ type Attempt {
   detail: JSON
 }
 
-"Whether an exception still needs a person."
+"Where an exception stands. The first three are open."
 enum ExceptionStatus {
   NEEDS_ACTION
+  "Somebody has seen it; until ` + "`" + `acknowledgedUntil` + "`" + `, and then it needs action again."
+  ACKNOWLEDGED
+  IN_PROGRESS
   RESOLVED
+  "Put aside: what it held was skipped."
   DISMISSED
+}
+
+"How much an exception matters."
+enum Severity {
+  LOW
+  MEDIUM
+  HIGH
+  CRITICAL
+}
+
+"An order of exceptions; of equals those that opened first stand first."
+enum ExceptionOrder {
+  NEWEST
+  "The most at stake first: money of several currencies by the ` + "`" + `rates` + "`" + ` of the configuration."
+  EXPOSURE_DESC
+  "The most severe first."
+  SEVERITY
+  "The oldest first."
+  AGE
+}
+
+"Words for people."
+enum Language {
+  EN
+  ID
+}
+
+"What an exception is, in words for a shop."
+type Explanation {
+  title: String!
+  what: String!
+  why: String!
+  nextStep: String!
+  "Whose turn it is, in words."
+  turn: String!
+}
+
+"Who can usually mend such a thing."
+enum TurnRole {
+  CATALOGUE
+  OUTLET
+  FINANCE
+  INVENTORY
+  CONNECTION
+  OWNER
+  INTEGRATION
+  DEVELOPER
+}
+
+"Whose turn it is."
+type Turn {
+  "The team that it was assigned to, if any."
+  team: String
+  role: TurnRole!
+  "Until when somebody else has taken it up, if anybody has."
+  until: Time
+}
+
+"What is at stake while something is held, in one currency."
+type Exposure {
+  "A decimal."
+  amount: String!
+  "Three capital letters; null where only units are known."
+  currency: String
+  "A decimal."
+  units: String!
+}
+
+"The look-up, or the answer of a platform, that an exception is about."
+type Cause {
+  rule: String!
+  code: String!
+  field: String!
+  "The mapping table that lacks ` + "`" + `value` + "`" + `, where that is the cause."
+  table: String
+  value: String
+  "Targets of values that look much like it, the likeliest first: at most three."
+  suggestions: [MappingSuggestion!]!
+}
+
+"Something that was done with an exception, by a person or by the engine."
+type ExceptionAction {
+  at: Time!
+  "Null for the engine."
+  actor: String
+  action: TimelineWhat!
+  "What a comment says."
+  reason: String
+  detail: JSON
 }
 
 "One cause that needs a person, with everything that it holds."
@@ -3642,6 +4163,25 @@ type Exception {
   lastAt: Time!
   status: ExceptionStatus!
   closedAt: Time
+  "By class, or by the rules of the configuration."
+  severity: Severity!
+  "What it is, in a few words."
+  title(language: Language! = EN): String!
+  explanation(language: Language! = EN): Explanation!
+  turn: Turn!
+  cause: Cause!
+  "What is at stake, by currency, where its routes say what a delivery is worth."
+  exposure: [Exposure!]!
+  assignee: String
+  team: String
+  "How often its cause came back within 30 days."
+  reopened: Int!
+  "The exception of the same cause before, where it came back by itself."
+  earlier: Exception
+  "The last 100 comments, in the order of time."
+  comments: [ExceptionAction!]!
+  "The last 100 things that were done with it, in the order of time."
+  history: [ExceptionAction!]!
   "When somebody took it up last."
   acknowledgedAt: Time
   "Until when nobody else is told of it; in the past where that has expired."
@@ -4023,6 +4563,15 @@ enum TimelineWhat {
   MAPPING
   "A step whose effect was there already, so that nothing was sent."
   EFFECT
+  "An exception was given to somebody, or to a team."
+  ASSIGN
+  "Somebody works on an exception."
+  START
+  COMMENT
+  "An exception was put aside; what it held is skipped."
+  DISMISSED
+  "A person has opened an exception again."
+  REOPEN
   "Somebody took an exception up."
   ACKNOWLEDGE
   "A team was told of an exception: ` + "`" + `detail` + "`" + ` has the addresses, and the events by which it is."
@@ -4134,6 +4683,10 @@ input ExceptionFilter {
   open: Boolean
   class: String
   destination: String
+  source: String
+  severity: Severity
+  assignee: String
+  status: ExceptionStatus
 }
 
 input TimelineFilter {
@@ -4243,6 +4796,40 @@ input ImportMappingInput {
   dryRun: Boolean! = false
   expectedVersion: Int64
   reason: String!
+}
+
+input ExceptionStepInput {
+  """
+  Chosen by the caller, 1 to 100 bytes. A repeat of a request that was carried out changes
+  nothing, and gets the first answer.
+  """
+  requestId: String!
+  id: ID!
+  """
+  The exception's version as the caller saw it: a conflict where a person has decided
+  something since. That it has gained or lost deliveries is none. Null: whatever it is.
+  """
+  expectedVersion: Int
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input AssignExceptionInput {
+  "As in ExceptionStepInput."
+  requestId: String!
+  id: ID!
+  expectedVersion: Int
+  reason: String!
+  assignee: String
+  team: String
+}
+
+"The exception by then, or why nothing was done."
+type ExceptionPayload {
+  exception: Exception
+  "Deliveries that it let go of: they are tried again or skipped in the background."
+  released: Int64!
+  userErrors: [UserError!]!
 }
 
 input DeliveryTransitionInput {
@@ -4405,6 +4992,24 @@ func (ec *executionContext) childFields_Breaker(ctx context.Context, field graph
 		return ec.fieldContext_Breaker_forced(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Breaker", field.Name)
+}
+
+func (ec *executionContext) childFields_Cause(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "rule":
+		return ec.fieldContext_Cause_rule(ctx, field)
+	case "code":
+		return ec.fieldContext_Cause_code(ctx, field)
+	case "field":
+		return ec.fieldContext_Cause_field(ctx, field)
+	case "table":
+		return ec.fieldContext_Cause_table(ctx, field)
+	case "value":
+		return ec.fieldContext_Cause_value(ctx, field)
+	case "suggestions":
+		return ec.fieldContext_Cause_suggestions(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Cause", field.Name)
 }
 
 func (ec *executionContext) childFields_Changes(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4739,6 +5344,30 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_status(ctx, field)
 	case "closedAt":
 		return ec.fieldContext_Exception_closedAt(ctx, field)
+	case "severity":
+		return ec.fieldContext_Exception_severity(ctx, field)
+	case "title":
+		return ec.fieldContext_Exception_title(ctx, field)
+	case "explanation":
+		return ec.fieldContext_Exception_explanation(ctx, field)
+	case "turn":
+		return ec.fieldContext_Exception_turn(ctx, field)
+	case "cause":
+		return ec.fieldContext_Exception_cause(ctx, field)
+	case "exposure":
+		return ec.fieldContext_Exception_exposure(ctx, field)
+	case "assignee":
+		return ec.fieldContext_Exception_assignee(ctx, field)
+	case "team":
+		return ec.fieldContext_Exception_team(ctx, field)
+	case "reopened":
+		return ec.fieldContext_Exception_reopened(ctx, field)
+	case "earlier":
+		return ec.fieldContext_Exception_earlier(ctx, field)
+	case "comments":
+		return ec.fieldContext_Exception_comments(ctx, field)
+	case "history":
+		return ec.fieldContext_Exception_history(ctx, field)
 	case "acknowledgedAt":
 		return ec.fieldContext_Exception_acknowledgedAt(ctx, field)
 	case "acknowledgedUntil":
@@ -4757,6 +5386,22 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 	return nil, fmt.Errorf("no field named %q was found under type Exception", field.Name)
 }
 
+func (ec *executionContext) childFields_ExceptionAction(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "at":
+		return ec.fieldContext_ExceptionAction_at(ctx, field)
+	case "actor":
+		return ec.fieldContext_ExceptionAction_actor(ctx, field)
+	case "action":
+		return ec.fieldContext_ExceptionAction_action(ctx, field)
+	case "reason":
+		return ec.fieldContext_ExceptionAction_reason(ctx, field)
+	case "detail":
+		return ec.fieldContext_ExceptionAction_detail(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ExceptionAction", field.Name)
+}
+
 func (ec *executionContext) childFields_ExceptionConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "nodes":
@@ -4765,6 +5410,46 @@ func (ec *executionContext) childFields_ExceptionConnection(ctx context.Context,
 		return ec.fieldContext_ExceptionConnection_pageInfo(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ExceptionConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_ExceptionPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "exception":
+		return ec.fieldContext_ExceptionPayload_exception(ctx, field)
+	case "released":
+		return ec.fieldContext_ExceptionPayload_released(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ExceptionPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ExceptionPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_Explanation(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "title":
+		return ec.fieldContext_Explanation_title(ctx, field)
+	case "what":
+		return ec.fieldContext_Explanation_what(ctx, field)
+	case "why":
+		return ec.fieldContext_Explanation_why(ctx, field)
+	case "nextStep":
+		return ec.fieldContext_Explanation_nextStep(ctx, field)
+	case "turn":
+		return ec.fieldContext_Explanation_turn(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Explanation", field.Name)
+}
+
+func (ec *executionContext) childFields_Exposure(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "amount":
+		return ec.fieldContext_Exposure_amount(ctx, field)
+	case "currency":
+		return ec.fieldContext_Exposure_currency(ctx, field)
+	case "units":
+		return ec.fieldContext_Exposure_units(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Exposure", field.Name)
 }
 
 func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5247,6 +5932,18 @@ func (ec *executionContext) childFields_Totals(ctx context.Context, field graphq
 	return nil, fmt.Errorf("no field named %q was found under type Totals", field.Name)
 }
 
+func (ec *executionContext) childFields_Turn(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "team":
+		return ec.fieldContext_Turn_team(ctx, field)
+	case "role":
+		return ec.fieldContext_Turn_role(ctx, field)
+	case "until":
+		return ec.fieldContext_Turn_until(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Turn", field.Name)
+}
+
 func (ec *executionContext) childFields_UserError(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "field":
@@ -5459,6 +6156,20 @@ func (ec *executionContext) field_Exception_conflicts_args(ctx context.Context, 
 	return args, nil
 }
 
+func (ec *executionContext) field_Exception_explanation_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "language",
+		func(ctx context.Context, v any) (model.Language, error) {
+			return ec.unmarshalNLanguage2raffsyncᚋgraphᚋinternalᚋmodelᚐLanguage(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["language"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Exception_held_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5525,6 +6236,20 @@ func (ec *executionContext) field_Exception_timeline_args(ctx context.Context, r
 	return args, nil
 }
 
+func (ec *executionContext) field_Exception_title_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "language",
+		func(ctx context.Context, v any) (model.Language, error) {
+			return ec.unmarshalNLanguage2raffsyncᚋgraphᚋinternalᚋmodelᚐLanguage(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["language"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_acknowledgeException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5539,12 +6264,54 @@ func (ec *executionContext) field_Mutation_acknowledgeException_args(ctx context
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_assignException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.AssignExceptionInput, error) {
+			return ec.unmarshalNAssignExceptionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐAssignExceptionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_changeReplay_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.ChangeReplayInput, error) {
 			return ec.unmarshalNChangeReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeReplayInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_commentOnException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ExceptionStepInput, error) {
+			return ec.unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_dismissException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ExceptionStepInput, error) {
+			return ec.unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -5609,6 +6376,34 @@ func (ec *executionContext) field_Mutation_removeMapping_args(ctx context.Contex
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_reopenException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ExceptionStepInput, error) {
+			return ec.unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_resolveException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ExceptionStepInput, error) {
+			return ec.unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_resume_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5629,6 +6424,20 @@ func (ec *executionContext) field_Mutation_retryDelivery_args(ctx context.Contex
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.DeliveryTransitionInput, error) {
 			return ec.unmarshalNDeliveryTransitionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDeliveryTransitionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_retryException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ExceptionStepInput, error) {
+			return ec.unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -5671,6 +6480,20 @@ func (ec *executionContext) field_Mutation_skipDelivery_args(ctx context.Context
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.DeliveryTransitionInput, error) {
 			return ec.unmarshalNDeliveryTransitionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDeliveryTransitionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_startException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.AssignExceptionInput, error) {
+			return ec.unmarshalNAssignExceptionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐAssignExceptionInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -5856,22 +6679,30 @@ func (ec *executionContext) field_Query_exceptions_args(ctx context.Context, raw
 		return nil, err
 	}
 	args["filter"] = arg0
-	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "orderBy",
+		func(ctx context.Context, v any) (view.ExceptionOrder, error) {
+			return ec.unmarshalNExceptionOrder2raffsyncᚋoutboxᚋviewᚐExceptionOrder(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["orderBy"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "first",
 		func(ctx context.Context, v any) (int, error) {
 			return ec.unmarshalNInt2int(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["first"] = arg1
-	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+	args["first"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "after",
 		func(ctx context.Context, v any) (*string, error) {
 			return ec.unmarshalOString2ᚖstring(ctx, v)
 		})
 	if err != nil {
 		return nil, err
 	}
-	args["after"] = arg2
+	args["after"] = arg3
 	return args, nil
 }
 
@@ -6641,6 +7472,153 @@ func (ec *executionContext) fieldContext_Breaker_forced(_ context.Context, field
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Control(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Cause_rule(ctx context.Context, field graphql.CollectedField, obj *model.Cause) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Cause_rule(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Rule, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Cause_rule(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Cause", field, false, false, "String")
+}
+
+func (ec *executionContext) _Cause_code(ctx context.Context, field graphql.CollectedField, obj *model.Cause) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Cause_code(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Code, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Cause_code(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Cause", field, false, false, "String")
+}
+
+func (ec *executionContext) _Cause_field(ctx context.Context, field graphql.CollectedField, obj *model.Cause) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Cause_field(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Field, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Cause_field(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Cause", field, false, false, "String")
+}
+
+func (ec *executionContext) _Cause_table(ctx context.Context, field graphql.CollectedField, obj *model.Cause) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Cause_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Cause_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Cause", field, false, false, "String")
+}
+
+func (ec *executionContext) _Cause_value(ctx context.Context, field graphql.CollectedField, obj *model.Cause) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Cause_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Cause_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Cause", field, false, false, "String")
+}
+
+func (ec *executionContext) _Cause_suggestions(ctx context.Context, field graphql.CollectedField, obj *model.Cause) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Cause_suggestions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Suggestions, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.MappingSuggestion) graphql.Marshaler {
+			return ec.marshalNMappingSuggestion2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingSuggestionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Cause_suggestions(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Cause",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingSuggestion(ctx, field)
 		},
 	}
 	return fc, nil
@@ -9772,6 +10750,378 @@ func (ec *executionContext) fieldContext_Exception_closedAt(_ context.Context, f
 	return graphql.NewScalarFieldContext("Exception", field, false, false, "Time")
 }
 
+func (ec *executionContext) _Exception_severity(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_severity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Severity, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNSeverity2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_severity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "Severity")
+}
+
+func (ec *executionContext) _Exception_title(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_title(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Exception().Title(ctx, obj, fc.Args["language"].(model.Language))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_title(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("field of type String does not have child fields")
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Exception_title_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_explanation(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_explanation(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Exception().Explanation(ctx, obj, fc.Args["language"].(model.Language))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Explanation) graphql.Marshaler {
+			return ec.marshalNExplanation2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExplanation(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_explanation(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Explanation(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Exception_explanation_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_turn(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_turn(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().Turn(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Turn) graphql.Marshaler {
+			return ec.marshalNTurn2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐTurn(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_turn(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Turn(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_cause(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_cause(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().Cause(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Cause) graphql.Marshaler {
+			return ec.marshalNCause2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐCause(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_cause(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Cause(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_exposure(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_exposure(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().Exposure(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Exposure) graphql.Marshaler {
+			return ec.marshalNExposure2ᚕᚖraffsyncᚋoutboxᚋviewᚐExposureᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_exposure(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exposure(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_assignee(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_assignee(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Assignee, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_assignee(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "String")
+}
+
+func (ec *executionContext) _Exception_team(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_team(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Team, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_team(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "String")
+}
+
+func (ec *executionContext) _Exception_reopened(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_reopened(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reopened, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_reopened(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Exception_earlier(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_earlier(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().Earlier(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Exception) graphql.Marshaler {
+			return ec.marshalOException2ᚖraffsyncᚋoutboxᚋviewᚐException(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_earlier(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exception(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_comments(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_comments(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().Comments(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.LifeStep) graphql.Marshaler {
+			return ec.marshalNExceptionAction2ᚕᚖraffsyncᚋoutboxᚋviewᚐLifeStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_comments(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionAction(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Exception_history(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_history(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().History(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.LifeStep) graphql.Marshaler {
+			return ec.marshalNExceptionAction2ᚕᚖraffsyncᚋoutboxᚋviewᚐLifeStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_history(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Exception",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionAction(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Exception_acknowledgedAt(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10026,6 +11376,121 @@ func (ec *executionContext) fieldContext_Exception_timeline(ctx context.Context,
 	return fc, nil
 }
 
+func (ec *executionContext) _ExceptionAction_at(ctx context.Context, field graphql.CollectedField, obj *view.LifeStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionAction_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionAction_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ExceptionAction", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ExceptionAction_actor(ctx context.Context, field graphql.CollectedField, obj *view.LifeStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionAction_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionAction_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ExceptionAction", field, false, false, "String")
+}
+
+func (ec *executionContext) _ExceptionAction_action(ctx context.Context, field graphql.CollectedField, obj *view.LifeStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionAction_action(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Action, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNTimelineWhat2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionAction_action(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ExceptionAction", field, false, false, "TimelineWhat")
+}
+
+func (ec *executionContext) _ExceptionAction_reason(ctx context.Context, field graphql.CollectedField, obj *view.LifeStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionAction_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionAction_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ExceptionAction", field, false, false, "String")
+}
+
+func (ec *executionContext) _ExceptionAction_detail(ctx context.Context, field graphql.CollectedField, obj *view.LifeStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionAction_detail(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Detail, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return ec.marshalOJSON2encodingᚋjsonᚐRawMessage(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionAction_detail(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ExceptionAction", field, false, false, "JSON")
+}
+
 func (ec *executionContext) _ExceptionConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.ExceptionConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10088,6 +11553,277 @@ func (ec *executionContext) fieldContext_ExceptionConnection_pageInfo(_ context.
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _ExceptionPayload_exception(ctx context.Context, field graphql.CollectedField, obj *model.ExceptionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionPayload_exception(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Exception, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Exception) graphql.Marshaler {
+			return ec.marshalOException2ᚖraffsyncᚋoutboxᚋviewᚐException(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionPayload_exception(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ExceptionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Exception(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ExceptionPayload_released(ctx context.Context, field graphql.CollectedField, obj *model.ExceptionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionPayload_released(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Released, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionPayload_released(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ExceptionPayload", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _ExceptionPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.ExceptionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ExceptionPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ExceptionPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ExceptionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Explanation_title(ctx context.Context, field graphql.CollectedField, obj *model.Explanation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Explanation_title(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Title, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Explanation_title(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Explanation", field, false, false, "String")
+}
+
+func (ec *executionContext) _Explanation_what(ctx context.Context, field graphql.CollectedField, obj *model.Explanation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Explanation_what(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.What, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Explanation_what(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Explanation", field, false, false, "String")
+}
+
+func (ec *executionContext) _Explanation_why(ctx context.Context, field graphql.CollectedField, obj *model.Explanation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Explanation_why(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Why, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Explanation_why(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Explanation", field, false, false, "String")
+}
+
+func (ec *executionContext) _Explanation_nextStep(ctx context.Context, field graphql.CollectedField, obj *model.Explanation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Explanation_nextStep(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.NextStep, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Explanation_nextStep(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Explanation", field, false, false, "String")
+}
+
+func (ec *executionContext) _Explanation_turn(ctx context.Context, field graphql.CollectedField, obj *model.Explanation) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Explanation_turn(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Turn, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Explanation_turn(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Explanation", field, false, false, "String")
+}
+
+func (ec *executionContext) _Exposure_amount(ctx context.Context, field graphql.CollectedField, obj *view.Exposure) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exposure_amount(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Amount, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exposure_amount(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exposure", field, false, false, "String")
+}
+
+func (ec *executionContext) _Exposure_currency(ctx context.Context, field graphql.CollectedField, obj *view.Exposure) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exposure_currency(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Currency, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exposure_currency(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exposure", field, false, false, "String")
+}
+
+func (ec *executionContext) _Exposure_units(ctx context.Context, field graphql.CollectedField, obj *view.Exposure) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exposure_units(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Units, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Exposure_units(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exposure", field, false, false, "String")
 }
 
 func (ec *executionContext) _Gap_table(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
@@ -12147,6 +13883,314 @@ func (ec *executionContext) fieldContext_Mutation_importMapping(ctx context.Cont
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_assignException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_assignException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().AssignException(ctx, fc.Args["input"].(model.AssignExceptionInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_assignException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_assignException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_startException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_startException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().StartException(ctx, fc.Args["input"].(model.AssignExceptionInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_startException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_startException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_commentOnException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_commentOnException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().CommentOnException(ctx, fc.Args["input"].(model.ExceptionStepInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_commentOnException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_commentOnException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_resolveException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_resolveException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ResolveException(ctx, fc.Args["input"].(model.ExceptionStepInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_resolveException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_resolveException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_retryException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_retryException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RetryException(ctx, fc.Args["input"].(model.ExceptionStepInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_retryException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_retryException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_dismissException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_dismissException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().DismissException(ctx, fc.Args["input"].(model.ExceptionStepInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_dismissException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_dismissException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_reopenException(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_reopenException(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ReopenException(ctx, fc.Args["input"].(model.ExceptionStepInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+			return ec.marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_reopenException(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ExceptionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_reopenException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _OldestOpen_acceptedAt(ctx context.Context, field graphql.CollectedField, obj *view.Oldest) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -12967,7 +15011,7 @@ func (ec *executionContext) _Query_exceptions(ctx context.Context, field graphql
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Query().Exceptions(ctx, fc.Args["filter"].(*model.ExceptionFilter), fc.Args["first"].(int), fc.Args["after"].(*string))
+			return ec.Resolvers.Query().Exceptions(ctx, fc.Args["filter"].(*model.ExceptionFilter), fc.Args["orderBy"].(view.ExceptionOrder), fc.Args["first"].(int), fc.Args["after"].(*string))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.ExceptionConnection) graphql.Marshaler {
@@ -15277,6 +17321,75 @@ func (ec *executionContext) fieldContext_Totals_late(_ context.Context, field gr
 	return graphql.NewScalarFieldContext("Totals", field, false, false, "Int64")
 }
 
+func (ec *executionContext) _Turn_team(ctx context.Context, field graphql.CollectedField, obj *model.Turn) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Turn_team(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Team, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Turn_team(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Turn", field, false, false, "String")
+}
+
+func (ec *executionContext) _Turn_role(ctx context.Context, field graphql.CollectedField, obj *model.Turn) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Turn_role(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Role, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.TurnRole) graphql.Marshaler {
+			return ec.marshalNTurnRole2raffsyncᚋgraphᚋinternalᚋmodelᚐTurnRole(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Turn_role(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Turn", field, false, false, "TurnRole")
+}
+
+func (ec *executionContext) _Turn_until(ctx context.Context, field graphql.CollectedField, obj *model.Turn) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Turn_until(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Until, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Turn_until(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Turn", field, false, false, "Time")
+}
+
 func (ec *executionContext) _UserError_field(ctx context.Context, field graphql.CollectedField, obj *model.UserError) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -16677,6 +18790,83 @@ func UnmarshalAcknowledgeExceptionInput(ctx context.Context, raw any) (model.Ack
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputAssignExceptionInput(ctx context.Context, obj any) (model.AssignExceptionInput, error) {
+	var it model.AssignExceptionInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "id", "expectedVersion", "reason", "assignee", "team"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		case "assignee":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("assignee"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Assignee = data
+		case "team":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("team"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Team = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalAssignExceptionInput unmarshals raw into the AssignExceptionInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalAssignExceptionInput(ctx context.Context, raw any) (model.AssignExceptionInput, error) {
+	var out model.AssignExceptionInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "AssignExceptionInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputChangeReplayInput(ctx context.Context, obj any) (model.ChangeReplayInput, error) {
 	var it model.ChangeReplayInput
 	if obj == nil {
@@ -16940,7 +19130,7 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"open", "class", "destination"}
+	fieldsInOrder := [...]string{"open", "class", "destination", "source", "severity", "assignee", "status"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -16968,6 +19158,34 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 				return it, err
 			}
 			it.Destination = data
+		case "source":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("source"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Source = data
+		case "severity":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("severity"))
+			data, err := ec.unmarshalOSeverity2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Severity = data
+		case "assignee":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("assignee"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Assignee = data
+		case "status":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("status"))
+			data, err := ec.unmarshalOExceptionStatus2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Status = data
 		}
 	}
 	return it, nil
@@ -16982,6 +19200,69 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 func UnmarshalExceptionFilter(ctx context.Context, raw any) (model.ExceptionFilter, error) {
 	var out model.ExceptionFilter
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "ExceptionFilter", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputExceptionStepInput(ctx context.Context, obj any) (model.ExceptionStepInput, error) {
+	var it model.ExceptionStepInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "id", "expectedVersion", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalExceptionStepInput unmarshals raw into the ExceptionStepInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalExceptionStepInput(ctx context.Context, raw any) (model.ExceptionStepInput, error) {
+	var out model.ExceptionStepInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ExceptionStepInput", raw, &out)
 	return out, err
 }
 
@@ -17924,6 +20205,64 @@ func (ec *executionContext) _Breaker(ctx context.Context, sel ast.SelectionSet, 
 			out.Values[i] = ec._Breaker_forced(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var causeImplementors = []string{"Cause"}
+
+func (ec *executionContext) _Cause(ctx context.Context, sel ast.SelectionSet, obj *model.Cause) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, causeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Cause")
+		case "rule":
+			out.Values[i] = ec._Cause_rule(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "code":
+			out.Values[i] = ec._Cause_code(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "field":
+			out.Values[i] = ec._Cause_field(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "table":
+			out.Values[i] = ec._Cause_table(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._Cause_value(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "suggestions":
+			out.Values[i] = ec._Cause_suggestions(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -19000,6 +21339,74 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 			if out.Values[i] == graphql.RequiredNull {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
+		case "severity":
+			out.Values[i] = ec._Exception_severity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "title":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_title(ctx, field, obj)
+				})
+		case "explanation":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_explanation(ctx, field, obj)
+				})
+		case "turn":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_turn(ctx, field, obj)
+				})
+		case "cause":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_cause(ctx, field, obj)
+				})
+		case "exposure":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_exposure(ctx, field, obj)
+				})
+		case "assignee":
+			out.Values[i] = ec._Exception_assignee(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "team":
+			out.Values[i] = ec._Exception_team(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "reopened":
+			out.Values[i] = ec._Exception_reopened(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "earlier":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_earlier(ctx, field, obj)
+				})
+		case "comments":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_comments(ctx, field, obj)
+				})
+		case "history":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_history(ctx, field, obj)
+				})
 		case "acknowledgedAt":
 			out.Values[i] = ec._Exception_acknowledgedAt(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
@@ -19057,6 +21464,59 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 	return out
 }
 
+var exceptionActionImplementors = []string{"ExceptionAction"}
+
+func (ec *executionContext) _ExceptionAction(ctx context.Context, sel ast.SelectionSet, obj *view.LifeStep) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, exceptionActionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ExceptionAction")
+		case "at":
+			out.Values[i] = ec._ExceptionAction_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._ExceptionAction_actor(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "action":
+			out.Values[i] = ec._ExceptionAction_action(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._ExceptionAction_reason(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "detail":
+			out.Values[i] = ec._ExceptionAction_detail(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var exceptionConnectionImplementors = []string{"ExceptionConnection"}
 
 func (ec *executionContext) _ExceptionConnection(ctx context.Context, sel ast.SelectionSet, obj *model.ExceptionConnection) graphql.Marshaler {
@@ -19075,6 +21535,145 @@ func (ec *executionContext) _ExceptionConnection(ctx context.Context, sel ast.Se
 			}
 		case "pageInfo":
 			out.Values[i] = ec._ExceptionConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var exceptionPayloadImplementors = []string{"ExceptionPayload"}
+
+func (ec *executionContext) _ExceptionPayload(ctx context.Context, sel ast.SelectionSet, obj *model.ExceptionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, exceptionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ExceptionPayload")
+		case "exception":
+			out.Values[i] = ec._ExceptionPayload_exception(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "released":
+			out.Values[i] = ec._ExceptionPayload_released(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._ExceptionPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var explanationImplementors = []string{"Explanation"}
+
+func (ec *executionContext) _Explanation(ctx context.Context, sel ast.SelectionSet, obj *model.Explanation) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, explanationImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Explanation")
+		case "title":
+			out.Values[i] = ec._Explanation_title(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "what":
+			out.Values[i] = ec._Explanation_what(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "why":
+			out.Values[i] = ec._Explanation_why(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nextStep":
+			out.Values[i] = ec._Explanation_nextStep(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "turn":
+			out.Values[i] = ec._Explanation_turn(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var exposureImplementors = []string{"Exposure"}
+
+func (ec *executionContext) _Exposure(ctx context.Context, sel ast.SelectionSet, obj *view.Exposure) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, exposureImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Exposure")
+		case "amount":
+			out.Values[i] = ec._Exposure_amount(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "currency":
+			out.Values[i] = ec._Exposure_currency(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "units":
+			out.Values[i] = ec._Exposure_units(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -19893,6 +22492,55 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "importMapping":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_importMapping(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "assignException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_assignException(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "startException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_startException(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "commentOnException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_commentOnException(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "resolveException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_resolveException(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "retryException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_retryException(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "dismissException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_dismissException(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reopenException":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_reopenException(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -21029,6 +23677,49 @@ func (ec *executionContext) _Totals(ctx context.Context, sel ast.SelectionSet, o
 	return out
 }
 
+var turnImplementors = []string{"Turn"}
+
+func (ec *executionContext) _Turn(ctx context.Context, sel ast.SelectionSet, obj *model.Turn) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, turnImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Turn")
+		case "team":
+			out.Values[i] = ec._Turn_team(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "role":
+			out.Values[i] = ec._Turn_role(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "until":
+			out.Values[i] = ec._Turn_until(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var userErrorImplementors = []string{"UserError"}
 
 func (ec *executionContext) _UserError(ctx context.Context, sel ast.SelectionSet, obj *model.UserError) graphql.Marshaler {
@@ -21539,6 +24230,11 @@ func (ec *executionContext) marshalNAcknowledgeExceptionPayload2ᚖraffsyncᚋgr
 	return ec._AcknowledgeExceptionPayload(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNAssignExceptionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐAssignExceptionInput(ctx context.Context, v any) (model.AssignExceptionInput, error) {
+	res, err := ec.unmarshalInputAssignExceptionInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNAttempt2ᚕᚖraffsyncᚋoutboxᚋviewᚐEntryᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Entry) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -21603,6 +24299,14 @@ func (ec *executionContext) marshalNBreakerState2raffsyncᚋoutboxᚋviewᚐBrea
 		graphql.AddInvalidNullFromMarshaler(ctx, "BreakerState!")
 	}
 	return res
+}
+
+func (ec *executionContext) marshalNCause2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐCause(ctx context.Context, sel ast.SelectionSet, v *model.Cause) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Cause!")
+		return graphql.Null
+	}
+	return ec._Cause(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNChangeReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeReplayInput(ctx context.Context, v any) (model.ChangeReplayInput, error) {
@@ -21857,12 +24561,58 @@ func (ec *executionContext) marshalNException2ᚖraffsyncᚋoutboxᚋviewᚐExce
 	return ec._Exception(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNExceptionAction2ᚕᚖraffsyncᚋoutboxᚋviewᚐLifeStepᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.LifeStep) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNExceptionAction2ᚖraffsyncᚋoutboxᚋviewᚐLifeStep(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNExceptionAction2ᚖraffsyncᚋoutboxᚋviewᚐLifeStep(ctx context.Context, sel ast.SelectionSet, v *view.LifeStep) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ExceptionAction!")
+		return graphql.Null
+	}
+	return ec._ExceptionAction(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNExceptionConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionConnection(ctx context.Context, sel ast.SelectionSet, v *model.ExceptionConnection) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "ExceptionConnection!")
 		return graphql.Null
 	}
 	return ec._ExceptionConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNExceptionOrder2raffsyncᚋoutboxᚋviewᚐExceptionOrder(ctx context.Context, v any) (view.ExceptionOrder, error) {
+	res, err := scalar.UnmarshalExceptionOrder(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNExceptionOrder2raffsyncᚋoutboxᚋviewᚐExceptionOrder(ctx context.Context, sel ast.SelectionSet, v view.ExceptionOrder) graphql.Marshaler {
+	_ = sel
+	res := scalar.MarshalExceptionOrder(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "ExceptionOrder!")
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNExceptionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExceptionPayload(ctx context.Context, sel ast.SelectionSet, v *model.ExceptionPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ExceptionPayload!")
+		return graphql.Null
+	}
+	return ec._ExceptionPayload(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNExceptionStatus2string(ctx context.Context, v any) (string, error) {
@@ -21877,6 +24627,43 @@ func (ec *executionContext) marshalNExceptionStatus2string(ctx context.Context, 
 		graphql.AddInvalidNullFromMarshaler(ctx, "ExceptionStatus!")
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx context.Context, v any) (model.ExceptionStepInput, error) {
+	res, err := ec.unmarshalInputExceptionStepInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNExplanation2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐExplanation(ctx context.Context, sel ast.SelectionSet, v *model.Explanation) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Explanation!")
+		return graphql.Null
+	}
+	return ec._Explanation(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNExposure2ᚕᚖraffsyncᚋoutboxᚋviewᚐExposureᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Exposure) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNExposure2ᚖraffsyncᚋoutboxᚋviewᚐExposure(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNExposure2ᚖraffsyncᚋoutboxᚋviewᚐExposure(ctx context.Context, sel ast.SelectionSet, v *view.Exposure) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Exposure!")
+		return graphql.Null
+	}
+	return ec._Exposure(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNFloat2float64(ctx context.Context, v any) (float64, error) {
@@ -21989,6 +24776,16 @@ func (ec *executionContext) marshalNInt642int64(ctx context.Context, sel ast.Sel
 		graphql.AddInvalidNullFromMarshaler(ctx, "Int64!")
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNLanguage2raffsyncᚋgraphᚋinternalᚋmodelᚐLanguage(ctx context.Context, v any) (model.Language, error) {
+	var res model.Language
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNLanguage2raffsyncᚋgraphᚋinternalᚋmodelᚐLanguage(ctx context.Context, sel ast.SelectionSet, v model.Language) graphql.Marshaler {
+	return v
 }
 
 func (ec *executionContext) marshalNMappingConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingConnection(ctx context.Context, sel ast.SelectionSet, v *model.MappingConnection) graphql.Marshaler {
@@ -22156,6 +24953,30 @@ func (ec *executionContext) marshalNMappingSuggestion2ᚕraffsyncᚋoutboxᚋvie
 	}
 
 	return ret
+}
+
+func (ec *executionContext) marshalNMappingSuggestion2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingSuggestionᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingSuggestion) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingSuggestion2ᚖraffsyncᚋoutboxᚋviewᚐMappingSuggestion(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingSuggestion2ᚖraffsyncᚋoutboxᚋviewᚐMappingSuggestion(ctx context.Context, sel ast.SelectionSet, v *view.MappingSuggestion) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingSuggestion!")
+		return graphql.Null
+	}
+	return ec._MappingSuggestion(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNMappingTable2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingTableᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingTable) graphql.Marshaler {
@@ -22367,6 +25188,20 @@ func (ec *executionContext) unmarshalNSetMappingInput2raffsyncᚋgraphᚋinterna
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) unmarshalNSeverity2string(ctx context.Context, v any) (string, error) {
+	res, err := scalar.UnmarshalSeverity(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNSeverity2string(ctx context.Context, sel ast.SelectionSet, v string) graphql.Marshaler {
+	_ = sel
+	res := scalar.MarshalSeverity(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "Severity!")
+	}
+	return res
+}
+
 func (ec *executionContext) marshalNSource2ᚕᚖraffsyncᚋoutboxᚋviewᚐSourceᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Source) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -22529,6 +25364,24 @@ func (ec *executionContext) marshalNTotals2ᚖraffsyncᚋoutboxᚋviewᚐTotals(
 		return graphql.Null
 	}
 	return ec._Totals(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNTurn2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐTurn(ctx context.Context, sel ast.SelectionSet, v *model.Turn) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Turn!")
+		return graphql.Null
+	}
+	return ec._Turn(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNTurnRole2raffsyncᚋgraphᚋinternalᚋmodelᚐTurnRole(ctx context.Context, v any) (model.TurnRole, error) {
+	var res model.TurnRole
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNTurnRole2raffsyncᚋgraphᚋinternalᚋmodelᚐTurnRole(ctx context.Context, sel ast.SelectionSet, v model.TurnRole) graphql.Marshaler {
+	return v
 }
 
 func (ec *executionContext) marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
@@ -22876,6 +25729,24 @@ func (ec *executionContext) unmarshalOExceptionFilter2ᚖraffsyncᚋgraphᚋinte
 	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) unmarshalOExceptionStatus2ᚖstring(ctx context.Context, v any) (*string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := scalar.UnmarshalExceptionStatus(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOExceptionStatus2ᚖstring(ctx context.Context, sel ast.SelectionSet, v *string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := scalar.MarshalExceptionStatus(*v)
+	return res
+}
+
 func (ec *executionContext) unmarshalOFloat2ᚖfloat64(ctx context.Context, v any) (*float64, error) {
 	if v == nil {
 		return nil, nil
@@ -23030,6 +25901,24 @@ func (ec *executionContext) marshalOReplayPreview2ᚖraffsyncᚋgraphᚋinternal
 		return graphql.Null
 	}
 	return ec._ReplayPreview(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOSeverity2ᚖstring(ctx context.Context, v any) (*string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := scalar.UnmarshalSeverity(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOSeverity2ᚖstring(ctx context.Context, sel ast.SelectionSet, v *string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := scalar.MarshalSeverity(*v)
+	return res
 }
 
 func (ec *executionContext) unmarshalOString2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {

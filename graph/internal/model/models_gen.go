@@ -29,6 +29,28 @@ type AcknowledgeExceptionPayload struct {
 	UserErrors []*UserError    `json:"userErrors"`
 }
 
+type AssignExceptionInput struct {
+	// As in ExceptionStepInput.
+	RequestID       string  `json:"requestId"`
+	ID              string  `json:"id"`
+	ExpectedVersion *int    `json:"expectedVersion,omitempty"`
+	Reason          string  `json:"reason"`
+	Assignee        *string `json:"assignee,omitempty"`
+	Team            *string `json:"team,omitempty"`
+}
+
+// The look-up, or the answer of a platform, that an exception is about.
+type Cause struct {
+	Rule  string `json:"rule"`
+	Code  string `json:"code"`
+	Field string `json:"field"`
+	// The mapping table that lacks `value`, where that is the cause.
+	Table *string `json:"table,omitempty"`
+	Value *string `json:"value,omitempty"`
+	// Targets of values that look much like it, the likeliest first: at most three.
+	Suggestions []*view.MappingSuggestion `json:"suggestions"`
+}
+
 type ChangeReplayInput struct {
 	Number int `json:"number"`
 	// RUNNING, PAUSED or CANCELLED.
@@ -118,6 +140,40 @@ type ExceptionFilter struct {
 	Open        *bool   `json:"open,omitempty"`
 	Class       *string `json:"class,omitempty"`
 	Destination *string `json:"destination,omitempty"`
+	Source      *string `json:"source,omitempty"`
+	Severity    *string `json:"severity,omitempty"`
+	Assignee    *string `json:"assignee,omitempty"`
+	Status      *string `json:"status,omitempty"`
+}
+
+// The exception by then, or why nothing was done.
+type ExceptionPayload struct {
+	Exception *view.Exception `json:"exception,omitempty"`
+	// Deliveries that it let go of: they are tried again or skipped in the background.
+	Released   int64        `json:"released"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
+type ExceptionStepInput struct {
+	// Chosen by the caller, 1 to 100 bytes. A repeat of a request that was carried out changes
+	// nothing, and gets the first answer.
+	RequestID string `json:"requestId"`
+	ID        string `json:"id"`
+	// The exception's version as the caller saw it: a conflict where a person has decided
+	// something since. That it has gained or lost deliveries is none. Null: whatever it is.
+	ExpectedVersion *int `json:"expectedVersion,omitempty"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
+// What an exception is, in words for a shop.
+type Explanation struct {
+	Title    string `json:"title"`
+	What     string `json:"what"`
+	Why      string `json:"why"`
+	NextStep string `json:"nextStep"`
+	// Whose turn it is, in words.
+	Turn string `json:"turn"`
 }
 
 type ForceBreakerInput struct {
@@ -384,6 +440,15 @@ type TimelineFilter struct {
 	Before *time.Time `json:"before,omitempty"`
 }
 
+// Whose turn it is.
+type Turn struct {
+	// The team that it was assigned to, if any.
+	Team *string  `json:"team,omitempty"`
+	Role TurnRole `json:"role"`
+	// Until when somebody else has taken it up, if anybody has.
+	Until *time.Time `json:"until,omitempty"`
+}
+
 // What the caller can do something about.
 type UserError struct {
 	// Path of the input that it is about; null where it is about no single one.
@@ -454,6 +519,62 @@ func (e *BreakerOrder) UnmarshalJSON(b []byte) error {
 }
 
 func (e BreakerOrder) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// Words for people.
+type Language string
+
+const (
+	LanguageEn Language = "EN"
+	LanguageID Language = "ID"
+)
+
+var AllLanguage = []Language{
+	LanguageEn,
+	LanguageID,
+}
+
+func (e Language) IsValid() bool {
+	switch e {
+	case LanguageEn, LanguageID:
+		return true
+	}
+	return false
+}
+
+func (e Language) String() string {
+	return string(e)
+}
+
+func (e *Language) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = Language(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid Language", str)
+	}
+	return nil
+}
+
+func (e Language) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *Language) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e Language) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
@@ -576,6 +697,74 @@ func (e *ReplayState) UnmarshalJSON(b []byte) error {
 }
 
 func (e ReplayState) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// Who can usually mend such a thing.
+type TurnRole string
+
+const (
+	TurnRoleCatalogue   TurnRole = "CATALOGUE"
+	TurnRoleOutlet      TurnRole = "OUTLET"
+	TurnRoleFinance     TurnRole = "FINANCE"
+	TurnRoleInventory   TurnRole = "INVENTORY"
+	TurnRoleConnection  TurnRole = "CONNECTION"
+	TurnRoleOwner       TurnRole = "OWNER"
+	TurnRoleIntegration TurnRole = "INTEGRATION"
+	TurnRoleDeveloper   TurnRole = "DEVELOPER"
+)
+
+var AllTurnRole = []TurnRole{
+	TurnRoleCatalogue,
+	TurnRoleOutlet,
+	TurnRoleFinance,
+	TurnRoleInventory,
+	TurnRoleConnection,
+	TurnRoleOwner,
+	TurnRoleIntegration,
+	TurnRoleDeveloper,
+}
+
+func (e TurnRole) IsValid() bool {
+	switch e {
+	case TurnRoleCatalogue, TurnRoleOutlet, TurnRoleFinance, TurnRoleInventory, TurnRoleConnection, TurnRoleOwner, TurnRoleIntegration, TurnRoleDeveloper:
+		return true
+	}
+	return false
+}
+
+func (e TurnRole) String() string {
+	return string(e)
+}
+
+func (e *TurnRole) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = TurnRole(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid TurnRole", str)
+	}
+	return nil
+}
+
+func (e TurnRole) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *TurnRole) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e TurnRole) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil

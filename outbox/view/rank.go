@@ -1,0 +1,75 @@
+package view
+
+import (
+	"context"
+)
+
+// ExceptionOrder is an order of exceptions.
+type ExceptionOrder string
+
+// Orders. All but the first list what is open.
+const (
+	NewestFirst  ExceptionOrder = "NEWEST"
+	ByExposure   ExceptionOrder = "EXPOSURE_DESC" // the most at stake first
+	BySeverity   ExceptionOrder = "SEVERITY"      // the most severe first
+	LongestFirst ExceptionOrder = "AGE"           // the oldest first
+)
+
+type rankedException struct {
+	Exception
+	Rank string
+}
+
+// What is open is little beside what is past, and has an index of its own; what is at
+// stake changes with every delivery, so that an index over it would cost each of these
+// more than it saves here. Money of several currencies is compared by the rates of the
+// configuration.
+var exceptionsByRank = register("exceptions by rank", `
+WITH rates AS MATERIALIZED (
+  SELECT coalesce((SELECT document -> 'rates' FROM configuration ORDER BY version DESC LIMIT 1), '{}'::jsonb) AS of
+), ranked AS MATERIALIZED (
+  SELECT x.*, CASE $1::text
+           WHEN 'EXPOSURE_DESC' THEN (SELECT coalesce(sum(e.amount * coalesce((rates.of ->> e.currency)::numeric, 1)), 0) FROM exposures e WHERE e.exception = x.id)
+           WHEN 'SEVERITY' THEN array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], x.severity::text)::numeric
+           ELSE -extract(epoch FROM x.opened_at) END AS rank
+    FROM (SELECT * FROM exceptions WHERE closed_at IS NULL ORDER BY opened_at, id LIMIT $2) AS x, rates
+   WHERE `+exceptionFilter+`
+)
+SELECT `+exceptionColumns+`, trim_scale(x.rank)::text AS rank
+  FROM (SELECT * FROM ranked WHERE rank < $3::text::numeric OR rank = $3::text::numeric AND id > $11 ORDER BY rank DESC, id LIMIT $12) AS x`+exceptionNames+`
+ ORDER BY x.rank DESC, x.id`)
+
+// RankedExceptions lists open exceptions in an order, of equals those that opened first.
+// Of more than [Budget] those that opened first are looked at.
+func (t *Tx) RankedExceptions(ctx context.Context, f ExceptionFilter, order ExceptionOrder, first int, after string) (Page[*Exception], error) {
+	if order == NewestFirst || order == "" {
+		return t.Exceptions(ctx, f, first, after)
+	}
+	var page Page[*Exception]
+	if err := checkFirst(first); err != nil {
+		return page, err
+	}
+	if f.Open != nil && !*f.Open {
+		return page, &InputError{"what is closed is ordered by time only: leave orderBy out"}
+	}
+	from, err := parseRank(string(order)[0], after)
+	if err != nil {
+		return page, err
+	}
+	if err := t.checkExceptionFilter(ctx, f); err != nil {
+		return page, err
+	}
+	args := append([]any{string(order), Budget, from.rank}, f.args()...)
+	found, err := collect[rankedException](ctx, t, "exceptions", exceptionsByRank, append(args, from.exception, first+1)...)
+	if err != nil {
+		return page, err
+	}
+	for _, r := range found {
+		page.Nodes = append(page.Nodes, &r.Exception)
+	}
+	page.cut(first, func(*Exception) string {
+		last := found[first-1]
+		return rank{string(order)[0], last.Rank, last.Number}.cursor()
+	})
+	return page, nil
+}
