@@ -126,6 +126,9 @@ func complexities() generated.ComplexityRoot {
 	c.Delivery.Attempts = paged
 	// A few steps, and up to a hundred attempts.
 	c.Delivery.Steps = func(child int) int { return 10 + 3*child }
+	// It reads an event, or two, and prepares it; a body may have 512 KiB.
+	c.Delivery.Preview = func(child int) int { return 20 + child }
+	c.Query.PreviewEvent = func(child int, _, _ string) int { return 20 + child }
 	page := func(child, first int, _ *string) int { return paged(child, first) }
 	c.Event.Timeline, c.Exception.Timeline = page, page
 	c.Exception.Held, c.Exception.Conflicts, c.Exception.Quarantined = page, page, page

@@ -1,0 +1,241 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// arrived is a request as a platform got it.
+type arrived struct {
+	Method, URI, Body string
+	Header            http.Header
+}
+
+// recorder is a platform that keeps what it gets. Documents are numbered by their path.
+type recorder struct {
+	*httptest.Server
+	mu  sync.Mutex
+	all []arrived
+}
+
+func newRecorder(t testing.TB) *recorder {
+	r := &recorder{}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, err := io.ReadAll(q.Body)
+		if err != nil {
+			return
+		}
+		r.mu.Lock()
+		r.all = append(r.all, arrived{q.Method, q.RequestURI, string(body), q.Header})
+		n := len(r.all)
+		r.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"id": "D-%d", "number": "N/%d"}`, n, n)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *recorder) requests() []arrived {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.all)
+}
+
+// ledgerConfig has a platform with two steps and look-ups, and one that takes events as they
+// are. The mode of its route is written into it.
+const ledgerConfig = `
+tenant: kopi
+outlets: {mall: {timezone: Asia/Jakarta}}
+sources: {till: {}}
+destinations:
+  ledger:
+    recipe:
+      documentation: made up
+      url: %[1]q
+      settings: {token: {doc: the token, secret: true}}
+      headers: {Authorization: "Bearer ${settings.token}", X-Order: "${string(body.id)}"}
+      rules: [{name: done, status: 2xx, kind: DELIVERED}]
+      answers: [{name: made, status: 200, body: {id: D-1}, expect: {kind: DELIVERED, rule: done}}]
+      calls:
+        order:
+          url: "/orders/${body.id}"
+          map:
+            reference: "${reference(20)}"
+            note: "${body.note}"
+            lines: [{$each: {line: "${body.lines}"}, item: "${lookup('sku', line.sku)}", price: "${line.price}"}]
+          receipt: {id: $.id, fields: {number: $.number}}
+          update: {method: PUT, url: "/orders/${existing.id}"}
+        invoice:
+          url: /invoices
+          body: form
+          map: {order: "${steps.order.receipt.number}", total: "${body.total}", by: "${steps.order.receipt.id}"}
+          receipt: {id: $.id}
+    settings: {token: %[2]q}
+  hooked: {webhook: {url: "%[1]s/hooks/T02AB34CD-hook-9e8d7c6b?token=q-5544332211", secret: %[3]q}}
+routes:
+  sales:
+    to: ledger%[4]s
+    steps:
+      - {name: order, call: order, effect: "order/${body.id}", if_exists: update}
+      - {name: invoice, call: invoice, effect: "invoice/${body.id}"}
+  copy: {to: hooked}
+`
+
+func TestProgram_PreviewIsWhatIsSent(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(t)
+	in := newInstallation(t)
+	config := in.write("shop.yaml", fmt.Sprintf(ledgerConfig, r.URL, "file:"+in.write("token", "tok-8f2b61d0a9-ledger"), "file:"+in.write("hook.secret", receiverSecret), ""))
+	p := in.start("serve", "--development", "--config", config)
+	p.until(`"msg":"ready"`)
+	in.run("pause", "destination", "ledger", "--reason", "look first")
+	in.run("pause", "destination", "hooked", "--reason", "look first")
+	key := in.write("till.key", strings.TrimSpace(in.run("keys", "create", "till")))
+
+	shapes := []string{
+		`{"id": 1, "note": "plain", "total": 100, "lines": [{"sku": "TEA", "price": 1.10}, {"sku": "tea", "price": 0.001}]}`,
+		`{"id": 9007199254740993, "note": "kopi ☕ \"susu\" <b>&amp;", "total": 12.30, "lines": [{"sku": "TEA", "price": 12345678901234567890}]}`,
+		`{"id": 3, "note": "", "total": 0.10, "lines": []}`,
+		`{"id": "a b/c?d=é", "note": null, "total": -5, "lines": [{"sku": "TEA", "price": "free"}]}`,
+		`{"id": 5, "note": "line\nbreak\ttab", "total": 1e3, "lines": [{"sku": "TEA", "price": 1}, {"sku": "UNKNOWN", "price": 2}, {"sku": "LATTE-OAT", "price": 3}]}`,
+	}
+	var lines strings.Builder
+	for i, shape := range shapes {
+		text, _ := json.Marshal(shape)
+		fmt.Fprintf(&lines, `{"id":"e%[1]d","type":"order.paid","orderingKey":"order/%[1]d","outlet":"mall","references":{"order":"o-%[1]d"},"textData":%[2]s}`+"\n", i, text)
+	}
+	in.run("publish", in.write("till.jsonl", lines.String()), "--to", in.grpc, "--key-file", key)
+	in.run("mappings", "set", "--shared", "sku", "TEA=ITM-1", "tea=ITM-2", "--reason", "new")
+
+	preview := func(reference string, more ...string) (told []previewTold) {
+		t.Helper()
+		var out struct{ Previews []previewTold }
+		text := in.run(append([]string{"preview", reference, "--json"}, more...)...)
+		if err := json.Unmarshal([]byte(text), &out); err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		for _, secret := range []string{"tok-8f2b61d0a9", "T02AB34CD", "q-5544332211", receiverSecret} {
+			if strings.Contains(text, secret) {
+				t.Errorf("a preview shows a secret:\n%s", text)
+			}
+		}
+		return out.Previews
+	}
+	// The last one misses two values, all of which are named at once; nothing hangs on it.
+	missing := preview("o-4", "--destination", "ledger")[0].Steps[0]
+	want := []toldMissing{{"sku", "UNKNOWN", "lines[1].item"}, {"sku", "LATTE-OAT", "lines[2].item"}}
+	if missing.Prospect != "HOLD" || missing.Class != "SKU_UNMAPPED" || missing.Request != nil {
+		t.Errorf("what misses look-ups: %+v", missing)
+	}
+	for i, m := range missing.Missing {
+		if i >= len(want) || m.Table != want[i].Table || m.Value != want[i].Value || m.Path == "" {
+			t.Errorf("missing: %+v", missing.Missing)
+		}
+	}
+	in.run("mappings", "set", "ledger", "sku", "UNKNOWN=ITM-3", "--reason", "new")
+	in.run("mappings", "default", "--shared", "sku", "ITM-0", "--reason", "anything else")
+	if used := preview("o-4", "--destination", "ledger")[0].Steps[0].LookUps; !cmp.Equal(used, []toldLookUp{
+		{"sku", "TEA", "ITM-1", true, false, 1}, {"sku", "UNKNOWN", "ITM-3", false, false, 2}, {"sku", "LATTE-OAT", "ITM-0", true, true, 3},
+	}) {
+		t.Errorf("looked up: %+v", used)
+	}
+
+	var previews [][]previewTold
+	for i := range shapes {
+		previews = append(previews, preview(fmt.Sprintf("o-%d", i)))
+	}
+	if n := len(r.requests()); n != 0 {
+		t.Fatalf("previews sent %d requests", n)
+	}
+	in.run("resume", "destination", "ledger", "--reason", "as it should be")
+	in.run("resume", "destination", "hooked", "--reason", "as it should be")
+	db := in.database()
+	waitUntil(t, func() bool { return query[int](t, db, `SELECT count(*) FROM deliveries`) == 0 }, p.log.String)
+	got := r.requests()
+	if len(got) != 3*len(shapes) {
+		t.Fatalf("%d requests arrived", len(got))
+	}
+	for i, told := range previews {
+		if len(told) != 2 || len(told[0].Steps) != 1 || len(told[1].Steps) != 2 {
+			t.Fatalf("event %d: previews %+v", i, told)
+		}
+		sameAsSent(t, r, got, told[0].Steps[0].Request, nil)
+		order, invoice := told[1].Steps[0], told[1].Steps[1]
+		n := sameAsSent(t, r, got, order.Request, nil)
+		if order.Provisional || !invoice.Provisional {
+			t.Errorf("event %d: provisional are %v and %v", i, order.Provisional, invoice.Provisional)
+		}
+		sameAsSent(t, r, got, invoice.Request, strings.NewReplacer("%7Border.number%7D", fmt.Sprintf("N%%2F%d", n), "%7Border.id%7D", fmt.Sprintf("D-%d", n)))
+	}
+
+	// What has been sent is compared with what would be sent now.
+	step := preview("o-0", "--destination", "ledger")[0].Steps[0]
+	if step.Prospect != "SKIP" || step.Same == nil || !*step.Same || step.Existing == nil || step.Existing.Event != "e0" {
+		t.Errorf("what is there: %+v", step)
+	}
+	in.run("mappings", "set", "--shared", "sku", "TEA=ITM-9", "--reason", "was wrong")
+	step = preview("o-0", "--destination", "ledger")[0].Steps[0]
+	if step.Prospect != "UPDATE" && step.Prospect != "HOLD" || *step.Same || step.Diff != "" || !strings.Contains(step.NoDiff, "not stored") {
+		t.Errorf("after a mapping has changed: %+v", step)
+	}
+	in.run("mappings", "set", "--shared", "sku", "TEA=ITM-1", "--reason", "was right")
+	text, _ := json.Marshal(`{"id": 1, "note": "changed", "total": 100, "lines": [{"sku": "TEA", "price": 1.10}, {"sku": "tea", "price": 0.001}]}`)
+	in.run("pause", "destination", "ledger", "--reason", "look first")
+	in.run("publish", in.write("again.jsonl", fmt.Sprintf(`{"id":"e9","type":"order.paid","orderingKey":"order/0","references":{"order":"o-9"},"textData":%s}`, text)), "--to", in.grpc, "--key-file", key)
+	step = preview("o-9", "--destination", "ledger")[0].Steps[0]
+	if !strings.Contains(step.Diff, `-  "note": "plain"`) || !strings.Contains(step.Diff, `+  "note": "changed"`) {
+		t.Errorf("the difference to what was sent before: %+v", step)
+	}
+	// By a route that it never took.
+	if told := preview("o-9", "--route", "copy"); len(told) != 1 || told[0].Destination != "hooked" || told[0].Steps[0].Prospect != "SEND" {
+		t.Errorf("by another route: %+v", told)
+	}
+	if out := in.run("preview", "o-9"); !strings.Contains(out, "makes order/1") || !strings.Contains(out, "→ ITM-1 (shared)") {
+		t.Errorf("in words:\n%s", out)
+	}
+}
+
+// sameAsSent checks that exactly one request is, byte for byte, the one that was shown, and
+// tells which, from 1.
+func sameAsSent(t *testing.T, r *recorder, sent []arrived, shown *toldRequest, filled *strings.Replacer) int {
+	t.Helper()
+	if shown == nil {
+		t.Error("no request was shown")
+		return 0
+	}
+	body := shown.Body
+	if filled != nil {
+		body = filled.Replace(body)
+	}
+	found := 0
+	for i, s := range sent {
+		address := r.URL + s.URI
+		if hook := strings.Contains(shown.URL, "{secret}"); hook {
+			address = strings.NewReplacer("T02AB34CD-hook-9e8d7c6b", "{secret}", "q-5544332211", "{secret}").Replace(address)
+		}
+		same := s.Method == shown.Method && address == shown.URL && s.Body == body
+		for name, value := range shown.Headers {
+			same = same && (value == "[redacted]" || strings.Join(s.Header[name], ", ") == value)
+		}
+		if same && found > 0 {
+			t.Errorf("two requests are the one that was shown: %+v", shown)
+		}
+		if same {
+			found = i + 1
+		}
+	}
+	if found == 0 {
+		t.Errorf("no request that arrived is the one that was shown: %+v\nof %+v", shown, sent)
+	}
+	return found
+}
