@@ -29,7 +29,7 @@ type Transition struct {
 	UnknownAt *time.Time
 
 	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction,
-	// StateSuperseded; StatePending where its step is done and another follows.
+	// StateSuperseded; StateSkipped where its route is in shadow; StatePending where its step is done and another follows.
 	To string
 	// Spent is the number of attempts spent so far by the policy's count.
 	Spent int32
@@ -46,6 +46,8 @@ type Transition struct {
 	// route names none.
 	Done   *StepDone
 	Effect *EffectDone
+	// Shadow is what would have become of it, where To is StateSkipped: nothing was sent.
+	Shadow *Shadow
 	// Inherited: UnknownAt is what the ledger knew of the effect that was claimed.
 	Inherited bool
 }
@@ -161,6 +163,7 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 	var delivered, moved, waiting, superseded finishColumns
 	var applied snapshotColumns
 	var steps stepColumns
+	var shadowed shadowColumns
 	var held []Transition
 	for _, t := range transitions {
 		steps.add(&t)
@@ -182,6 +185,8 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 			superseded.add(&t)
 		case StateWaiting:
 			waiting.add(&t)
+		case StateSkipped:
+			shadowed.add(&t)
 		case StateNeedsAction:
 			held = append(held, t)
 		default:
@@ -196,6 +201,7 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 	send := func(db batcher) error { return db.SendBatch(ctx, batch).Close() }
 	rest := func() {
 		r.queueFinish(batch, &delivered, &moved, &waiting, &superseded, stored)
+		shadowed.queue(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
 		steps.queueDeliveries(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
 	}
 	var err error

@@ -94,7 +94,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 		err = cmp.Or(err, invalid)
 		steps, invalid := stepsOf(r.Steps)
 		err = cmp.Or(err, invalid)
-		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version, Steps: steps}
+		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version, Steps: steps, Shadow: r.Mode == outbox.InShadow}
 	}
 	for _, o := range a.Outlets {
 		if zone, invalid := time.LoadLocation(o.Timezone); o.Timezone != "" && invalid == nil { // or it was looked at elsewhere

@@ -243,3 +243,69 @@ func sameAsSent(t *testing.T, r *recorder, sent []arrived, shown *toldRequest, f
 	}
 	return found
 }
+
+// A route in shadow sends nothing, holds nothing, and says what it would have done; live,
+// what comes from then on is sent, and a replay sends what came before.
+func TestProgram_Shadow(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(t)
+	in := newInstallation(t)
+	written := func(mode string) string {
+		return in.write("shop.yaml", fmt.Sprintf(ledgerConfig, r.URL, "file:"+in.write("token", "tok-8f2b61d0a9-ledger"), "file:"+in.write("hook.secret", receiverSecret), mode))
+	}
+	p := in.start("serve", "--development", "--config", written("\n    mode: shadow"))
+	p.until(`"msg":"ready"`)
+	key := in.write("till.key", strings.TrimSpace(in.run("keys", "create", "till")))
+	publish := func(from, until int) {
+		var lines strings.Builder
+		for i := from; i < until; i++ {
+			text, _ := json.Marshal(fmt.Sprintf(`{"id": %d, "note": "x", "total": 1, "lines": [{"sku": "SKU-%d", "price": 1}, {"sku": "TEA", "price": 2}]}`, i, i%3))
+			fmt.Fprintf(&lines, `{"id":"e%d","type":"order.paid","orderingKey":"order/1","references":{"order":"o-%d"},"textData":%s}`+"\n", i, i, text)
+		}
+		in.run("publish", in.write("till.jsonl", lines.String()), "--to", in.grpc, "--key-file", key)
+	}
+	in.run("mappings", "set", "--shared", "sku", "TEA=ITM-1", "SKU-0=ITM-2", "--reason", "new")
+	publish(0, 9)
+	db := in.database()
+	drained := func() bool { return query[int](t, db, `SELECT count(*) FROM deliveries`) == 0 }
+	waitUntil(t, drained, p.log.String)
+	if n := len(r.requests()); n != 9 { // those of the other route
+		t.Errorf("%d requests arrived, want 9", n)
+	}
+	for what, sql := range map[string]string{
+		"exceptions": `SELECT count(*) FROM exceptions`, "holds": `SELECT count(*) FROM holds`, "effects": `SELECT count(*) FROM effects`,
+		"uses of mappings": `SELECT count(*) FROM mapping_uses`,
+	} {
+		if n := query[int](t, db, sql); n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+	var found struct{ Findings []toldShadow }
+	if err := json.Unmarshal([]byte(in.run("shadow", "sales", "--json")), &found); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range found.Findings {
+		got = append(got, fmt.Sprintf("%s %s %s %s %d", f.Prospect, f.Class, f.Field, f.Code, f.Seen))
+	}
+	want := []string{"HOLD    6", "SEND    3", "HOLD SKU_UNMAPPED sku SKU-1 3", "HOLD SKU_UNMAPPED sku SKU-2 3"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what it found (-want +got):\n%s", diff)
+	}
+	if text := in.run("shadow"); !strings.Contains(text, "6 would need a person") || !strings.Contains(text, "SKU_UNMAPPED  sku SKU-1, as of e") {
+		t.Errorf("in words:\n%s", text)
+	}
+	if story := in.run("story", "o-3"); !strings.Contains(story, "shadow ledger → SKIPPED: in shadow: would be sent: order, invoice") {
+		t.Errorf("the story:\n%s", story)
+	}
+
+	in.run("mappings", "default", "--shared", "sku", "ITM-0", "--reason", "anything else")
+	in.run("apply", written(""), "--development", "--reason", "going live")
+	publish(9, 12)
+	waitUntil(t, func() bool { return drained() && len(r.requests()) == 12+6 }, p.log.String)
+	in.run("replay", "--to", "ledger", "--from-time", "1h", "--rate", "1000/s")
+	waitUntil(t, func() bool { return len(r.requests()) == 12+24 && drained() }, p.log.String)
+	if n := query[int](t, db, `SELECT count(*) FROM effects WHERE revision > 0`); n != 24 {
+		t.Errorf("%d effects, want an order and an invoice of each of 12", n)
+	}
+}

@@ -104,19 +104,20 @@ func (n *incarnation) prepareAgain(ctx context.Context, flights []*flight, store
 	for _, f := range flights {
 		if outdated(f, stored) {
 			n.waiting.Go(func() {
-				n.awaitMappings(ctx, f)
+				n.awaitMappings(ctx, f.delivery.Tenant, f.attempt.Mappings)
 				n.news.put(func(s *scheduler) { s.settled(f, outbox.StatePending, false) })
 			})
 		}
 	}
 }
 
-func (n *incarnation) awaitMappings(ctx context.Context, f *flight) {
+// awaitMappings waits until mappings after a version are known here.
+func (n *incarnation) awaitMappings(ctx context.Context, tenant string, version int64) {
 	ctx, cancel := context.WithTimeout(ctx, mappingsWithin)
 	defer cancel()
 	tick := time.NewTicker(mappingsPoll)
 	defer tick.Stop()
-	for n.mappingVersion(f.delivery.Tenant) <= f.attempt.Mappings {
+	for n.mappingVersion(tenant) <= version {
 		select {
 		case <-ctx.Done():
 			return

@@ -54,6 +54,8 @@ type Route struct {
 	Version func(*outbox.Event) (v outbox.SnapshotVersion, ok bool, err error)
 	// Steps that its deliveries go through, in this order; none: one without a name.
 	Steps []Step
+	// Shadow: its deliveries are prepared and end, and nothing is sent; see [Route.shadows].
+	Shadow bool
 }
 
 // RouteKey names a route.
@@ -126,6 +128,7 @@ type target struct {
 	spare     []*line
 	second    bool    // a retry's turn
 	refill    []*line // lines whose next delivery is in the table
+	shadowing int     // prepared in shadow, and their outcome not yet stored
 	wire      int     // between admission and the end of Send: these fill the slots
 	behind    int     // sent, and their outcome not yet stored
 	restraint restraint
