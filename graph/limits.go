@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -139,6 +140,10 @@ func complexities() generated.ComplexityRoot {
 	c.Query.Timeline = pagedBy[timeline]
 	c.Query.Mapping = func(child int, _ string, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingHistory = func(child int, _, _, _ *string, first int, _ *string) int { return paged(child, first) }
+	c.Query.MappingUses = func(child int, _, _, _ string, _ *time.Time, _ *string, first int, _ *string) int {
+		return paged(child, first)
+	}
+	c.Query.ShadowFindings = func(child int, _ *string) int { return 20 + child }
 	c.Query.MappingGaps = func(child int, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	return c
 }

@@ -18,6 +18,8 @@ import (
 type Previews interface {
 	PreviewDelivery(ctx context.Context, tenant string, id outbox.DeliveryID) (*outbox.Preview, error)
 	PreviewEvent(ctx context.Context, tenant string, id outbox.EventID, route string) (*outbox.Preview, error)
+	// ShadowFindings of a route, or of all.
+	ShadowFindings(ctx context.Context, tenant, route string, most int) ([]outbox.ShadowFinding, error)
 }
 
 func (r deliveryResolver) Preview(ctx context.Context, d *view.Delivery) (*outbox.Preview, error) {

@@ -151,6 +151,8 @@ func (r *resolver) MappingRevision() generated.MappingRevisionResolver {
 	return mappingRevisionResolver{}
 }
 
+func (r *resolver) MappingUse() generated.MappingUseResolver       { return mappingUseResolver{} }
+func (r *resolver) ShadowFinding() generated.ShadowFindingResolver { return shadowFindingResolver{} }
 func (r *resolver) PreviewStep() generated.PreviewStepResolver     { return previewStepResolver{} }
 func (r *resolver) PreviewChange() generated.PreviewChangeResolver { return previewChangeResolver{} }
 

@@ -308,4 +308,36 @@ func TestProgram_Shadow(t *testing.T) {
 	if n := query[int](t, db, `SELECT count(*) FROM effects WHERE revision > 0`); n != 24 {
 		t.Errorf("%d effects, want an order and an invoice of each of 12", n)
 	}
+
+	// An entry turns out wrong: every document that was made with it, and what to correct.
+	// What shadows and previews looked up was never sent.
+	in.run("preview", "o-3")
+	uses := func(arguments ...string) (told []toldUse) {
+		t.Helper()
+		var out struct{ Uses []toldUse }
+		if err := json.Unmarshal([]byte(in.run(append([]string{"mappings", "uses", "ledger", "sku"}, arguments...)...)), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.Uses
+	}
+	all := uses("SKU-1", "--json")
+	if len(all) != 4 {
+		t.Fatalf("%d uses, want 4: %+v", len(all), all)
+	}
+	for _, u := range all {
+		if u.Step != "order" || u.Outcome != "DELIVERED" || !strings.HasPrefix(u.Document, "D-") || u.Target != "ITM-0" || !u.Default || !u.Shared || u.Correct || u.Effect == "" {
+			t.Errorf("a use: %+v", u)
+		}
+	}
+	if got := uses("TEA", "--json", "--target", "ITM-9"); len(got) != 0 {
+		t.Errorf("as it was never called: %+v", got)
+	}
+	in.run("mappings", "set", "--shared", "sku", "TEA=ITM-9", "--reason", "was wrong")
+	lines := strings.Split(strings.TrimSpace(in.run("mappings", "uses", "ledger", "sku", "TEA", "--target", "ITM-1", "--csv", "--limit", "1")), "\n")
+	if len(lines) != 13 || !strings.HasSuffix(lines[1], ",ITM-1,ITM-9,true") || !strings.Contains(lines[1], ",order,order/") {
+		t.Errorf("what to correct:\n%s", strings.Join(lines, "\n"))
+	}
+	if n := query[int](t, db, `SELECT count(*) FROM mapping_uses WHERE step <> 0`); n != 0 {
+		t.Errorf("%d uses of a step that looks nothing up", n)
+	}
 }

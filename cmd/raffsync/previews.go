@@ -14,7 +14,7 @@ import (
 
 // previews prepare what would be sent, as the dispatcher does, by what is in force.
 type previews struct {
-	store      *outbox.Store
+	*outbox.Store
 	dispatcher *dispatch.Dispatcher // it need not run
 	routes     outbox.Routes
 }
@@ -22,7 +22,7 @@ type previews struct {
 // PreviewDelivery previews a delivery: one that is open by its own route, one that has
 // ended by the route that its event would take today.
 func (p previews) PreviewDelivery(ctx context.Context, tenant string, id outbox.DeliveryID) (*outbox.Preview, error) {
-	read, err := p.store.ReadPreviewed(ctx, tenant, id)
+	read, err := p.Store.ReadPreviewed(ctx, tenant, id)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (p previews) PreviewDelivery(ctx context.Context, tenant string, id outbox.
 
 // PreviewEvent previews an event by a route of today, whatever the route's conditions say.
 func (p previews) PreviewEvent(ctx context.Context, tenant string, id outbox.EventID, route string) (*outbox.Preview, error) {
-	inForce, err := p.store.ConfigurationOf(ctx, tenant)
+	inForce, err := p.Store.ConfigurationOf(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (p previews) PreviewEvent(ctx context.Context, tenant string, id outbox.Eve
 		if r.Name != route {
 			continue
 		}
-		read, err := p.store.ReadPreviewed(ctx, tenant, outbox.DeliveryID{Event: id, Destination: inForce.Names.Destinations[r.To]})
+		read, err := p.Store.ReadPreviewed(ctx, tenant, outbox.DeliveryID{Event: id, Destination: inForce.Names.Destinations[r.To]})
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +74,7 @@ func (p previews) preview(ctx context.Context, read *outbox.Previewed) (*outbox.
 // secret: stand-ins serve, and nothing is sent.
 func newPreviews(ctx context.Context, store *outbox.Store) (previews, error) {
 	routes := &routing{store: store}
-	p := previews{store: store, routes: routes.router}
+	p := previews{Store: store, routes: routes.router}
 	mappings, err := outbox.NewMappings(outbox.MappingsConfig{Store: store})
 	if err != nil {
 		return p, err

@@ -104,7 +104,7 @@ func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results 
 			n.unsent(l.flight)
 			continue
 		}
-		l.request, l.attempt.Asked = result.request, l.asks()
+		l.request, l.used, l.attempt.Asked = result.request, result.used, l.asks()
 		ready = append(ready, l.flight)
 	}
 	return nil

@@ -32,6 +32,7 @@ const (
 	listMapping    list = 'm'
 	listHistory    list = 'v'
 	listGaps       list = 'g'
+	listUses       list = 'u'
 )
 
 func newCursor(l list) encoder { return encoder{cursorVersion, byte(l)} }

@@ -43,6 +43,7 @@ type ResolverRoot interface {
 	Exception() ExceptionResolver
 	MappingGap() MappingGapResolver
 	MappingRevision() MappingRevisionResolver
+	MappingUse() MappingUseResolver
 	Mutation() MutationResolver
 	OldestOpen() OldestOpenResolver
 	Preview() PreviewResolver
@@ -50,6 +51,7 @@ type ResolverRoot interface {
 	PreviewStep() PreviewStepResolver
 	Quarantined() QuarantinedResolver
 	Query() QueryResolver
+	ShadowFinding() ShadowFindingResolver
 	Step() StepResolver
 	Subscription() SubscriptionResolver
 	TimelineEntry() TimelineEntryResolver
@@ -380,6 +382,30 @@ type ComplexityRoot struct {
 		Version     func(childComplexity int) int
 	}
 
+	MappingUse struct {
+		At       func(childComplexity int) int
+		Attempt  func(childComplexity int) int
+		Default  func(childComplexity int) int
+		Delivery func(childComplexity int) int
+		Effect   func(childComplexity int) int
+		Event    func(childComplexity int) int
+		Kind     func(childComplexity int) int
+		Receipt  func(childComplexity int) int
+		Route    func(childComplexity int) int
+		Shared   func(childComplexity int) int
+		Source   func(childComplexity int) int
+		Step     func(childComplexity int) int
+		StepName func(childComplexity int) int
+		Target   func(childComplexity int) int
+		Version  func(childComplexity int) int
+	}
+
+	MappingUseConnection struct {
+		Nodes    func(childComplexity int) int
+		Now      func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
 	MissingLookUp struct {
 		Path  func(childComplexity int) int
 		Table func(childComplexity int) int
@@ -491,10 +517,12 @@ type ComplexityRoot struct {
 		MappingGaps    func(childComplexity int, table *string, destination *string, first int, after *string) int
 		MappingHistory func(childComplexity int, table *string, destination *string, value *string, first int, after *string) int
 		MappingTables  func(childComplexity int) int
+		MappingUses    func(childComplexity int, table string, value string, destination string, since *time.Time, target *string, first int, after *string) int
 		PreviewEvent   func(childComplexity int, event string, route string) int
 		ReplayPreview  func(childComplexity int, destination string, filter model.ReplayFilter, rate int) int
 		Replays        func(childComplexity int, first int, before *int) int
 		Search         func(childComplexity int, text string, first int, after *string) int
+		ShadowFindings func(childComplexity int, route *string) int
 		Sources        func(childComplexity int) int
 		Timeline       func(childComplexity int, filter *model.TimelineFilter, first int, after *string) int
 		Totals         func(childComplexity int) int
@@ -550,6 +578,20 @@ type ComplexityRoot struct {
 	SearchConnection struct {
 		Nodes    func(childComplexity int) int
 		PageInfo func(childComplexity int) int
+	}
+
+	ShadowFinding struct {
+		Class       func(childComplexity int) int
+		Code        func(childComplexity int) int
+		Destination func(childComplexity int) int
+		Event       func(childComplexity int) int
+		Field       func(childComplexity int) int
+		FirstAt     func(childComplexity int) int
+		LastAt      func(childComplexity int) int
+		Prospect    func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		Route       func(childComplexity int) int
+		Seen        func(childComplexity int) int
 	}
 
 	Source struct {
@@ -704,6 +746,18 @@ type MappingGapResolver interface {
 type MappingRevisionResolver interface {
 	Value(ctx context.Context, obj *view.MappingRevision) (*string, error)
 }
+type MappingUseResolver interface {
+	Delivery(ctx context.Context, obj *view.MappingUse) (*view.Delivery, error)
+	Source(ctx context.Context, obj *view.MappingUse) (*string, error)
+	Event(ctx context.Context, obj *view.MappingUse) (*string, error)
+
+	Step(ctx context.Context, obj *view.MappingUse) (int, error)
+	StepName(ctx context.Context, obj *view.MappingUse) (*string, error)
+	Effect(ctx context.Context, obj *view.MappingUse) (*string, error)
+
+	Kind(ctx context.Context, obj *view.MappingUse) (*raffsyncv1.OutcomeKind, error)
+	Receipt(ctx context.Context, obj *view.MappingUse) (*model.Receipt, error)
+}
 type MutationResolver interface {
 	RetryDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
 	SkipDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
@@ -769,8 +823,17 @@ type QueryResolver interface {
 	MappingTables(ctx context.Context) ([]*view.MappingTable, error)
 	Mapping(ctx context.Context, table string, destination *string, search *string, first int, after *string) (*model.MappingConnection, error)
 	MappingHistory(ctx context.Context, table *string, destination *string, value *string, first int, after *string) (*model.MappingHistoryConnection, error)
+	MappingUses(ctx context.Context, table string, value string, destination string, since *time.Time, target *string, first int, after *string) (*model.MappingUseConnection, error)
+	ShadowFindings(ctx context.Context, route *string) ([]*outbox.ShadowFinding, error)
 	MappingGaps(ctx context.Context, table *string, destination *string, first int, after *string) (*model.MappingGapConnection, error)
 	Search(ctx context.Context, text string, first int, after *string) (*model.SearchConnection, error)
+}
+type ShadowFindingResolver interface {
+	Class(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
+	Field(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
+	Code(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
+
+	Event(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
 }
 type StepResolver interface {
 	Index(ctx context.Context, obj *view.Step) (int, error)
@@ -2167,6 +2230,116 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.MappingTable.Version(childComplexity), true
 
+	case "MappingUse.at":
+		if e.ComplexityRoot.MappingUse.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.At(childComplexity), true
+	case "MappingUse.attempt":
+		if e.ComplexityRoot.MappingUse.Attempt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Attempt(childComplexity), true
+	case "MappingUse.default":
+		if e.ComplexityRoot.MappingUse.Default == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Default(childComplexity), true
+	case "MappingUse.delivery":
+		if e.ComplexityRoot.MappingUse.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Delivery(childComplexity), true
+	case "MappingUse.effect":
+		if e.ComplexityRoot.MappingUse.Effect == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Effect(childComplexity), true
+	case "MappingUse.event":
+		if e.ComplexityRoot.MappingUse.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Event(childComplexity), true
+	case "MappingUse.kind":
+		if e.ComplexityRoot.MappingUse.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Kind(childComplexity), true
+	case "MappingUse.receipt":
+		if e.ComplexityRoot.MappingUse.Receipt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Receipt(childComplexity), true
+	case "MappingUse.route":
+		if e.ComplexityRoot.MappingUse.Route == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Route(childComplexity), true
+	case "MappingUse.shared":
+		if e.ComplexityRoot.MappingUse.Shared == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Shared(childComplexity), true
+	case "MappingUse.source":
+		if e.ComplexityRoot.MappingUse.Source == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Source(childComplexity), true
+	case "MappingUse.step":
+		if e.ComplexityRoot.MappingUse.Step == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Step(childComplexity), true
+	case "MappingUse.stepName":
+		if e.ComplexityRoot.MappingUse.StepName == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.StepName(childComplexity), true
+	case "MappingUse.target":
+		if e.ComplexityRoot.MappingUse.Target == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Target(childComplexity), true
+	case "MappingUse.version":
+		if e.ComplexityRoot.MappingUse.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Version(childComplexity), true
+
+	case "MappingUseConnection.nodes":
+		if e.ComplexityRoot.MappingUseConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUseConnection.Nodes(childComplexity), true
+	case "MappingUseConnection.now":
+		if e.ComplexityRoot.MappingUseConnection.Now == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUseConnection.Now(childComplexity), true
+	case "MappingUseConnection.pageInfo":
+		if e.ComplexityRoot.MappingUseConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUseConnection.PageInfo(childComplexity), true
+
 	case "MissingLookUp.path":
 		if e.ComplexityRoot.MissingLookUp.Path == nil {
 			break
@@ -2756,6 +2929,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.MappingTables(childComplexity), true
+	case "Query.mappingUses":
+		if e.ComplexityRoot.Query.MappingUses == nil {
+			break
+		}
+
+		args, err := ec.field_Query_mappingUses_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.MappingUses(childComplexity, args["table"].(string), args["value"].(string), args["destination"].(string), args["since"].(*time.Time), args["target"].(*string), args["first"].(int), args["after"].(*string)), true
 	case "Query.previewEvent":
 		if e.ComplexityRoot.Query.PreviewEvent == nil {
 			break
@@ -2800,6 +2984,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Search(childComplexity, args["text"].(string), args["first"].(int), args["after"].(*string)), true
+	case "Query.shadowFindings":
+		if e.ComplexityRoot.Query.ShadowFindings == nil {
+			break
+		}
+
+		args, err := ec.field_Query_shadowFindings_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ShadowFindings(childComplexity, args["route"].(*string)), true
 	case "Query.sources":
 		if e.ComplexityRoot.Query.Sources == nil {
 			break
@@ -3016,6 +3211,73 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.SearchConnection.PageInfo(childComplexity), true
+
+	case "ShadowFinding.class":
+		if e.ComplexityRoot.ShadowFinding.Class == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Class(childComplexity), true
+	case "ShadowFinding.code":
+		if e.ComplexityRoot.ShadowFinding.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Code(childComplexity), true
+	case "ShadowFinding.destination":
+		if e.ComplexityRoot.ShadowFinding.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Destination(childComplexity), true
+	case "ShadowFinding.event":
+		if e.ComplexityRoot.ShadowFinding.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Event(childComplexity), true
+	case "ShadowFinding.field":
+		if e.ComplexityRoot.ShadowFinding.Field == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Field(childComplexity), true
+	case "ShadowFinding.firstAt":
+		if e.ComplexityRoot.ShadowFinding.FirstAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.FirstAt(childComplexity), true
+	case "ShadowFinding.lastAt":
+		if e.ComplexityRoot.ShadowFinding.LastAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.LastAt(childComplexity), true
+	case "ShadowFinding.prospect":
+		if e.ComplexityRoot.ShadowFinding.Prospect == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Prospect(childComplexity), true
+	case "ShadowFinding.reason":
+		if e.ComplexityRoot.ShadowFinding.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Reason(childComplexity), true
+	case "ShadowFinding.route":
+		if e.ComplexityRoot.ShadowFinding.Route == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Route(childComplexity), true
+	case "ShadowFinding.seen":
+		if e.ComplexityRoot.ShadowFinding.Seen == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Seen(childComplexity), true
 
 	case "Source.heardAt":
 		if e.ComplexityRoot.Source.HeardAt == nil {
@@ -3561,6 +3823,16 @@ type Query {
   mappingHistory(table: String, destination: String, value: String, first: Int! = 50, after: String): MappingHistoryConnection!
 
   """
+  Requests that were made with what a mapping table said of a value, the newest first: what
+  is to be corrected where an entry turns out wrong. ` + "`" + `target` + "`" + ` narrows them to those where the
+  value was called that.
+  """
+  mappingUses(table: String!, value: String!, destination: String!, since: Time, target: String, first: Int! = 50, after: String): MappingUseConnection!
+
+  "What would have become of deliveries of routes in shadow, at most 1,000 lines: by route, what was seen most first."
+  shadowFindings(route: String): [ShadowFinding!]!
+
+  """
   Values that look-ups missed and that hold deliveries, what holds most first. Of more than
   10,000 those that opened first are looked at; the others follow as these are filled.
   """
@@ -3752,6 +4024,8 @@ enum WaitingReason {
   BLOCKED
   "Another delivery is about to bring the same effect about: see ` + "`" + `blockedBy` + "`" + `."
   EFFECT
+  "A delivery of a route in shadow was prepared, and nothing was sent: ` + "`" + `reason` + "`" + ` says what would have been."
+  SHADOW
 }
 
 "What an attempt came to."
@@ -4558,6 +4832,56 @@ type MappingHistoryConnection {
   nodes: [MappingRevision!]!
   pageInfo: PageInfo!
 }
+type MappingUseConnection {
+  "What the value is called there today; null where nothing answers it."
+  now: String
+  nodes: [MappingUse!]!
+  pageInfo: PageInfo!
+}
+
+"A request that was made with an entry of a mapping table."
+type MappingUse {
+  "When its intent was stored."
+  at: Time!
+  "Null where its event is gone."
+  delivery: Delivery
+  source: String
+  "Id of the event, as its source gave it."
+  event: String
+  route: String!
+  "From 0."
+  step: Int!
+  stepName: String
+  effect: String
+  attempt: Int!
+  "What the value was called in it."
+  target: String!
+  "The version of the mappings that made the entry so."
+  version: Int64!
+  shared: Boolean!
+  default: Boolean!
+  "What it came to; null while that is not known. DELIVERED: there is a document with it."
+  kind: OutcomeKind
+  receipt: Receipt
+}
+
+"How often deliveries of a route in shadow would have come to something."
+type ShadowFinding {
+  route: String!
+  destination: String!
+  prospect: PreviewProspect!
+  "Null: deliveries are counted; otherwise what would have held them, with table and value where it is a look-up."
+  class: String
+  field: String
+  code: String
+  seen: Int64!
+  firstAt: Time!
+  lastAt: Time!
+  "Id of one of the events that it was seen of last."
+  event: String
+  reason: String
+}
+
 type MappingGapConnection {
   nodes: [MappingGap!]!
   pageInfo: PageInfo!
@@ -5448,6 +5772,54 @@ func (ec *executionContext) childFields_MappingTable(ctx context.Context, field 
 	return nil, fmt.Errorf("no field named %q was found under type MappingTable", field.Name)
 }
 
+func (ec *executionContext) childFields_MappingUse(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "at":
+		return ec.fieldContext_MappingUse_at(ctx, field)
+	case "delivery":
+		return ec.fieldContext_MappingUse_delivery(ctx, field)
+	case "source":
+		return ec.fieldContext_MappingUse_source(ctx, field)
+	case "event":
+		return ec.fieldContext_MappingUse_event(ctx, field)
+	case "route":
+		return ec.fieldContext_MappingUse_route(ctx, field)
+	case "step":
+		return ec.fieldContext_MappingUse_step(ctx, field)
+	case "stepName":
+		return ec.fieldContext_MappingUse_stepName(ctx, field)
+	case "effect":
+		return ec.fieldContext_MappingUse_effect(ctx, field)
+	case "attempt":
+		return ec.fieldContext_MappingUse_attempt(ctx, field)
+	case "target":
+		return ec.fieldContext_MappingUse_target(ctx, field)
+	case "version":
+		return ec.fieldContext_MappingUse_version(ctx, field)
+	case "shared":
+		return ec.fieldContext_MappingUse_shared(ctx, field)
+	case "default":
+		return ec.fieldContext_MappingUse_default(ctx, field)
+	case "kind":
+		return ec.fieldContext_MappingUse_kind(ctx, field)
+	case "receipt":
+		return ec.fieldContext_MappingUse_receipt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingUse", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingUseConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "now":
+		return ec.fieldContext_MappingUseConnection_now(ctx, field)
+	case "nodes":
+		return ec.fieldContext_MappingUseConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MappingUseConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingUseConnection", field.Name)
+}
+
 func (ec *executionContext) childFields_MissingLookUp(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "table":
@@ -5710,6 +6082,34 @@ func (ec *executionContext) childFields_SearchConnection(ctx context.Context, fi
 		return ec.fieldContext_SearchConnection_pageInfo(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SearchConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_ShadowFinding(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "route":
+		return ec.fieldContext_ShadowFinding_route(ctx, field)
+	case "destination":
+		return ec.fieldContext_ShadowFinding_destination(ctx, field)
+	case "prospect":
+		return ec.fieldContext_ShadowFinding_prospect(ctx, field)
+	case "class":
+		return ec.fieldContext_ShadowFinding_class(ctx, field)
+	case "field":
+		return ec.fieldContext_ShadowFinding_field(ctx, field)
+	case "code":
+		return ec.fieldContext_ShadowFinding_code(ctx, field)
+	case "seen":
+		return ec.fieldContext_ShadowFinding_seen(ctx, field)
+	case "firstAt":
+		return ec.fieldContext_ShadowFinding_firstAt(ctx, field)
+	case "lastAt":
+		return ec.fieldContext_ShadowFinding_lastAt(ctx, field)
+	case "event":
+		return ec.fieldContext_ShadowFinding_event(ctx, field)
+	case "reason":
+		return ec.fieldContext_ShadowFinding_reason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ShadowFinding", field.Name)
 }
 
 func (ec *executionContext) childFields_Source(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6528,6 +6928,68 @@ func (ec *executionContext) field_Query_mappingHistory_args(ctx context.Context,
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_mappingUses_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "table",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["table"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "value",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["value"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "destination",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["destination"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "since",
+		func(ctx context.Context, v any) (*time.Time, error) {
+			return ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["since"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "target",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["target"] = arg4
+	arg5, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg5
+	arg6, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg6
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_mapping_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6675,6 +7137,20 @@ func (ec *executionContext) field_Query_search_args(ctx context.Context, rawArgs
 		return nil, err
 	}
 	args["after"] = arg2
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_shadowFindings_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "route",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["route"] = arg0
 	return args, nil
 }
 
@@ -12380,6 +12856,456 @@ func (ec *executionContext) fieldContext_MappingTable_reason(_ context.Context, 
 	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "String")
 }
 
+func (ec *executionContext) _MappingUse_at(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MappingUse_delivery(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_delivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Delivery(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_delivery(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUse",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingUse_source(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_source(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Source(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_source(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_event(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Event(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_route(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_route(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Route, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_route(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingUse_step(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_step(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Step(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_step(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "Int")
+}
+
+func (ec *executionContext) _MappingUse_stepName(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_stepName(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().StepName(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_stepName(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_effect(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_effect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Effect(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_effect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_attempt(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_attempt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Attempt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_attempt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MappingUse_target(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_target(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Target, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_target(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingUse_version(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingUse_shared(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_shared(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Shared, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_shared(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _MappingUse_default(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_default(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Default, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_default(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _MappingUse_kind(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Kind(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *raffsyncv1.OutcomeKind) graphql.Marshaler {
+			return ec.marshalOOutcomeKind2ᚖraffsyncᚋprotoᚋraffsyncᚋv1ᚐOutcomeKind(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "OutcomeKind")
+}
+
+func (ec *executionContext) _MappingUse_receipt(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_receipt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Receipt(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Receipt) graphql.Marshaler {
+			return ec.marshalOReceipt2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReceipt(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_receipt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUse",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Receipt(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingUseConnection_now(ctx context.Context, field graphql.CollectedField, obj *model.MappingUseConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUseConnection_now(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Now, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUseConnection_now(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUseConnection", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingUseConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.MappingUseConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUseConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.MappingUse) graphql.Marshaler {
+			return ec.marshalNMappingUse2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingUseᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUseConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUseConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingUse(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingUseConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.MappingUseConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUseConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUseConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUseConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _MissingLookUp_table(ctx context.Context, field graphql.CollectedField, obj *outbox.LookUp) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -15033,6 +15959,94 @@ func (ec *executionContext) fieldContext_Query_mappingHistory(ctx context.Contex
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_mappingUses(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_mappingUses(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().MappingUses(ctx, fc.Args["table"].(string), fc.Args["value"].(string), fc.Args["destination"].(string), fc.Args["since"].(*time.Time), fc.Args["target"].(*string), fc.Args["first"].(int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingUseConnection) graphql.Marshaler {
+			return ec.marshalNMappingUseConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingUseConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_mappingUses(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingUseConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_mappingUses_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_shadowFindings(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_shadowFindings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().ShadowFindings(ctx, fc.Args["route"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.ShadowFinding) graphql.Marshaler {
+			return ec.marshalNShadowFinding2ᚕᚖraffsyncᚋoutboxᚐShadowFindingᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_shadowFindings(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ShadowFinding(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_shadowFindings_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_mappingGaps(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -15939,6 +16953,259 @@ func (ec *executionContext) fieldContext_SearchConnection_pageInfo(_ context.Con
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _ShadowFinding_route(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_route(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Route, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_route(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_destination(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destination, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_prospect(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_prospect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Prospect, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v outbox.Prospect) graphql.Marshaler {
+			return ec.marshalNPreviewProspect2raffsyncᚋoutboxᚐProspect(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_prospect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "PreviewProspect")
+}
+
+func (ec *executionContext) _ShadowFinding_class(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_class(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Class(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_class(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_field(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_field(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Field(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_field(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_code(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_code(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Code(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_code(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_seen(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_seen(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Seen, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_seen(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _ShadowFinding_firstAt(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_firstAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FirstAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_firstAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ShadowFinding_lastAt(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_lastAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LastAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_lastAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ShadowFinding_event(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Event(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_reason(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "String")
 }
 
 func (ec *executionContext) _Source_name(ctx context.Context, field graphql.CollectedField, obj *view.Source) (ret graphql.Marshaler) {
@@ -21498,6 +22765,160 @@ func (ec *executionContext) _MappingTable(ctx context.Context, sel ast.Selection
 	return out
 }
 
+var mappingUseImplementors = []string{"MappingUse"}
+
+func (ec *executionContext) _MappingUse(ctx context.Context, sel ast.SelectionSet, obj *view.MappingUse) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingUseImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingUse")
+		case "at":
+			out.Values[i] = ec._MappingUse_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "delivery":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_delivery(ctx, field, obj)
+				})
+		case "source":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_source(ctx, field, obj)
+				})
+		case "event":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_event(ctx, field, obj)
+				})
+		case "route":
+			out.Values[i] = ec._MappingUse_route(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "step":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_step(ctx, field, obj)
+				})
+		case "stepName":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_stepName(ctx, field, obj)
+				})
+		case "effect":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_effect(ctx, field, obj)
+				})
+		case "attempt":
+			out.Values[i] = ec._MappingUse_attempt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "target":
+			out.Values[i] = ec._MappingUse_target(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "version":
+			out.Values[i] = ec._MappingUse_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "shared":
+			out.Values[i] = ec._MappingUse_shared(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "default":
+			out.Values[i] = ec._MappingUse_default(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "kind":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_kind(ctx, field, obj)
+				})
+		case "receipt":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_receipt(ctx, field, obj)
+				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingUseConnectionImplementors = []string{"MappingUseConnection"}
+
+func (ec *executionContext) _MappingUseConnection(ctx context.Context, sel ast.SelectionSet, obj *model.MappingUseConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingUseConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingUseConnection")
+		case "now":
+			out.Values[i] = ec._MappingUseConnection_now(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._MappingUseConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._MappingUseConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var missingLookUpImplementors = []string{"MissingLookUp"}
 
 func (ec *executionContext) _MissingLookUp(ctx context.Context, sel ast.SelectionSet, obj *outbox.LookUp) graphql.Marshaler {
@@ -22308,6 +23729,18 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_mappingHistory(ctx, field)
 				})
+		case "mappingUses":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_mappingUses(ctx, field)
+				})
+		case "shadowFindings":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_shadowFindings(ctx, field)
+				})
 		case "mappingGaps":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, true,
@@ -22679,6 +24112,93 @@ func (ec *executionContext) _SearchConnection(ctx context.Context, sel ast.Selec
 			out.Values[i] = ec._SearchConnection_pageInfo(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var shadowFindingImplementors = []string{"ShadowFinding"}
+
+func (ec *executionContext) _ShadowFinding(ctx context.Context, sel ast.SelectionSet, obj *outbox.ShadowFinding) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, shadowFindingImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ShadowFinding")
+		case "route":
+			out.Values[i] = ec._ShadowFinding_route(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "destination":
+			out.Values[i] = ec._ShadowFinding_destination(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "prospect":
+			out.Values[i] = ec._ShadowFinding_prospect(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "class":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_class(ctx, field, obj)
+				})
+		case "field":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_field(ctx, field, obj)
+				})
+		case "code":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_code(ctx, field, obj)
+				})
+		case "seen":
+			out.Values[i] = ec._ShadowFinding_seen(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "firstAt":
+			out.Values[i] = ec._ShadowFinding_firstAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "lastAt":
+			out.Values[i] = ec._ShadowFinding_lastAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "event":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_event(ctx, field, obj)
+				})
+		case "reason":
+			out.Values[i] = ec._ShadowFinding_reason(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -24225,6 +25745,38 @@ func (ec *executionContext) marshalNMappingTable2ᚖraffsyncᚋoutboxᚋviewᚐM
 	return ec._MappingTable(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNMappingUse2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingUseᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingUse) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingUse2ᚖraffsyncᚋoutboxᚋviewᚐMappingUse(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingUse2ᚖraffsyncᚋoutboxᚋviewᚐMappingUse(ctx context.Context, sel ast.SelectionSet, v *view.MappingUse) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingUse!")
+		return graphql.Null
+	}
+	return ec._MappingUse(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingUseConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingUseConnection(ctx context.Context, sel ast.SelectionSet, v *model.MappingUseConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingUseConnection!")
+		return graphql.Null
+	}
+	return ec._MappingUseConnection(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNMissingLookUp2raffsyncᚋoutboxᚐLookUp(ctx context.Context, sel ast.SelectionSet, v outbox.LookUp) graphql.Marshaler {
 	return ec._MissingLookUp(ctx, sel, &v)
 }
@@ -24514,6 +26066,30 @@ func (ec *executionContext) unmarshalNSetMappingDefaultInput2raffsyncᚋgraphᚋ
 func (ec *executionContext) unmarshalNSetMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSetMappingInput(ctx context.Context, v any) (model.SetMappingInput, error) {
 	res, err := ec.unmarshalInputSetMappingInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNShadowFinding2ᚕᚖraffsyncᚋoutboxᚐShadowFindingᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.ShadowFinding) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNShadowFinding2ᚖraffsyncᚋoutboxᚐShadowFinding(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNShadowFinding2ᚖraffsyncᚋoutboxᚐShadowFinding(ctx context.Context, sel ast.SelectionSet, v *outbox.ShadowFinding) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ShadowFinding!")
+		return graphql.Null
+	}
+	return ec._ShadowFinding(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNSource2ᚕᚖraffsyncᚋoutboxᚋviewᚐSourceᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Source) graphql.Marshaler {

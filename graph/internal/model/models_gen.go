@@ -207,6 +207,13 @@ type MappingPayload struct {
 	UserErrors []*UserError          `json:"userErrors"`
 }
 
+type MappingUseConnection struct {
+	// What the value is called there today; null where nothing answers it.
+	Now      *string            `json:"now,omitempty"`
+	Nodes    []*view.MappingUse `json:"nodes"`
+	PageInfo PageInfo           `json:"pageInfo"`
+}
+
 type Mutation struct {
 }
 
