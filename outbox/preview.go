@@ -122,6 +122,8 @@ type Previewed struct {
 	Open     bool
 	Receipts map[string]Receipt
 	Now      time.Time // by the database
+	// Blank: it is prepared as if nothing had been sent yet, whatever the ledger knows.
+	Blank bool
 }
 
 // Anew makes of an open delivery one as it would be if the event came now.

@@ -341,3 +341,80 @@ func TestProgram_Shadow(t *testing.T) {
 		t.Errorf("%d uses of a step that looks nothing up", n)
 	}
 }
+
+// A changed file is tried against what has come already: what becomes of it that does not
+// today, and nothing is stored or sent.
+func TestProgram_AppliesAgainstThePast(t *testing.T) {
+	t.Parallel()
+	r := newRecorder(t)
+	in := newInstallation(t)
+	config := fmt.Sprintf(ledgerConfig, r.URL, "file:"+in.write("token", "tok-8f2b61d0a9-ledger"), "file:"+in.write("hook.secret", receiverSecret), "")
+	p := in.start("serve", "--development", "--config", in.write("shop.yaml", config))
+	p.until(`"msg":"ready"`)
+	key := in.write("till.key", strings.TrimSpace(in.run("keys", "create", "till")))
+	in.run("mappings", "default", "--shared", "sku", "ITM-0", "--reason", "anything")
+	var lines strings.Builder
+	for i := range 12 {
+		text, _ := json.Marshal(fmt.Sprintf(`{"id": %d, "note": "n%d", "total": %d, "lines": [{"sku": "TEA", "price": 1}], "outlet": "%c"}`, i, i, i, "ab"[i%2]))
+		fmt.Fprintf(&lines, `{"id":"e%d","type":"order.paid","orderingKey":"order/%d","textData":%s}`+"\n", i, i, text)
+	}
+	in.run("publish", in.write("till.jsonl", lines.String()), "--to", in.grpc, "--key-file", key)
+	db := in.database()
+	waitUntil(t, func() bool { return len(r.requests()) == 36 && query[int](t, db, `SELECT count(*) FROM deliveries`) == 0 }, p.log.String)
+	entries := query[int](t, db, `SELECT count(*) FROM timeline`)
+
+	against := func(changed string) (out struct {
+		Changes []any
+		Against againstPast
+	}) {
+		t.Helper()
+		text := in.run("apply", in.write("changed.yaml", changed), "--development", "--dry-run", "--against", "7d", "--json")
+		if err := json.Unmarshal([]byte(text), &out); err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		return out
+	}
+	routes := func(a againstPast) map[string]againstRoute {
+		found := make(map[string]againstRoute)
+		for _, r := range a.Routes {
+			found[r.Route] = r
+		}
+		return found
+	}
+	same := against(config).Against
+	if got := routes(same); same.Looked != 12 || !same.Complete || got["sales"].Same != 12 || got["copy"].Same != 12 {
+		t.Errorf("of the same configuration: %+v", same)
+	}
+	changed := strings.NewReplacer(
+		"    to: ledger", "    to: ledger\n    when: body.id >= 4",
+		`note: "${body.note}"`, `note: "${body.id < 8 ? body.note : 'other'}"`,
+		`lookup('sku', line.sku)`, `body.id == 6 ? lookup('tax', line.sku) : lookup('sku', line.sku)`,
+		"  copy: {to: hooked}", "  few: {to: hooked, when: body.id == 0}\n  again: {to: new}",
+		"  hooked: {", fmt.Sprintf("  new: {webhook: {url: %q, secret: %q}}\n  hooked: {", r.URL, "file:"+in.write("hook.secret", receiverSecret)),
+	).Replace(config)
+	got := against(changed).Against
+	by := routes(got)
+	sales := by["sales"]
+	if sales.NotRouted.Count != 4 || sales.NewlyMissing.Count != 1 || sales.RequestChanged.Count != 4 || sales.Same != 3 || sales.Deliveries != 12 {
+		t.Errorf("the route that was changed: %+v", sales)
+	}
+	if e := sales.NewlyMissing.Examples; len(e) != 1 || e[0].Event != "e6" || e[0].What != "tax TEA" {
+		t.Errorf("what would be missing: %+v", e)
+	}
+	if e := sales.RequestChanged.Examples; len(e) != 3 || !strings.Contains(e[0].What, `+  "note": "other"`) {
+		t.Errorf("what would be sent otherwise: %+v", e)
+	}
+	if by["again"].NewlyRouted.Count != 12 || by["few"].OtherRoute.Count != 1 || by["copy"].NotRouted.Count != 11 || got.Unrouted.Count != 0 {
+		t.Errorf("the others: %+v", got)
+	}
+	text := in.run("apply", in.write("changed.yaml", changed), "--development", "--dry-run", "--against", "7d")
+	if !strings.Contains(text, "4 would be sent otherwise") || !strings.Contains(text, "nothing is stored") {
+		t.Errorf("in words:\n%s", text)
+	}
+	if _, stderr, code := in.try("apply", in.write("changed.yaml", changed), "--development", "--against", "7d"); code == 0 || !strings.Contains(stderr, "--dry-run") {
+		t.Errorf("without --dry-run: status %d, %s", code, stderr)
+	}
+	if n := query[int](t, db, `SELECT count(*) FROM timeline`); n != entries || len(r.requests()) != 36 {
+		t.Errorf("a rehearsal left %d entries and %d requests, there were %d and 36", n, len(r.requests()), entries)
+	}
+}

@@ -42,7 +42,7 @@ func (p *previewer) compare(ctx context.Context, f *flight, result *prepared, st
 		step.Change.Note = "it is something else; what was sent before is not stored, only its hash, and preparing its event today gives neither"
 	default:
 		var ok bool
-		if step.Change.Diff, ok = unified(before, result.request.(connectors.Content).Content()); !ok {
+		if step.Change.Diff, ok = Unified(before, result.request.(connectors.Content).Content()); !ok {
 			step.Change.Note = "it is something else, and too large to be compared by line"
 		}
 	}
@@ -78,8 +78,9 @@ const (
 	contextLines  = 3
 )
 
-// unified compares by line, JSON indented; ok is false where that is too much.
-func unified(before, now []byte) (diff string, ok bool) {
+// Unified compares two requests, or what they would bring, by line, JSON indented; ok is
+// false where that is too much.
+func Unified(before, now []byte) (diff string, ok bool) {
 	a, b := lines(before), lines(now)
 	if len(a) > comparedLines || len(b) > comparedLines {
 		return "", false
@@ -118,7 +119,7 @@ func unified(before, now []byte) (diff string, ok bool) {
 // around leaves out what is far from every difference.
 func around(all []string) string {
 	var out strings.Builder
-	out.WriteString("--- sent before\n+++ now\n")
+	out.WriteString("--- before\n+++ now\n")
 	skipped := false
 	for i, line := range all {
 		near := slices.ContainsFunc(all[max(i-contextLines, 0):min(i+contextLines+1, len(all))], func(l string) bool { return l[0] != ' ' })

@@ -114,7 +114,7 @@ func (p *previewer) step(ctx context.Context, i int) (*outbox.PreviewStep, error
 // begin looks at what decides about the delivery before its next step does: its snapshot,
 // and whether the steps that are done are its route's.
 func (p *previewer) begin(ctx context.Context, f *flight, step *outbox.PreviewStep) error {
-	if p.policy.Version != nil {
+	if p.policy.Version != nil && !p.Blank {
 		p.readVersion(f, p.Event)
 		if s := f.attempt.Snapshot; s != nil {
 			applied, err := p.config.Store.Applied(ctx, []*outbox.Delivery{f.delivery}, []string{s.OrderingKey})
@@ -143,7 +143,7 @@ func (p *previewer) lookIntoLedger(ctx context.Context, f *flight, step *outbox.
 	f.step = &stepped{Step: p.policy.Steps[step.Index], receipts: p.receipts}
 	p.nameEffect(f, p.Event)
 	step.Effect = f.step.effect
-	if step.Effect == "" {
+	if step.Effect == "" || p.Blank {
 		return nil
 	}
 	found, err := p.config.Store.Effects(ctx, []outbox.EffectName{{Tenant: f.delivery.Tenant, Destination: f.delivery.Destination, Effect: step.Effect}})
