@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"raffsync/graph/internal/model"
@@ -64,6 +65,9 @@ func (r queryResolver) ShadowFindings(ctx context.Context, route *string) ([]*ou
 	actor, err := actorOf(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if strings.ContainsRune(value(route), 0) {
+		return nil, view.ErrText
 	}
 	found, err := r.previews.ShadowFindings(ctx, actor.Tenant, value(route), outbox.MaxShadowFindings)
 	all := make([]*outbox.ShadowFinding, len(found))
