@@ -360,13 +360,16 @@ func TestProgram_AppliesAgainstThePast(t *testing.T) {
 	}
 	in.run("publish", in.write("till.jsonl", lines.String()), "--to", in.grpc, "--key-file", key)
 	db := in.database()
-	waitUntil(t, func() bool { return len(r.requests()) == 36 && query[int](t, db, `SELECT count(*) FROM deliveries`) == 0 }, p.log.String)
+	waitUntil(t, func() bool {
+		return len(r.requests()) == 36 && query[int](t, db, `SELECT count(*) FROM deliveries`) == 0
+	}, p.log.String)
 	entries := query[int](t, db, `SELECT count(*) FROM timeline`)
 
 	against := func(changed string) (out struct {
 		Changes []any
 		Against againstPast
-	}) {
+	},
+	) {
 		t.Helper()
 		text := in.run("apply", in.write("changed.yaml", changed), "--development", "--dry-run", "--against", "7d", "--json")
 		if err := json.Unmarshal([]byte(text), &out); err != nil {
