@@ -136,7 +136,8 @@ SELECT lane, destination, seq FROM changed`
 // was stored, and nothing of these lanes may be.
 //
 // What one transaction locks, it locks in this order, as everybody does: lanes, effects,
-// deliveries, the version of the mappings, exceptions by their causes, tallies.
+// deliveries, the version of the mappings, exceptions by their causes, tallies,
+// what shadows found.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
 	if err := r.finish(ctx, leases, transitions, stored, false); err != nil {

@@ -14,15 +14,23 @@ import (
 // ErrNoDestination: nothing is configured that could prepare it.
 var ErrNoDestination = errors.New("the destination is not configured, or can't be used as it is configured")
 
+var errPreviewPanicked = errors.New("the connector panicked while it showed its request")
+
 // Preview prepares what would be sent now, by the plan that is in force here, as the
 // dispatcher does when its turn comes, and sends nothing. It claims no slot and no effect,
 // and asks no breaker. The dispatcher need not run.
-func (d *Dispatcher) Preview(ctx context.Context, s *outbox.Previewed) (*outbox.Preview, error) {
+func (d *Dispatcher) Preview(ctx context.Context, s *outbox.Previewed) (preview *outbox.Preview, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			d.config.Log.ErrorContext(ctx, "a connector panicked in a preview", "event", s.Event.ID, "type", fmt.Sprintf("%T", r))
+			preview, err = nil, errPreviewPanicked
+		}
+	}()
 	p, err := d.previewer(s)
 	if err != nil {
 		return nil, err
 	}
-	preview := &outbox.Preview{
+	preview = &outbox.Preview{
 		Event:       outbox.EventID{AcceptedAt: s.Event.AcceptedAt, Seq: s.Delivery.Event},
 		Destination: p.destination.Name, Route: s.Delivery.Route, Open: s.Open,
 	}

@@ -111,7 +111,7 @@ func (n *incarnation) previewInTime(ctx context.Context, p *outbox.Previewed) (p
 			if err == nil {
 				preview, err = n.previewOutdated(ctx, p, preview)
 			}
-			if err == nil || errors.Is(err, ErrNoDestination) {
+			if err == nil || errors.Is(err, ErrNoDestination) || errors.Is(err, errPreviewPanicked) {
 				done <- result{preview, err}
 				return nil
 			}

@@ -129,3 +129,21 @@ func TestUnified(t *testing.T) {
 		})
 	}
 }
+
+// showOff panics where it is to show its request.
+type showOff struct{ *platform }
+
+func (showOff) Preview(connectors.Request) connectors.Preview { panic("a connector's bug") }
+
+func TestDispatcher_ShadowOfAPanic(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, map[string]*platform{"books": newPlatform(nil)})
+	b.destination("books").Connector = showOff{b.platforms["books"]}
+	b.inShadow()
+	b.append(b.entry("shadow", "shadow", "key/1", "books"), b.entry("sales", "live", "key/1", "books"))
+	b.start()
+	b.untilDrained()
+	if n := value[int](b, `SELECT count(*) FROM shadow_findings WHERE class = 'POISON'`); n != 1 {
+		t.Errorf("%d findings", n)
+	}
+}
