@@ -22,3 +22,11 @@ type Preview struct {
 	// Body may hold personal data, as the event does. It is not to be changed.
 	Body []byte
 }
+
+// ReceiptNamer is what a [Planner] is besides where it knows what a step's receipt will hold
+// before there is one, so that later steps can be shown with a marker in its place.
+type ReceiptNamer interface {
+	// ReceiptFields names the fields of the receipt of a step with this plan; nil stands for
+	// a step without one.
+	ReceiptFields(plan any) []string
+}

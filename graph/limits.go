@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -127,6 +128,9 @@ func complexities() generated.ComplexityRoot {
 	c.Delivery.Attempts = paged
 	// A few steps, and up to a hundred attempts.
 	c.Delivery.Steps = func(child int) int { return 10 + 3*child }
+	// It reads an event, or two, and prepares it; a body may have 512 KiB.
+	c.Delivery.Preview = func(child int) int { return 20 + child }
+	c.Query.PreviewEvent = func(child int, _, _ string) int { return 20 + child }
 	page := func(child, first int, _ *string) int { return paged(child, first) }
 	c.Event.Timeline, c.Exception.Timeline = page, page
 	c.Exception.Held, c.Exception.Conflicts, c.Exception.Quarantined = page, page, page
@@ -141,6 +145,10 @@ func complexities() generated.ComplexityRoot {
 	c.Query.Timeline = pagedBy[timeline]
 	c.Query.Mapping = func(child int, _ string, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingHistory = func(child int, _, _, _ *string, first int, _ *string) int { return paged(child, first) }
+	c.Query.MappingUses = func(child int, _, _, _ string, _ *time.Time, _ *string, first int, _ *string) int {
+		return paged(child, first)
+	}
+	c.Query.ShadowFindings = func(child int, _ *string) int { return 20 + child }
 	c.Query.MappingGaps = func(child int, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	return c
 }

@@ -8,7 +8,7 @@ import (
 	"raffsync/outbox/view"
 )
 
-type deliveryResolver struct{}
+type deliveryResolver struct{ *resolver }
 
 func (deliveryResolver) Event(ctx context.Context, d *view.Delivery) (*view.Event, error) {
 	return loadersOf(ctx).events.Load(ctx, d.Ref.Event)

@@ -25,6 +25,7 @@ type Config struct {
 	Transitions Transitions
 	Replays     Replays
 	Mappings    Mappings
+	Previews    Previews
 	Log         *slog.Logger
 	// Development serves GraphiQL at / and lets clients read the schema, with
 	// suggestions in errors.
@@ -44,12 +45,12 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Mappings == nil || c.Log == nil {
-		return nil, errors.New("graph: View, Operators, Transitions, Replays, Mappings and Log are needed")
+	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Mappings == nil || c.Previews == nil || c.Log == nil {
+		return nil, errors.New("graph: View, Operators, Transitions, Replays, Mappings, Previews and Log are needed")
 	}
 	a := &API{hub: newHub(c.View, c.Log)}
 	a.base, a.stop = context.WithCancel(context.Background())
-	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, mappings: c.Mappings, hub: a.hub}
+	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, mappings: c.Mappings, previews: c.Previews, hub: a.hub}
 	server := newGraphQL(c, r, gatherFor)
 	var err error
 	a.Handler, err = newFront(c, server, a.base)
@@ -71,6 +72,7 @@ type resolver struct {
 	transitions Transitions
 	replays     Replays
 	mappings    Mappings
+	previews    Previews
 	hub         *hub
 }
 
@@ -131,7 +133,7 @@ func withoutSuggestions() *rules.Rules {
 func (r *resolver) Attempt() generated.AttemptResolver           { return attemptResolver{} }
 func (r *resolver) Breaker() generated.BreakerResolver           { return breakerResolver{} }
 func (r *resolver) Conflict() generated.ConflictResolver         { return conflictResolver{} }
-func (r *resolver) Delivery() generated.DeliveryResolver         { return deliveryResolver{} }
+func (r *resolver) Delivery() generated.DeliveryResolver         { return deliveryResolver{r} }
 func (r *resolver) Destination() generated.DestinationResolver   { return destinationResolver{} }
 func (r *resolver) Effect() generated.EffectResolver             { return effectResolver{} }
 func (r *resolver) Event() generated.EventResolver               { return eventResolver{} }
@@ -139,6 +141,7 @@ func (r *resolver) Exception() generated.ExceptionResolver       { return except
 func (r *resolver) MappingGap() generated.MappingGapResolver     { return mappingGapResolver{} }
 func (r *resolver) Mutation() generated.MutationResolver         { return mutationResolver{r} }
 func (r *resolver) OldestOpen() generated.OldestOpenResolver     { return oldestOpenResolver{} }
+func (r *resolver) Preview() generated.PreviewResolver           { return previewResolver{} }
 func (r *resolver) Quarantined() generated.QuarantinedResolver   { return quarantinedResolver{} }
 func (r *resolver) Query() generated.QueryResolver               { return queryResolver{r} }
 func (r *resolver) Step() generated.StepResolver                 { return stepResolver{} }
@@ -147,6 +150,11 @@ func (r *resolver) Subscription() generated.SubscriptionResolver { return subscr
 func (r *resolver) MappingRevision() generated.MappingRevisionResolver {
 	return mappingRevisionResolver{}
 }
+
+func (r *resolver) MappingUse() generated.MappingUseResolver       { return mappingUseResolver{} }
+func (r *resolver) ShadowFinding() generated.ShadowFindingResolver { return shadowFindingResolver{} }
+func (r *resolver) PreviewStep() generated.PreviewStepResolver     { return previewStepResolver{} }
+func (r *resolver) PreviewChange() generated.PreviewChangeResolver { return previewChangeResolver{} }
 
 func (r *resolver) TimelineEntry() generated.TimelineEntryResolver { return timelineEntryResolver{} }
 func (r *resolver) Waiting() generated.WaitingResolver             { return waitingResolver{} }

@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"raffsync/outbox"
 )
@@ -30,4 +31,29 @@ func BenchmarkWriter_Append(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(made), "µs/event")
 		})
 	}
+}
+
+// BenchmarkReplica_RecordUses keeps the look-ups of as many requests as share a row of
+// intents, each of an order of 20 lines.
+func BenchmarkReplica_RecordUses(b *testing.B) {
+	s := newShop(b, "books")
+	d := s.dispatcher()
+	made := 0
+	for b.Loop() {
+		uses := make([]outbox.Using, 512)
+		for i := range uses {
+			made++
+			uses[i].Delivery = &outbox.Delivery{Tenant: "kopi", Destination: 1, Event: outbox.Seq(made), EventAt: time.Now(), Route: "sales"}
+			for n := range 20 {
+				uses[i].LookedUp = append(uses[i].LookedUp, outbox.LookedUp{
+					Table: "sku", Value: fmt.Sprintf("SKU-%05d", (made*7+n*131)%4070), MappingEntry: outbox.MappingEntry{Target: "ITM-12345", Version: 7},
+				})
+			}
+		}
+		if err := d.RecordUses(b.Context(), time.Now(), uses); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(made), "µs/request")
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(20*made), "µs/lookup")
 }

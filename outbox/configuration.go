@@ -109,6 +109,9 @@ type RouteConfig struct {
 	// time: an older snapshot of an ordering key is not sent once a newer one has been
 	// applied. Empty: each event is sent.
 	Version string `json:"version,omitempty"`
+	// Mode is "live", or "shadow": its deliveries are prepared and end, and nothing is sent.
+	// Empty is live.
+	Mode Mode `json:"mode,omitempty"`
 	// OnException says what later events of a key do while one needs action.
 	OnException OnException `json:"on_exception"`
 	Retry       RetryConfig `json:"retry"`
@@ -142,6 +145,14 @@ const (
 	SkipExisting   IfExists = "skip"
 	UpdateExisting IfExists = "update"
 	RaiseExisting  IfExists = "exception"
+)
+
+// Mode is "live" or "shadow".
+type Mode string
+
+const (
+	Live     Mode = "live"
+	InShadow Mode = "shadow"
 )
 
 // OnException is "block" or "pass".

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // LongestEffect is the most bytes of an effect's name.
@@ -55,12 +56,16 @@ SELECT p.ord::integer - 1, e.revision, e.external_id, e.url, e.fields, e.content
 // Effects returns what the ledger knows of each, in the order of the names; nil where it
 // knows nothing.
 func (r *Replica) Effects(ctx context.Context, names []EffectName) ([]*Effect, error) {
+	return readEffects(ctx, r.pool, names)
+}
+
+func readEffects(ctx context.Context, pool *pgxpool.Pool, names []EffectName) ([]*Effect, error) {
 	var tenants, effects []string
 	var destinations []int32
 	for _, n := range names {
 		tenants, destinations, effects = append(tenants, n.Tenant), append(destinations, n.Destination), append(effects, n.Effect)
 	}
-	rows, err := r.pool.Query(ctx, effectsSQL, tenants, destinations, effects)
+	rows, err := pool.Query(ctx, effectsSQL, tenants, destinations, effects)
 	if err != nil {
 		return nil, fmt.Errorf("read effects: %w", err)
 	}

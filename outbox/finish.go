@@ -29,7 +29,7 @@ type Transition struct {
 	UnknownAt *time.Time
 
 	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction,
-	// StateSuperseded; StatePending where its step is done and another follows.
+	// StateSuperseded; StateSkipped where its route is in shadow; StatePending where its step is done and another follows.
 	To string
 	// Spent is the number of attempts spent so far by the policy's count.
 	Spent int32
@@ -49,6 +49,8 @@ type Transition struct {
 	// route names none.
 	Done   *StepDone
 	Effect *EffectDone
+	// Shadow is what would have become of it, where To is StateSkipped: nothing was sent.
+	Shadow *Shadow
 	// Inherited: UnknownAt is what the ledger knew of the effect that was claimed.
 	Inherited bool
 }
@@ -137,7 +139,8 @@ SELECT lane, destination, seq FROM changed`
 // was stored, and nothing of these lanes may be.
 //
 // What one transaction locks, it locks in this order, as everybody does: lanes, effects,
-// deliveries, the version of the mappings, exceptions by their causes, tallies.
+// deliveries, the version of the mappings, exceptions by their causes, tallies,
+// what shadows found.
 func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Transition) (map[Position]bool, error) {
 	stored := make(map[Position]bool, len(transitions))
 	if err := r.finish(ctx, leases, transitions, stored, false); err != nil {
@@ -164,6 +167,7 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 	var delivered, moved, waiting, superseded finishColumns
 	var applied snapshotColumns
 	var steps stepColumns
+	var shadowed shadowColumns
 	var held []Transition
 	for _, t := range transitions {
 		steps.add(&t)
@@ -185,6 +189,8 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 			superseded.add(&t)
 		case StateWaiting:
 			waiting.add(&t)
+		case StateSkipped:
+			shadowed.add(&t)
 		case StateNeedsAction:
 			held = append(held, t)
 		default:
@@ -199,6 +205,7 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 	send := func(db batcher) error { return db.SendBatch(ctx, batch).Close() }
 	rest := func() {
 		r.queueFinish(batch, &delivered, &moved, &waiting, &superseded, stored)
+		shadowed.queue(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
 		steps.queueDeliveries(batch, r.shard, func(rows pgx.Rows) error { return notePositions(rows, stored) })
 	}
 	var err error

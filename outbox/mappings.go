@@ -106,6 +106,16 @@ SELECT DISTINCT ON (name, destination, value) name, destination, value, coalesce
  ORDER BY name, destination, value, version DESC`
 )
 
+// MappingsVersion is that of the tenant's mappings in the database; 0 where there never were
+// any.
+func (s *Store) MappingsVersion(ctx context.Context, tenant string) (version int64, err error) {
+	err = s.engine.QueryRow(ctx, mappingVersionSQL, tenant).Scan(&version)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("read the version of mappings: %w", err)
+	}
+	return version, nil
+}
+
 // Refresh reads what has changed since the last time. A tenant that cannot be read keeps
 // what it has, and does not keep others from being read.
 func (m *Mappings) Refresh(ctx context.Context) error {

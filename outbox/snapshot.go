@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // SnapshotVersion says which of two snapshots of one thing is the newer: a number, a
@@ -76,13 +77,17 @@ SELECT p.ord::integer - 1, s.event, s.kind, s.number, s.text
 // Applied returns the newest snapshot that each delivery's destination has by its route
 // of the ordering key, in the order of the deliveries; nil where it has none.
 func (r *Replica) Applied(ctx context.Context, deliveries []*Delivery, orderingKeys []string) ([]*Snapshot, error) {
+	return readApplied(ctx, r.pool, deliveries, orderingKeys)
+}
+
+func readApplied(ctx context.Context, pool *pgxpool.Pool, deliveries []*Delivery, orderingKeys []string) ([]*Snapshot, error) {
 	var lanes []int16
 	var destinations []int32
 	var routes []string
 	for _, d := range deliveries {
 		lanes, destinations, routes = append(lanes, d.Lane), append(destinations, d.Destination), append(routes, d.Route)
 	}
-	rows, err := r.pool.Query(ctx, appliedSnapshotsSQL, lanes, destinations, routes, orderingKeys)
+	rows, err := pool.Query(ctx, appliedSnapshotsSQL, lanes, destinations, routes, orderingKeys)
 	if err != nil {
 		return nil, fmt.Errorf("read snapshots: %w", err)
 	}

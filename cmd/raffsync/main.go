@@ -34,6 +34,8 @@ type commandLine struct {
 	Quarantine quarantineCommand `cmd:"" help:"List webhooks of which no event can be made, and evaluate them again."`
 	Receive    receiveCommand    `cmd:"" help:"Run a webhook receiver that counts, to try things with."`
 	Story      storyCommand      `cmd:"" help:"Tell all about an order number, an event or an ordering key."`
+	Preview    previewCommand    `cmd:"" help:"Show what would be sent of an order or event, and send nothing."`
+	Shadow     shadowCommand     `cmd:"" help:"Add up what routes in shadow would have sent, and what they lack."`
 	Exceptions exceptionsCommand `cmd:"" help:"List what needs a person, and show what to do next."`
 	Pause      pauseCommand      `cmd:"" help:"Hold a source, a route or a destination until it is resumed."`
 	Resume     resumeCommand     `cmd:"" help:"Let go on what was paused."`

@@ -20,6 +20,7 @@ type mappingsCommand struct {
 	Import  mappingsImport  `cmd:"" help:"Make entries of a CSV file."`
 	Export  mappingsExport  `cmd:"" help:"Write entries as CSV that import takes back."`
 	History mappingsHistory `cmd:"" help:"Tell who changed what, when and why."`
+	Uses    mappingsUses    `cmd:"" help:"List what was sent with an entry: what to correct where it was wrong."`
 	Gaps    mappingsGaps    `cmd:"" help:"List what is missing and holds deliveries."`
 }
 

@@ -25,6 +25,7 @@ type plans struct {
 	store    *outbox.Store
 	registry connectors.Registry
 	loopback bool
+	secret   func(reference string) (string, error)
 	log      *slog.Logger
 	apply    func(*dispatch.Plan, map[string]*broker.Rules, []*hooks.Source)
 
@@ -35,7 +36,7 @@ type plans struct {
 }
 
 func newPlans(store *outbox.Store, kinds connectors.Registry, loopback bool, log *slog.Logger, apply func(*dispatch.Plan, map[string]*broker.Rules, []*hooks.Source)) *plans {
-	return &plans{store: store, registry: kinds, loopback: loopback, log: log, apply: apply, poked: make(chan struct{}, 1)}
+	return &plans{store: store, registry: kinds, loopback: loopback, secret: config.ResolveSecret, log: log, apply: apply, poked: make(chan struct{}, 1)}
 }
 
 // load puts the configurations in force, as far as they are others than before or
@@ -95,7 +96,7 @@ func (p *plans) share(a outbox.Applied, before *share) *share {
 		err = cmp.Or(err, invalid)
 		exposure, invalid := broker.CompileExposure(r.Exposure)
 		err = cmp.Or(err, invalid)
-		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version, Steps: steps, Exposure: exposure}
+		s.routes[dispatch.RouteKey{Tenant: a.Tenant, Name: r.Name}] = dispatch.Route{Retry: r.Retry, Pass: r.OnException == outbox.Pass, Version: version, Steps: steps, Exposure: exposure, Shadow: r.Mode == outbox.InShadow}
 	}
 	for _, o := range a.Outlets {
 		if zone, invalid := time.LoadLocation(o.Timezone); o.Timezone != "" && invalid == nil { // or it was looked at elsewhere
@@ -174,7 +175,7 @@ func (p *plans) kinds(d outbox.DestinationConfig) connectors.Registry {
 func (p *plans) options(tenant string, id int32, d outbox.DestinationConfig) connectors.Options {
 	return connectors.Options{
 		Name: d.Name, Settings: d.Settings, Rules: d.Rules, Concurrency: d.Concurrency,
-		Secret: config.ResolveSecret, AllowLoopback: p.loopback,
+		Secret: p.secret, AllowLoopback: p.loopback,
 		Connections: connections{p.store.Connections(tenant, id)},
 	}
 }

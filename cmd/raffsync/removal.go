@@ -29,7 +29,7 @@ func (f *removalFlags) removal(reason string) (outbox.Removal, error) {
 }
 
 // rehearse shows what an apply would do. It fails where that would.
-func (f *removalFlags) rehearse(ctx context.Context, store *outbox.Store, c outbox.Configuration, changes []config.Change, reason string, asJSON bool) error {
+func (f *removalFlags) rehearse(ctx context.Context, store *outbox.Store, c outbox.Configuration, changes []config.Change, reason string, asJSON bool, against *againstPast) error {
 	r, err := f.removal(reason)
 	if err != nil {
 		return err
@@ -43,6 +43,7 @@ func (f *removalFlags) rehearse(ctx context.Context, store *outbox.Store, c outb
 		err := printJSON(map[string]any{
 			"dryRun": true, "tenant": c.Tenant, "version": planned.Version,
 			"changes": append([]config.Change{}, changes...), "open": append([]outbox.Remainder{}, open...),
+			"against": against,
 		})
 		return errors.Join(err, refused)
 	}
@@ -52,6 +53,7 @@ func (f *removalFlags) rehearse(ctx context.Context, store *outbox.Store, c outb
 	for _, o := range open {
 		fmt.Println(f.describe(o))
 	}
+	against.print(os.Stdout)
 	if refused != nil {
 		return refused
 	}

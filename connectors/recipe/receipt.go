@@ -211,3 +211,16 @@ func shortened(text string, most int) string {
 	}
 	return text[:most]
 }
+
+// ReceiptFields implements [connectors.ReceiptNamer].
+func (d *destination) ReceiptFields(planned any) []string {
+	p, err := d.plan(connectors.Step{Plan: planned})
+	if err != nil || p.call.receipt == nil {
+		return nil
+	}
+	var names []string
+	for _, f := range p.call.receipt.fields {
+		names = append(names, f.name)
+	}
+	return names
+}

@@ -14,6 +14,7 @@ func (s *scheduler) admit() {
 	var flights []*flight
 	for _, id := range s.order {
 		t := s.targets[id]
+		flights = append(flights, s.admitShadows(t)...)
 		t.probe(now)
 		if t.restraint.holds(now) {
 			continue
@@ -55,6 +56,9 @@ func (s *scheduler) admit() {
 
 // landed says that a flight's request is over, so that its slot is free.
 func (s *scheduler) landed(f *flight) {
+	if f.shadow {
+		return
+	}
 	f.target.wire--
 	f.target.behind++
 	f.target.health.note(f.outcome)
@@ -71,7 +75,11 @@ func (s *scheduler) landed(f *flight) {
 
 // settled says that a flight's transition was to be stored, and whether it is.
 func (s *scheduler) settled(f *flight, to string, stored bool) {
-	f.target.behind--
+	if f.shadow {
+		f.target.shadowing--
+	} else {
+		f.target.behind--
+	}
 	s.flying--
 	if stored {
 		f.line.settled(to)

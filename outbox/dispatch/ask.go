@@ -11,11 +11,11 @@ import (
 )
 
 // policy of a delivery, with what it takes to ask about one of unknown outcome.
-func (n *incarnation) policy(plan *Plan, d *outbox.Delivery) Policy {
-	p := plan.policy(d)
-	if destination := plan.Destinations[d.Destination]; destination != nil {
+func (d *Dispatcher) policy(plan *Plan, of *outbox.Delivery) Policy {
+	p := plan.policy(of)
+	if destination := plan.Destinations[of.Destination]; destination != nil {
 		_, p.Asks = destination.Connector.(connectors.Reconciler)
-		p.Over = cmp.Or(destination.Timeout, outbox.DefaultTimeout) + n.config.Margin
+		p.Over = cmp.Or(destination.Timeout, outbox.DefaultTimeout) + d.config.Margin
 	}
 	return p
 }

@@ -180,8 +180,12 @@ func (n *incarnation) restsWithSource(f *flight, event *outbox.LoadedEvent) bool
 
 // rested says that a flight was not sent, since its source was paused then.
 func (s *scheduler) rested(f *flight, then controls) {
-	f.target.wire--
-	f.target.unsent()
+	if f.shadow {
+		f.target.shadowing--
+	} else {
+		f.target.wire--
+		f.target.unsent()
+	}
 	s.flying--
 	l := f.line
 	if l.again != nil || l.doubt || s.controls.frees(then) {

@@ -54,7 +54,9 @@ type Attempt struct {
 	// Effect is what it has to do with the ledger; nil where its step names no effect.
 	Effect *AttemptEffect
 	// Exposure is what the delivery is worth, where its route says.
-	Exposure  *outbox.Exposure
+	Exposure *outbox.Exposure
+	// Shadow is what would have become of it, where its route is in shadow.
+	Shadow    *outbox.Shadow
 	StartedAt time.Time // of the intent, by the database; zero where none
 	Duration  time.Duration
 	connectors.Outcome
@@ -107,6 +109,7 @@ const (
 // Decide says what an attempt makes of its delivery. It is pure: now is the
 // database's time, and dice, in [0, 1), is the jitter.
 //
+//	its route is in shadow           → SKIPPED
 //	a newer snapshot is applied      → SUPERSEDED
 //	DELIVERED, or its effect is there → DELIVERED; PENDING where another step follows
 //	TRANSIENT                        → WAITING until attempts or age run out, then NEEDS_ACTION
@@ -123,6 +126,9 @@ const (
 //
 // What an answer to a question makes of it, see [decideAsked].
 func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64) outbox.Transition {
+	if a.Shadow != nil {
+		return outbox.Transition{Delivery: d, To: outbox.StateSkipped, Spent: d.Attempts, Reason: a.Reason, Shadow: a.Shadow}
+	}
 	a.refusedAgain(d)
 	t := decide(d, a, p, now, dice)
 	if t.To == outbox.StateNeedsAction {

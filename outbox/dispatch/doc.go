@@ -35,6 +35,9 @@
 //     prepared anew, and spends nothing.
 //   - A platform that takes its authorisation away holds its destination as a whole, until
 //     an operator or a probe says that it is back; no attempt is spent meanwhile.
+//   - What is previewed is what is sent: one preparation makes both. A route in shadow has
+//     each delivery prepared and ended, with neither slot, intent nor claim.
+//   - Which entries of mapping tables a request was made with is durable before it is sent.
 //   - A connector that panics, hangs or refuses harms its own delivery only.
 //
 // What becomes of an unknown outcome:

@@ -30,13 +30,13 @@ type AttemptEffect struct {
 
 // nameEffect leaves the flight its outcome where what its step brings about has no name:
 // to send it all the same could make a second one.
-func (n *incarnation) nameEffect(f *flight, event *outbox.LoadedEvent) {
+func (d *Dispatcher) nameEffect(f *flight, event *outbox.LoadedEvent) {
 	if f.step.Effect == nil {
 		return
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			n.config.Log.Error("the effect of an event panicked", "route", f.delivery.Route, "event", event.ID, "type", fmt.Sprintf("%T", p))
+			d.config.Log.Error("the effect of an event panicked", "route", f.delivery.Route, "event", event.ID, "type", fmt.Sprintf("%T", p))
 			f.step.effect = ""
 			f.attempt.Outcome = connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: "effect", Reason: "the effect of its route panicked"}
 		}

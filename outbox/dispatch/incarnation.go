@@ -58,6 +58,8 @@ type flight struct {
 	batch   *batch
 	sent    time.Time // when the connector was given the request
 	attempt Attempt
+	used    []outbox.LookedUp // on the way of the request
+	shadow  bool              // it is prepared only: it has no slot, and its breaker was not asked
 }
 
 // batch counts the intents of one row that are still open. The finisher alone

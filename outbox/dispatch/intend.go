@@ -50,6 +50,9 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 		return err // the incarnation is over, and its breakers with it
 	}
 	tellBatch(n.config.Observe.Intended, len(intended), began)
+	if err := n.recordUses(ctx, stored, flights); err != nil {
+		return err
+	}
 	b := &batch{number: number, open: len(stored.Members), size: len(intended), began: began, durable: time.Now()}
 	for _, f := range flights {
 		c := claimed[f.delivery.Position()]
@@ -62,6 +65,22 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 		n.sending.Go(func() { n.send(ctx, f) })
 	}
 	return nil
+}
+
+// recordUses keeps which mappings requests were made with, before any of them goes out. A
+// question changes nothing.
+func (n *incarnation) recordUses(ctx context.Context, stored outbox.Batch, flights []*flight) error {
+	var uses []outbox.Using
+	for _, f := range flights {
+		if len(f.used) > 0 && !f.attempt.Asked && stored.Members[f.delivery.Position()] {
+			uses = append(uses, outbox.Using{Delivery: f.delivery, LookedUp: f.used})
+		}
+		f.used = nil
+	}
+	if len(uses) == 0 {
+		return nil
+	}
+	return n.persist(ctx, "recording uses of mappings", func(ctx context.Context) error { return n.replica.RecordUses(ctx, stored.At, uses) })
 }
 
 // left is how much of the lease is there for a request, up to most.

@@ -40,6 +40,7 @@ func (n *incarnation) launch(ctx context.Context, flights []*flight) error {
 	if err != nil {
 		return err
 	}
+	flights, events = n.prepareShadows(ctx, flights, events)
 	if err := n.readVersions(ctx, flights, events); err != nil {
 		return err
 	}

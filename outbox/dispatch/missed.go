@@ -12,21 +12,51 @@ import (
 
 // mappingVersion is that of the mappings which look-ups are answered from. Where there
 // are none, no change of them makes a difference.
-func (n *incarnation) mappingVersion(tenant string) int64 {
-	if n.config.Mappings == nil {
+func (d *Dispatcher) mappingVersion(tenant string) int64 {
+	if d.config.Mappings == nil {
 		return math.MaxInt64
 	}
-	return n.config.Mappings.Version(tenant)
+	return d.config.Mappings.Version(tenant)
 }
 
-// lookup answers the look-ups of one destination; nil where there are no mappings.
-func (n *incarnation) lookup(tenant string, destination int32) func(table, value string) (string, bool) {
-	if n.config.Mappings == nil {
+// lookUps answers the look-ups of one request, and keeps what was found: what a mapping
+// entry turns out to have been wrong for.
+type lookUps struct {
+	mappings    Mappings
+	tenant      string
+	destination int32
+	used        []outbox.LookedUp
+	noted       map[[2]string]bool // by table and value
+}
+
+// lookUps are those of one destination.
+func (d *Dispatcher) lookUps(tenant string, destination int32) *lookUps {
+	return &lookUps{mappings: d.config.Mappings, tenant: tenant, destination: destination}
+}
+
+// function is what destinations ask; nil where there are no mappings.
+func (l *lookUps) function() func(table, value string) (string, bool) {
+	if l.mappings == nil {
 		return nil
 	}
 	return func(table, value string) (string, bool) {
-		e, ok := n.config.Mappings.Lookup(tenant, destination, table, value)
+		e, ok := l.mappings.Lookup(l.tenant, l.destination, table, value)
+		if ok {
+			l.note(outbox.LookedUp{Table: table, Value: value, MappingEntry: e})
+		}
 		return e.Target, ok
+	}
+}
+
+// note keeps what was found once, however often it is asked for.
+func (l *lookUps) note(u outbox.LookedUp) {
+	if l.noted == nil {
+		l.noted = make(map[[2]string]bool)
+	}
+	key := [2]string{u.Table, u.Value}
+	if !l.noted[key] && len(l.used) < outbox.MaxLookedUp {
+		l.noted[key] = true
+		l.used = append(l.used, u)
 	}
 }
 
@@ -74,19 +104,20 @@ func (n *incarnation) prepareAgain(ctx context.Context, flights []*flight, store
 	for _, f := range flights {
 		if outdated(f, stored) {
 			n.waiting.Go(func() {
-				n.awaitMappings(ctx, f)
+				n.awaitMappings(ctx, f.delivery.Tenant, f.attempt.Mappings)
 				n.news.put(func(s *scheduler) { s.settled(f, outbox.StatePending, false) })
 			})
 		}
 	}
 }
 
-func (n *incarnation) awaitMappings(ctx context.Context, f *flight) {
+// awaitMappings waits until mappings after a version are known here.
+func (n *incarnation) awaitMappings(ctx context.Context, tenant string, version int64) {
 	ctx, cancel := context.WithTimeout(ctx, mappingsWithin)
 	defer cancel()
 	tick := time.NewTicker(mappingsPoll)
 	defer tick.Stop()
-	for n.mappingVersion(f.delivery.Tenant) <= f.attempt.Mappings {
+	for n.mappingVersion(tenant) <= version {
 		select {
 		case <-ctx.Done():
 			return

@@ -30,6 +30,7 @@ type prepared struct {
 	// missing is what it looked up in vain, in the mappings of that version.
 	missing  []connectors.Miss
 	mappings int64
+	used     []outbox.LookedUp // what it looked up and found
 }
 
 const (
@@ -103,7 +104,7 @@ func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results 
 			n.unsent(l.flight)
 			continue
 		}
-		l.request, l.attempt.Asked = result.request, l.asks()
+		l.request, l.used, l.attempt.Asked = result.request, result.used, l.asks()
 		ready = append(ready, l.flight)
 	}
 	return nil
@@ -119,8 +120,7 @@ func (n *incarnation) decided(f *flight, event *outbox.LoadedEvent) bool {
 		f.attempt.Outcome = *poison("its event cannot be read")
 		return true
 	}
-	f.event = EventName{Tenant: event.Tenant, Source: event.SourceName, ID: event.ID}
-	f.key = idempotencyKey(event, f.destination.Name, f.delivery)
+	f.identify(event)
 	if f.policy.Exposure != nil {
 		f.attempt.Exposure = f.policy.Exposure(&event.Event)
 	}
@@ -130,17 +130,25 @@ func (n *incarnation) decided(f *flight, event *outbox.LoadedEvent) bool {
 	return n.tooLate(f) || n.tooEarly(f)
 }
 
-// prepare makes the request. It changes nothing of the flight, which may have been given
-// up by the time that it returns.
-func (n *incarnation) prepare(l loaded) (result prepared) {
+// identify gives the flight what its event is called, and the key that its requests go by.
+func (f *flight) identify(event *outbox.LoadedEvent) {
+	f.event = EventName{Tenant: event.Tenant, Source: event.SourceName, ID: event.ID}
+	f.key = idempotencyKey(event, f.destination.Name, f.delivery)
+}
+
+// prepare makes the request: the only place that does, for what is sent and for what is
+// previewed. It changes nothing of the flight, which may have been given up by the time
+// that it returns.
+func (d *Dispatcher) prepare(l loaded) (result prepared) {
 	event := l.event
 	defer func() {
 		if p := recover(); p != nil {
-			n.config.Log.Error("a connector panicked in Prepare", "destination", l.destination.Name, "event", event.ID, "type", fmt.Sprintf("%T", p))
+			d.config.Log.Error("a connector panicked in Prepare", "destination", l.destination.Name, "event", event.ID, "type", fmt.Sprintf("%T", p))
 			result = prepared{refused: poison("the connector panicked while it prepared the request")}
 		}
 	}()
-	mappings := n.mappingVersion(event.Tenant) // before anything is looked up
+	mappings := d.mappingVersion(event.Tenant) // before anything is looked up
+	looked := d.lookUps(event.Tenant, l.delivery.Destination)
 	step := connectors.Step{
 		Event: &connectors.Event{
 			Tenant: event.Tenant, Source: event.SourceName, ID: event.ID, Type: event.Type, OrderingKey: event.OrderingKey,
@@ -148,37 +156,42 @@ func (n *incarnation) prepare(l loaded) (result prepared) {
 			ContentType: event.ContentType, Data: event.Payload,
 		},
 		Destination: l.destination.Name, Index: int(l.delivery.Step), Effect: event.ID, Attempt: l.delivery.Attempt(),
-		Key: l.key, Lookup: n.lookup(event.Tenant, l.delivery.Destination),
+		Key: l.key, Lookup: looked.function(),
 	}
-	l.fill(&step, n.plan.Load(), event)
+	l.fill(&step, d.plan.Load(), event)
 	if unplanned, ok := step.Plan.(error); ok {
 		return prepared{refused: poison(unplanned.Error())}
 	}
 	request, err := l.destination.Connector.Prepare(step)
+	result.used = looked.used
 	var refusal *connectors.PrepareError
 	switch {
-	case err == nil && l.claims():
-		return prepared{request: request, content: contentOf(request)}
 	case err == nil:
-		return prepared{request: request}
+		result.request = request
+		if l.claims() {
+			result.content = contentOf(request)
+		}
 	case errors.As(err, &refusal) && len(refusal.Missing) > 0:
-		return prepared{refused: missed(refusal.Missing), missing: refusal.Missing, mappings: mappings}
+		result.refused, result.missing, result.mappings = missed(refusal.Missing), refusal.Missing, mappings
 	case errors.As(err, &refusal) && refusal.Kind > raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
-		return prepared{refused: &connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}}
+		result.refused = &connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}
 	default:
-		return prepared{refused: poison("the connector could not prepare the request: " + err.Error())}
+		result.refused = poison("the connector could not prepare the request: " + err.Error())
 	}
+	return result
 }
 
 // tooLate tells whether the platform might have forgotten the key of an earlier
 // request, which may have had its effect, before one sent now gets there. The flight
 // then has its outcome, and a person decides. One that a person has just released has
 // spent no attempt: that decision is theirs, and is made. A question is never too late.
-func (n *incarnation) tooLate(f *flight) bool {
+func (n *incarnation) tooLate(f *flight) bool { return f.tooLate(n.replica.Latest()) }
+
+func (f *flight) tooLate(latest time.Time) bool {
 	if f.asks() || f.delivery.Attempts == 0 {
 		return false
 	}
-	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, n.replica.Latest().Add(f.destination.Timeout)) {
+	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, latest.Add(f.destination.Timeout)) {
 		return false
 	}
 	f.attempt.Outcome = connectors.Outcome{

@@ -15,6 +15,7 @@ type scheduler struct {
 	*incarnation
 	table    table
 	plan     *Plan
+	shadows  bool // some route of the plan is in shadow
 	controls controls
 	leases   map[int16]outbox.Lease
 	queues   map[outbox.LaneDestination]*queue
@@ -113,7 +114,7 @@ func (s *scheduler) step(ctx context.Context, look bool) error {
 // breaker. One that is gone keeps what it has in flight, and gets nothing more.
 func (s *scheduler) adopt(plan *Plan) {
 	before := s.plan
-	s.plan = plan
+	s.plan, s.shadows = plan, plan.shadows()
 	for id, t := range s.targets {
 		t.plan, t.off = plan, plan.Destinations[id] == nil
 	}

@@ -57,6 +57,8 @@ type Route struct {
 	// Exposure is what a delivery is worth while it is held; nil where the route does not
 	// say.
 	Exposure func(*outbox.Event) *outbox.Exposure
+	// Shadow: its deliveries are prepared and end, and nothing is sent; see [Route.shadows].
+	Shadow bool
 }
 
 // RouteKey names a route.
@@ -129,6 +131,7 @@ type target struct {
 	spare     []*line
 	second    bool    // a retry's turn
 	refill    []*line // lines whose next delivery is in the table
+	shadowing int     // prepared in shadow, and their outcome not yet stored
 	wire      int     // between admission and the end of Send: these fill the slots
 	behind    int     // sent, and their outcome not yet stored
 	restraint restraint

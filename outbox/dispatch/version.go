@@ -47,10 +47,10 @@ func (n *incarnation) readVersions(ctx context.Context, flights []*flight, event
 
 // readVersion leaves the flight its outcome where the version cannot be told: to send
 // what may be older than what is there would be a silent failure.
-func (n *incarnation) readVersion(f *flight, event *outbox.LoadedEvent) {
+func (d *Dispatcher) readVersion(f *flight, event *outbox.LoadedEvent) {
 	defer func() {
 		if p := recover(); p != nil {
-			n.config.Log.Error("the version of an event panicked", "route", f.delivery.Route, "event", event.ID, "type", fmt.Sprintf("%T", p))
+			d.config.Log.Error("the version of an event panicked", "route", f.delivery.Route, "event", event.ID, "type", fmt.Sprintf("%T", p))
 			f.attempt.Outcome = connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: "version", Reason: "the version of its route panicked"}
 		}
 	}()

@@ -34,6 +34,7 @@ const (
 	listHistory    list = 'v'
 	listGaps       list = 'g'
 	listRanked     list = 'r'
+	listUses       list = 'u'
 )
 
 func newCursor(l list) encoder { return encoder{cursorVersion, byte(l)} }

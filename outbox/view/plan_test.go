@@ -13,7 +13,7 @@ import (
 
 // large are the tables that grow with history, or with a backlog; their partitions
 // begin with the name.
-var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts", "quarantined", "mapping_entries", "mapping_history", "effects", "effect_waits"}
+var large = []string{"events", "timeline", "deliveries", "event_references", "event_ids", "exceptions", "holds", "late", "conflicts", "quarantined", "mapping_entries", "mapping_history", "mapping_uses", "effects", "effect_waits"}
 
 const seedLarge = `
 SELECT raffsync_ensure_partitions(now() - interval '40 days', now() + interval '1 month');
@@ -58,6 +58,8 @@ INSERT INTO mapping_versions (tenant, version) VALUES ('kopi', 1000);
 INSERT INTO mapping_tables (tenant, name, destination, entries, version) VALUES ('kopi', 'sku', 0, 20000, 900), ('kopi', 'sku', 3, 20000, 1000);
 INSERT INTO mapping_entries (tenant, name, destination, value, target, version)
 SELECT 'kopi', 'sku', d, 'SKU-' || g, 'ITM-' || g, 1 + g % 1000 FROM generate_series(1, 20000) g, unnest(ARRAY[0, 3]) d;
+INSERT INTO mapping_uses (tenant, name, value, destination, at, event, event_at, replay, attempt, step, shared, fallback, version, target, route)
+SELECT 'kopi', 'sku', 'SKU-' || g % 100, (SELECT id FROM destinations WHERE tenant = 'kopi' AND name = 'd3'), now(), g, now(), 0, 1, 0, false, false, 7, 'T', 'r' FROM generate_series(1, 20000) g;
 INSERT INTO mapping_history (tenant, name, destination, value, version, was, becomes)
 SELECT 'kopi', 'sku', d, 'SKU-' || g, v + g % 500, 'ITM-' || v, 'ITM-' || v + 1 FROM generate_series(1, 20000) g, unnest(ARRAY[0, 3]) d, unnest(ARRAY[1, 501]) v;
 ANALYZE`
@@ -150,6 +152,8 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"mapping history":                       {1000, "sku", 4, "", Budget, "tax", "d3", 51},
 		"mapping history, last examined":        {1000, "sku", 4, "", Budget},
 		"mapping history of a value":            {"sku", "d3", "SKU-17777", newest, 51},
+		"what a value is called today":          {"sku", "d3", "SKU-17777"},
+		"uses of a mapping entry":               {"sku", "d3", "SKU-77", earliest, latest, newest, 1, 1, 9, "", 51},
 		"mapping gaps":                          {Budget, 50, 0, "sku", "d3", 51},
 		"mapping neighbours":                    {[]int32{d3, d3}, []string{"sku", "sku"}, []string{"SKU-17", "SKU-9x"}, neighbours},
 		"entries by id":                         {ats, []int64{h.number(t, `SELECT entry FROM timeline WHERE at = $1`, at)}},

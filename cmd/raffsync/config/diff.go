@@ -235,6 +235,7 @@ func routeProperties(c outbox.RouteConfig) []property {
 		plain("from", orWord(strings.Join(c.From, ", "), "every source")),
 		plain("to", c.To),
 		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
+		plain("mode", string(cmp.Or(c.Mode, outbox.Live))),
 		plain("when", orWord(c.When, "always")),
 		plain("version", orWord(c.Version, "none")),
 		plain("on_exception", string(c.OnException)),

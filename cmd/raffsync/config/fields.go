@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -164,6 +165,7 @@ func routeFields(c *outbox.RouteConfig) []field {
 		list("from", &c.From, "the name of a source", "every source", "Sources whose events it takes."),
 		name("to", &c.To, "the name of a destination", "Where its events go.").demanded(),
 		list("types", &c.Types, "a type of event (order.created), or a prefix of one (order.*)", "every type", "Types of event that it takes."),
+		mode(&c.Mode),
 		text("when", &c.When, 4096, "a CEL condition, as body.total > 0", "always",
 			"A condition in CEL over `event` (`id`, `type`, `ordering_key`, `outlet`, `references`, `occurred_at`) and `body`, the JSON payload."),
 		text("version", &c.Version, 4096, "a version in CEL, as timestamp(body.updated_at)", "each event is sent",
@@ -182,6 +184,21 @@ func routeFields(c *outbox.RouteConfig) []field {
 		steps(&c.Steps),
 		exposure(&c.Exposure),
 	}
+}
+
+// mode leaves out what is said by saying nothing.
+func mode(into *outbox.Mode) field {
+	chosen := cmp.Or(*into, outbox.Live)
+	f := choice("mode", &chosen, []outbox.Mode{outbox.Live, outbox.InShadow},
+		"What becomes of its deliveries: they are sent; or each is prepared as it would be sent, ends at once with what would have become of it in the timeline, and nothing is sent. `raffsync shadow` adds that up. What was begun before a route went into shadow goes on.")
+	decode := f.decode
+	f.decode = func(d *decoder, v value) {
+		decode(d, v)
+		if *into = chosen; chosen == outbox.Live {
+			*into = ""
+		}
+	}
+	return f
 }
 
 func (d *decoder) checkRetry(path string, r outbox.RetryConfig) {

@@ -44,10 +44,15 @@ type ResolverRoot interface {
 	Exception() ExceptionResolver
 	MappingGap() MappingGapResolver
 	MappingRevision() MappingRevisionResolver
+	MappingUse() MappingUseResolver
 	Mutation() MutationResolver
 	OldestOpen() OldestOpenResolver
+	Preview() PreviewResolver
+	PreviewChange() PreviewChangeResolver
+	PreviewStep() PreviewStepResolver
 	Quarantined() QuarantinedResolver
 	Query() QueryResolver
+	ShadowFinding() ShadowFindingResolver
 	Step() StepResolver
 	Subscription() SubscriptionResolver
 	TimelineEntry() TimelineEntryResolver
@@ -162,6 +167,7 @@ type ComplexityRoot struct {
 		Exceptions  func(childComplexity int) int
 		ID          func(childComplexity int) int
 		LastKind    func(childComplexity int) int
+		Preview     func(childComplexity int) int
 		Reason      func(childComplexity int) int
 		Replay      func(childComplexity int) int
 		Requests    func(childComplexity int) int
@@ -331,6 +337,15 @@ type ComplexityRoot struct {
 		UserErrors  func(childComplexity int) int
 	}
 
+	LookUpUsed struct {
+		Default func(childComplexity int) int
+		Shared  func(childComplexity int) int
+		Table   func(childComplexity int) int
+		Target  func(childComplexity int) int
+		Value   func(childComplexity int) int
+		Version func(childComplexity int) int
+	}
+
 	MappingChange struct {
 		Added     func(childComplexity int) int
 		Changed   func(childComplexity int) int
@@ -417,6 +432,36 @@ type ComplexityRoot struct {
 		Version     func(childComplexity int) int
 	}
 
+	MappingUse struct {
+		At       func(childComplexity int) int
+		Attempt  func(childComplexity int) int
+		Default  func(childComplexity int) int
+		Delivery func(childComplexity int) int
+		Effect   func(childComplexity int) int
+		Event    func(childComplexity int) int
+		Kind     func(childComplexity int) int
+		Receipt  func(childComplexity int) int
+		Route    func(childComplexity int) int
+		Shared   func(childComplexity int) int
+		Source   func(childComplexity int) int
+		Step     func(childComplexity int) int
+		StepName func(childComplexity int) int
+		Target   func(childComplexity int) int
+		Version  func(childComplexity int) int
+	}
+
+	MappingUseConnection struct {
+		Nodes    func(childComplexity int) int
+		Now      func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	MissingLookUp struct {
+		Path  func(childComplexity int) int
+		Table func(childComplexity int) int
+		Value func(childComplexity int) int
+	}
+
 	Mutation struct {
 		AcknowledgeException func(childComplexity int, input model.AcknowledgeExceptionInput) int
 		AssignException      func(childComplexity int, input model.AssignExceptionInput) int
@@ -454,6 +499,47 @@ type ComplexityRoot struct {
 		Text   func(childComplexity int) int
 	}
 
+	Preview struct {
+		Destination      func(childComplexity int) int
+		DiffFromLastSent func(childComplexity int) int
+		Mappings         func(childComplexity int) int
+		Missing          func(childComplexity int) int
+		Open             func(childComplexity int) int
+		Requests         func(childComplexity int) int
+		Route            func(childComplexity int) int
+		Steps            func(childComplexity int) int
+	}
+
+	PreviewChange struct {
+		Diff func(childComplexity int) int
+		Note func(childComplexity int) int
+		Same func(childComplexity int) int
+	}
+
+	PreviewRequest struct {
+		Body    func(childComplexity int) int
+		Headers func(childComplexity int) int
+		Method  func(childComplexity int) int
+		Step    func(childComplexity int) int
+		URL     func(childComplexity int) int
+	}
+
+	PreviewStep struct {
+		Change      func(childComplexity int) int
+		Class       func(childComplexity int) int
+		Content     func(childComplexity int) int
+		Effect      func(childComplexity int) int
+		Existing    func(childComplexity int) int
+		Index       func(childComplexity int) int
+		LookUps     func(childComplexity int) int
+		Missing     func(childComplexity int) int
+		Name        func(childComplexity int) int
+		Prospect    func(childComplexity int) int
+		Provisional func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		Request     func(childComplexity int) int
+	}
+
 	Quarantined struct {
 		Asked       func(childComplexity int) int
 		Body        func(childComplexity int) int
@@ -488,9 +574,12 @@ type ComplexityRoot struct {
 		MappingGaps    func(childComplexity int, table *string, destination *string, first int, after *string) int
 		MappingHistory func(childComplexity int, table *string, destination *string, value *string, first int, after *string) int
 		MappingTables  func(childComplexity int) int
+		MappingUses    func(childComplexity int, table string, value string, destination string, since *time.Time, target *string, first int, after *string) int
+		PreviewEvent   func(childComplexity int, event string, route string) int
 		ReplayPreview  func(childComplexity int, destination string, filter model.ReplayFilter, rate int) int
 		Replays        func(childComplexity int, first int, before *int) int
 		Search         func(childComplexity int, text string, first int, after *string) int
+		ShadowFindings func(childComplexity int, route *string) int
 		Sources        func(childComplexity int) int
 		Timeline       func(childComplexity int, filter *model.TimelineFilter, first int, after *string) int
 		Totals         func(childComplexity int) int
@@ -546,6 +635,20 @@ type ComplexityRoot struct {
 	SearchConnection struct {
 		Nodes    func(childComplexity int) int
 		PageInfo func(childComplexity int) int
+	}
+
+	ShadowFinding struct {
+		Class       func(childComplexity int) int
+		Code        func(childComplexity int) int
+		Destination func(childComplexity int) int
+		Event       func(childComplexity int) int
+		Field       func(childComplexity int) int
+		FirstAt     func(childComplexity int) int
+		LastAt      func(childComplexity int) int
+		Prospect    func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		Route       func(childComplexity int) int
+		Seen        func(childComplexity int) int
 	}
 
 	Source struct {
@@ -669,6 +772,7 @@ type DeliveryResolver interface {
 	Reason(ctx context.Context, obj *view.Delivery) (*string, error)
 	Attempts(ctx context.Context, obj *view.Delivery, first int) ([]*view.Entry, error)
 	Steps(ctx context.Context, obj *view.Delivery) ([]*view.Step, error)
+	Preview(ctx context.Context, obj *view.Delivery) (*outbox.Preview, error)
 }
 type DestinationResolver interface {
 	OldestOpen(ctx context.Context, obj *view.Destination) (*view.Oldest, error)
@@ -715,6 +819,18 @@ type MappingGapResolver interface {
 type MappingRevisionResolver interface {
 	Value(ctx context.Context, obj *view.MappingRevision) (*string, error)
 }
+type MappingUseResolver interface {
+	Delivery(ctx context.Context, obj *view.MappingUse) (*view.Delivery, error)
+	Source(ctx context.Context, obj *view.MappingUse) (*string, error)
+	Event(ctx context.Context, obj *view.MappingUse) (*string, error)
+
+	Step(ctx context.Context, obj *view.MappingUse) (int, error)
+	StepName(ctx context.Context, obj *view.MappingUse) (*string, error)
+	Effect(ctx context.Context, obj *view.MappingUse) (*string, error)
+
+	Kind(ctx context.Context, obj *view.MappingUse) (*raffsyncv1.OutcomeKind, error)
+	Receipt(ctx context.Context, obj *view.MappingUse) (*model.Receipt, error)
+}
 type MutationResolver interface {
 	RetryDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
 	SkipDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
@@ -739,6 +855,28 @@ type MutationResolver interface {
 type OldestOpenResolver interface {
 	Delivery(ctx context.Context, obj *view.Oldest) (*view.Delivery, error)
 }
+type PreviewResolver interface {
+	Destination(ctx context.Context, obj *outbox.Preview) (*view.Destination, error)
+
+	Requests(ctx context.Context, obj *outbox.Preview) ([]*model.PreviewRequest, error)
+	Missing(ctx context.Context, obj *outbox.Preview) ([]*outbox.LookUp, error)
+	DiffFromLastSent(ctx context.Context, obj *outbox.Preview) (*string, error)
+}
+type PreviewChangeResolver interface {
+	Diff(ctx context.Context, obj *outbox.PreviewChange) (*string, error)
+	Note(ctx context.Context, obj *outbox.PreviewChange) (*string, error)
+}
+type PreviewStepResolver interface {
+	Name(ctx context.Context, obj *outbox.PreviewStep) (*string, error)
+	Effect(ctx context.Context, obj *outbox.PreviewStep) (*string, error)
+
+	Reason(ctx context.Context, obj *outbox.PreviewStep) (*string, error)
+	Class(ctx context.Context, obj *outbox.PreviewStep) (*string, error)
+	Request(ctx context.Context, obj *outbox.PreviewStep) (*model.PreviewRequest, error)
+
+	Existing(ctx context.Context, obj *outbox.PreviewStep) (*view.Effect, error)
+	Content(ctx context.Context, obj *outbox.PreviewStep) (*string, error)
+}
 type QuarantinedResolver interface {
 	Headers(ctx context.Context, obj *view.Quarantined) ([]*model.Header, error)
 
@@ -751,6 +889,7 @@ type QueryResolver interface {
 	Events(ctx context.Context, filter *model.EventFilter, first int, after *string) (*model.EventConnection, error)
 	Delivery(ctx context.Context, id string) (*view.Delivery, error)
 	Deliveries(ctx context.Context, filter *model.DeliveryFilter, first int, after *string) (*model.DeliveryConnection, error)
+	PreviewEvent(ctx context.Context, event string, route string) (*outbox.Preview, error)
 	Effect(ctx context.Context, destination string, name string) (*view.Effect, error)
 	Exception(ctx context.Context, id string) (*view.Exception, error)
 	Exceptions(ctx context.Context, filter *model.ExceptionFilter, orderBy view.ExceptionOrder, first int, after *string) (*model.ExceptionConnection, error)
@@ -764,8 +903,17 @@ type QueryResolver interface {
 	MappingTables(ctx context.Context) ([]*view.MappingTable, error)
 	Mapping(ctx context.Context, table string, destination *string, search *string, first int, after *string) (*model.MappingConnection, error)
 	MappingHistory(ctx context.Context, table *string, destination *string, value *string, first int, after *string) (*model.MappingHistoryConnection, error)
+	MappingUses(ctx context.Context, table string, value string, destination string, since *time.Time, target *string, first int, after *string) (*model.MappingUseConnection, error)
+	ShadowFindings(ctx context.Context, route *string) ([]*outbox.ShadowFinding, error)
 	MappingGaps(ctx context.Context, table *string, destination *string, first int, after *string) (*model.MappingGapConnection, error)
 	Search(ctx context.Context, text string, first int, after *string) (*model.SearchConnection, error)
+}
+type ShadowFindingResolver interface {
+	Class(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
+	Field(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
+	Code(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
+
+	Event(ctx context.Context, obj *outbox.ShadowFinding) (*string, error)
 }
 type StepResolver interface {
 	Index(ctx context.Context, obj *view.Step) (int, error)
@@ -1243,6 +1391,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Delivery.LastKind(childComplexity), true
+	case "Delivery.preview":
+		if e.ComplexityRoot.Delivery.Preview == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Delivery.Preview(childComplexity), true
 	case "Delivery.reason":
 		if e.ComplexityRoot.Delivery.Reason == nil {
 			break
@@ -2009,6 +2163,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ImportMappingPayload.UserErrors(childComplexity), true
 
+	case "LookUpUsed.default":
+		if e.ComplexityRoot.LookUpUsed.Default == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LookUpUsed.Default(childComplexity), true
+	case "LookUpUsed.shared":
+		if e.ComplexityRoot.LookUpUsed.Shared == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LookUpUsed.Shared(childComplexity), true
+	case "LookUpUsed.table":
+		if e.ComplexityRoot.LookUpUsed.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LookUpUsed.Table(childComplexity), true
+	case "LookUpUsed.target":
+		if e.ComplexityRoot.LookUpUsed.Target == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LookUpUsed.Target(childComplexity), true
+	case "LookUpUsed.value":
+		if e.ComplexityRoot.LookUpUsed.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LookUpUsed.Value(childComplexity), true
+	case "LookUpUsed.version":
+		if e.ComplexityRoot.LookUpUsed.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LookUpUsed.Version(childComplexity), true
+
 	case "MappingChange.added":
 		if e.ComplexityRoot.MappingChange.Added == nil {
 			break
@@ -2338,6 +2529,135 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.MappingTable.Version(childComplexity), true
 
+	case "MappingUse.at":
+		if e.ComplexityRoot.MappingUse.At == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.At(childComplexity), true
+	case "MappingUse.attempt":
+		if e.ComplexityRoot.MappingUse.Attempt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Attempt(childComplexity), true
+	case "MappingUse.default":
+		if e.ComplexityRoot.MappingUse.Default == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Default(childComplexity), true
+	case "MappingUse.delivery":
+		if e.ComplexityRoot.MappingUse.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Delivery(childComplexity), true
+	case "MappingUse.effect":
+		if e.ComplexityRoot.MappingUse.Effect == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Effect(childComplexity), true
+	case "MappingUse.event":
+		if e.ComplexityRoot.MappingUse.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Event(childComplexity), true
+	case "MappingUse.kind":
+		if e.ComplexityRoot.MappingUse.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Kind(childComplexity), true
+	case "MappingUse.receipt":
+		if e.ComplexityRoot.MappingUse.Receipt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Receipt(childComplexity), true
+	case "MappingUse.route":
+		if e.ComplexityRoot.MappingUse.Route == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Route(childComplexity), true
+	case "MappingUse.shared":
+		if e.ComplexityRoot.MappingUse.Shared == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Shared(childComplexity), true
+	case "MappingUse.source":
+		if e.ComplexityRoot.MappingUse.Source == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Source(childComplexity), true
+	case "MappingUse.step":
+		if e.ComplexityRoot.MappingUse.Step == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Step(childComplexity), true
+	case "MappingUse.stepName":
+		if e.ComplexityRoot.MappingUse.StepName == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.StepName(childComplexity), true
+	case "MappingUse.target":
+		if e.ComplexityRoot.MappingUse.Target == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Target(childComplexity), true
+	case "MappingUse.version":
+		if e.ComplexityRoot.MappingUse.Version == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUse.Version(childComplexity), true
+
+	case "MappingUseConnection.nodes":
+		if e.ComplexityRoot.MappingUseConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUseConnection.Nodes(childComplexity), true
+	case "MappingUseConnection.now":
+		if e.ComplexityRoot.MappingUseConnection.Now == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUseConnection.Now(childComplexity), true
+	case "MappingUseConnection.pageInfo":
+		if e.ComplexityRoot.MappingUseConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingUseConnection.PageInfo(childComplexity), true
+
+	case "MissingLookUp.path":
+		if e.ComplexityRoot.MissingLookUp.Path == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MissingLookUp.Path(childComplexity), true
+	case "MissingLookUp.table":
+		if e.ComplexityRoot.MissingLookUp.Table == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MissingLookUp.Table(childComplexity), true
+	case "MissingLookUp.value":
+		if e.ComplexityRoot.MissingLookUp.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MissingLookUp.Value(childComplexity), true
+
 	case "Mutation.acknowledgeException":
 		if e.ComplexityRoot.Mutation.AcknowledgeException == nil {
 			break
@@ -2587,6 +2907,184 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Payload.Text(childComplexity), true
 
+	case "Preview.destination":
+		if e.ComplexityRoot.Preview.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.Destination(childComplexity), true
+	case "Preview.diffFromLastSent":
+		if e.ComplexityRoot.Preview.DiffFromLastSent == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.DiffFromLastSent(childComplexity), true
+	case "Preview.mappings":
+		if e.ComplexityRoot.Preview.Mappings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.Mappings(childComplexity), true
+	case "Preview.missing":
+		if e.ComplexityRoot.Preview.Missing == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.Missing(childComplexity), true
+	case "Preview.open":
+		if e.ComplexityRoot.Preview.Open == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.Open(childComplexity), true
+	case "Preview.requests":
+		if e.ComplexityRoot.Preview.Requests == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.Requests(childComplexity), true
+	case "Preview.route":
+		if e.ComplexityRoot.Preview.Route == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.Route(childComplexity), true
+	case "Preview.steps":
+		if e.ComplexityRoot.Preview.Steps == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Preview.Steps(childComplexity), true
+
+	case "PreviewChange.diff":
+		if e.ComplexityRoot.PreviewChange.Diff == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewChange.Diff(childComplexity), true
+	case "PreviewChange.note":
+		if e.ComplexityRoot.PreviewChange.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewChange.Note(childComplexity), true
+	case "PreviewChange.same":
+		if e.ComplexityRoot.PreviewChange.Same == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewChange.Same(childComplexity), true
+
+	case "PreviewRequest.body":
+		if e.ComplexityRoot.PreviewRequest.Body == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewRequest.Body(childComplexity), true
+	case "PreviewRequest.headers":
+		if e.ComplexityRoot.PreviewRequest.Headers == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewRequest.Headers(childComplexity), true
+	case "PreviewRequest.method":
+		if e.ComplexityRoot.PreviewRequest.Method == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewRequest.Method(childComplexity), true
+	case "PreviewRequest.step":
+		if e.ComplexityRoot.PreviewRequest.Step == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewRequest.Step(childComplexity), true
+	case "PreviewRequest.url":
+		if e.ComplexityRoot.PreviewRequest.URL == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewRequest.URL(childComplexity), true
+
+	case "PreviewStep.change":
+		if e.ComplexityRoot.PreviewStep.Change == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Change(childComplexity), true
+	case "PreviewStep.class":
+		if e.ComplexityRoot.PreviewStep.Class == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Class(childComplexity), true
+	case "PreviewStep.content":
+		if e.ComplexityRoot.PreviewStep.Content == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Content(childComplexity), true
+	case "PreviewStep.effect":
+		if e.ComplexityRoot.PreviewStep.Effect == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Effect(childComplexity), true
+	case "PreviewStep.existing":
+		if e.ComplexityRoot.PreviewStep.Existing == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Existing(childComplexity), true
+	case "PreviewStep.index":
+		if e.ComplexityRoot.PreviewStep.Index == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Index(childComplexity), true
+	case "PreviewStep.lookUps":
+		if e.ComplexityRoot.PreviewStep.LookUps == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.LookUps(childComplexity), true
+	case "PreviewStep.missing":
+		if e.ComplexityRoot.PreviewStep.Missing == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Missing(childComplexity), true
+	case "PreviewStep.name":
+		if e.ComplexityRoot.PreviewStep.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Name(childComplexity), true
+	case "PreviewStep.prospect":
+		if e.ComplexityRoot.PreviewStep.Prospect == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Prospect(childComplexity), true
+	case "PreviewStep.provisional":
+		if e.ComplexityRoot.PreviewStep.Provisional == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Provisional(childComplexity), true
+	case "PreviewStep.reason":
+		if e.ComplexityRoot.PreviewStep.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Reason(childComplexity), true
+	case "PreviewStep.request":
+		if e.ComplexityRoot.PreviewStep.Request == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PreviewStep.Request(childComplexity), true
+
 	case "Quarantined.asked":
 		if e.ComplexityRoot.Quarantined.Asked == nil {
 			break
@@ -2807,6 +3305,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.MappingTables(childComplexity), true
+	case "Query.mappingUses":
+		if e.ComplexityRoot.Query.MappingUses == nil {
+			break
+		}
+
+		args, err := ec.field_Query_mappingUses_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.MappingUses(childComplexity, args["table"].(string), args["value"].(string), args["destination"].(string), args["since"].(*time.Time), args["target"].(*string), args["first"].(int), args["after"].(*string)), true
+	case "Query.previewEvent":
+		if e.ComplexityRoot.Query.PreviewEvent == nil {
+			break
+		}
+
+		args, err := ec.field_Query_previewEvent_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.PreviewEvent(childComplexity, args["event"].(string), args["route"].(string)), true
 	case "Query.replayPreview":
 		if e.ComplexityRoot.Query.ReplayPreview == nil {
 			break
@@ -2840,6 +3360,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Search(childComplexity, args["text"].(string), args["first"].(int), args["after"].(*string)), true
+	case "Query.shadowFindings":
+		if e.ComplexityRoot.Query.ShadowFindings == nil {
+			break
+		}
+
+		args, err := ec.field_Query_shadowFindings_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.ShadowFindings(childComplexity, args["route"].(*string)), true
 	case "Query.sources":
 		if e.ComplexityRoot.Query.Sources == nil {
 			break
@@ -3056,6 +3587,73 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.SearchConnection.PageInfo(childComplexity), true
+
+	case "ShadowFinding.class":
+		if e.ComplexityRoot.ShadowFinding.Class == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Class(childComplexity), true
+	case "ShadowFinding.code":
+		if e.ComplexityRoot.ShadowFinding.Code == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Code(childComplexity), true
+	case "ShadowFinding.destination":
+		if e.ComplexityRoot.ShadowFinding.Destination == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Destination(childComplexity), true
+	case "ShadowFinding.event":
+		if e.ComplexityRoot.ShadowFinding.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Event(childComplexity), true
+	case "ShadowFinding.field":
+		if e.ComplexityRoot.ShadowFinding.Field == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Field(childComplexity), true
+	case "ShadowFinding.firstAt":
+		if e.ComplexityRoot.ShadowFinding.FirstAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.FirstAt(childComplexity), true
+	case "ShadowFinding.lastAt":
+		if e.ComplexityRoot.ShadowFinding.LastAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.LastAt(childComplexity), true
+	case "ShadowFinding.prospect":
+		if e.ComplexityRoot.ShadowFinding.Prospect == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Prospect(childComplexity), true
+	case "ShadowFinding.reason":
+		if e.ComplexityRoot.ShadowFinding.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Reason(childComplexity), true
+	case "ShadowFinding.route":
+		if e.ComplexityRoot.ShadowFinding.Route == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Route(childComplexity), true
+	case "ShadowFinding.seen":
+		if e.ComplexityRoot.ShadowFinding.Seen == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ShadowFinding.Seen(childComplexity), true
 
 	case "Source.heardAt":
 		if e.ComplexityRoot.Source.HeardAt == nil {
@@ -3553,6 +4151,12 @@ type Query {
   """
   deliveries(filter: DeliveryFilter, first: Int! = 50, after: String): DeliveryConnection!
 
+  """
+  What would be sent of an event by a route of today, whether or not it ever took it; see
+  ` + "`" + `Delivery.preview` + "`" + `. Null where there is no such event or route.
+  """
+  previewEvent(event: ID!, route: String!): Preview
+
   "What is known of an effect by its name, as ` + "`" + `invoice/1042` + "`" + `; null where nothing is."
   effect(destination: String!, name: String!): Effect
 
@@ -3614,6 +4218,16 @@ type Query {
   the table that all of them share.
   """
   mappingHistory(table: String, destination: String, value: String, first: Int! = 50, after: String): MappingHistoryConnection!
+
+  """
+  Requests that were made with what a mapping table said of a value, the newest first: what
+  is to be corrected where an entry turns out wrong. ` + "`" + `target` + "`" + ` narrows them to those where the
+  value was called that.
+  """
+  mappingUses(table: String!, value: String!, destination: String!, since: Time, target: String, first: Int! = 50, after: String): MappingUseConnection!
+
+  "What would have become of deliveries of routes in shadow, at most 1,000 lines: by route, what was seen most first."
+  shadowFindings(route: String): [ShadowFinding!]!
 
   """
   Values that look-ups missed and that hold deliveries, what holds most first. Of more than
@@ -3838,6 +4452,8 @@ enum WaitingReason {
   BLOCKED
   "Another delivery is about to bring the same effect about: see ` + "`" + `blockedBy` + "`" + `."
   EFFECT
+  "A delivery of a route in shadow was prepared, and nothing was sent: ` + "`" + `reason` + "`" + ` says what would have been."
+  SHADOW
 }
 
 "What an attempt came to."
@@ -3902,6 +4518,119 @@ type Delivery {
   attempts(first: Int! = 20): [Attempt!]!
   "The steps that it has begun, the first one first, as far as its 100 newest attempts tell."
   steps: [Step!]!
+  """
+  What would be sent now; nothing is sent for it. Of a delivery that has ended every step is
+  shown, by the route that its event would take today. Null where no route leads there, or
+  the destination can't be used as it is configured.
+  """
+  preview: Preview
+}
+
+"What would become of an event at one destination if it were its turn now."
+type Preview {
+  destination: Destination!
+  "By which it is prepared."
+  route: String!
+  "Of a delivery that has not ended, which goes on at its step."
+  open: Boolean!
+  "The version of the mapping tables that it is prepared with."
+  mappings: Int64!
+  steps: [PreviewStep!]!
+  "The requests that would be sent, of all steps."
+  requests: [PreviewRequest!]!
+  "What look-ups miss, of all steps."
+  missing: [MissingLookUp!]!
+  "What differs from what was sent before for the same effects, unified; null where nothing does, or where it can't be told: see the steps."
+  diffFromLastSent: String
+}
+
+"What would become of a step now."
+enum PreviewProspect {
+  SEND
+  "Its effect is there, and a request would change it."
+  UPDATE
+  "Its effect is there: the step is done without a request."
+  SKIP
+  "A newer snapshot has been applied: nothing is sent."
+  SUPERSEDE
+  "An earlier request may have had its effect: the platform is asked first. The request is sent where it had none."
+  ASK
+  "Another delivery is about to bring its effect about."
+  WAIT
+  "It needs a person, as things stand."
+  HOLD
+  "It is done."
+  DONE
+  "It can't be said before the steps before it are done."
+  NOT_KNOWN
+}
+
+type PreviewStep {
+  "From 0."
+  index: Int!
+  "Null where its route names no steps."
+  name: String
+  "What it brings about; null where its route names nothing."
+  effect: String
+  prospect: PreviewProspect!
+  reason: String
+  "Class of the exception that it would join, where it needs a person."
+  class: String
+  "Null where none can be made. Also shown where it would not be sent since its effect is there."
+  request: PreviewRequest
+  "Markers as {order.id} stand for what earlier steps will have given."
+  provisional: Boolean!
+  "What was looked up and found."
+  lookUps: [LookUpUsed!]!
+  missing: [MissingLookUp!]!
+  "What the ledger knows of the effect."
+  existing: Effect
+  "SHA-256 of what the request would bring to the platform, in hexadecimal; null where the step names no effect."
+  content: String
+  "Compared with what was sent for the effect before; null where nothing was."
+  change: PreviewChange
+}
+
+"A request as it would go on the wire, but for what depends on the time and on credentials."
+type PreviewRequest {
+  "Name of its step; null where its route names none."
+  step: String
+  "Empty where the kind of destination can't show its requests."
+  method: String!
+  "What is secret in it, or known only when it is sent, is a name in braces."
+  url: String!
+  "Without secrets: [redacted] stands in their place."
+  headers: [Reference!]!
+  body: Payload!
+}
+
+"A look-up that found something."
+type LookUpUsed {
+  table: String!
+  value: String!
+  target: String!
+  "The entry is of the table that all destinations share."
+  shared: Boolean!
+  "The value has no entry, and the table has a default."
+  default: Boolean!
+  "The version of the mappings that made the entry what it is."
+  version: Int64!
+}
+
+"A look-up that found nothing."
+type MissingLookUp {
+  table: String!
+  value: String!
+  "Where in the mapping."
+  path: String!
+}
+
+type PreviewChange {
+  same: Boolean!
+  "Unified, of JSON by line."
+  diff: String
+  "Why there is no diff."
+  note: String
 }
 
 "One step of a delivery."
@@ -4652,6 +5381,56 @@ type MappingHistoryConnection {
   nodes: [MappingRevision!]!
   pageInfo: PageInfo!
 }
+type MappingUseConnection {
+  "What the value is called there today; null where nothing answers it."
+  now: String
+  nodes: [MappingUse!]!
+  pageInfo: PageInfo!
+}
+
+"A request that was made with an entry of a mapping table."
+type MappingUse {
+  "When its intent was stored."
+  at: Time!
+  "Null where its event is gone."
+  delivery: Delivery
+  source: String
+  "Id of the event, as its source gave it."
+  event: String
+  route: String!
+  "From 0."
+  step: Int!
+  stepName: String
+  effect: String
+  attempt: Int!
+  "What the value was called in it."
+  target: String!
+  "The version of the mappings that made the entry so."
+  version: Int64!
+  shared: Boolean!
+  default: Boolean!
+  "What it came to; null while that is not known. DELIVERED: there is a document with it."
+  kind: OutcomeKind
+  receipt: Receipt
+}
+
+"How often deliveries of a route in shadow would have come to something."
+type ShadowFinding {
+  route: String!
+  destination: String!
+  prospect: PreviewProspect!
+  "Null: deliveries are counted; otherwise what would have held them, with table and value where it is a look-up."
+  class: String
+  field: String
+  code: String
+  seen: Int64!
+  firstAt: Time!
+  lastAt: Time!
+  "Id of one of the events that it was seen of last."
+  event: String
+  reason: String
+}
+
 type MappingGapConnection {
   nodes: [MappingGap!]!
   pageInfo: PageInfo!
@@ -5170,6 +5949,8 @@ func (ec *executionContext) childFields_Delivery(ctx context.Context, field grap
 		return ec.fieldContext_Delivery_attempts(ctx, field)
 	case "steps":
 		return ec.fieldContext_Delivery_steps(ctx, field)
+	case "preview":
+		return ec.fieldContext_Delivery_preview(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Delivery", field.Name)
 }
@@ -5486,6 +6267,24 @@ func (ec *executionContext) childFields_ImportMappingPayload(ctx context.Context
 	return nil, fmt.Errorf("no field named %q was found under type ImportMappingPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_LookUpUsed(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_LookUpUsed_table(ctx, field)
+	case "value":
+		return ec.fieldContext_LookUpUsed_value(ctx, field)
+	case "target":
+		return ec.fieldContext_LookUpUsed_target(ctx, field)
+	case "shared":
+		return ec.fieldContext_LookUpUsed_shared(ctx, field)
+	case "default":
+		return ec.fieldContext_LookUpUsed_default(ctx, field)
+	case "version":
+		return ec.fieldContext_LookUpUsed_version(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type LookUpUsed", field.Name)
+}
+
 func (ec *executionContext) childFields_MappingChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "version":
@@ -5658,6 +6457,66 @@ func (ec *executionContext) childFields_MappingTable(ctx context.Context, field 
 	return nil, fmt.Errorf("no field named %q was found under type MappingTable", field.Name)
 }
 
+func (ec *executionContext) childFields_MappingUse(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "at":
+		return ec.fieldContext_MappingUse_at(ctx, field)
+	case "delivery":
+		return ec.fieldContext_MappingUse_delivery(ctx, field)
+	case "source":
+		return ec.fieldContext_MappingUse_source(ctx, field)
+	case "event":
+		return ec.fieldContext_MappingUse_event(ctx, field)
+	case "route":
+		return ec.fieldContext_MappingUse_route(ctx, field)
+	case "step":
+		return ec.fieldContext_MappingUse_step(ctx, field)
+	case "stepName":
+		return ec.fieldContext_MappingUse_stepName(ctx, field)
+	case "effect":
+		return ec.fieldContext_MappingUse_effect(ctx, field)
+	case "attempt":
+		return ec.fieldContext_MappingUse_attempt(ctx, field)
+	case "target":
+		return ec.fieldContext_MappingUse_target(ctx, field)
+	case "version":
+		return ec.fieldContext_MappingUse_version(ctx, field)
+	case "shared":
+		return ec.fieldContext_MappingUse_shared(ctx, field)
+	case "default":
+		return ec.fieldContext_MappingUse_default(ctx, field)
+	case "kind":
+		return ec.fieldContext_MappingUse_kind(ctx, field)
+	case "receipt":
+		return ec.fieldContext_MappingUse_receipt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingUse", field.Name)
+}
+
+func (ec *executionContext) childFields_MappingUseConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "now":
+		return ec.fieldContext_MappingUseConnection_now(ctx, field)
+	case "nodes":
+		return ec.fieldContext_MappingUseConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_MappingUseConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MappingUseConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_MissingLookUp(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "table":
+		return ec.fieldContext_MissingLookUp_table(ctx, field)
+	case "value":
+		return ec.fieldContext_MissingLookUp_value(ctx, field)
+	case "path":
+		return ec.fieldContext_MissingLookUp_path(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MissingLookUp", field.Name)
+}
+
 func (ec *executionContext) childFields_OldestOpen(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "acceptedAt":
@@ -5686,6 +6545,88 @@ func (ec *executionContext) childFields_Payload(ctx context.Context, field graph
 		return ec.fieldContext_Payload_base64(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Payload", field.Name)
+}
+
+func (ec *executionContext) childFields_Preview(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "destination":
+		return ec.fieldContext_Preview_destination(ctx, field)
+	case "route":
+		return ec.fieldContext_Preview_route(ctx, field)
+	case "open":
+		return ec.fieldContext_Preview_open(ctx, field)
+	case "mappings":
+		return ec.fieldContext_Preview_mappings(ctx, field)
+	case "steps":
+		return ec.fieldContext_Preview_steps(ctx, field)
+	case "requests":
+		return ec.fieldContext_Preview_requests(ctx, field)
+	case "missing":
+		return ec.fieldContext_Preview_missing(ctx, field)
+	case "diffFromLastSent":
+		return ec.fieldContext_Preview_diffFromLastSent(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Preview", field.Name)
+}
+
+func (ec *executionContext) childFields_PreviewChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "same":
+		return ec.fieldContext_PreviewChange_same(ctx, field)
+	case "diff":
+		return ec.fieldContext_PreviewChange_diff(ctx, field)
+	case "note":
+		return ec.fieldContext_PreviewChange_note(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PreviewChange", field.Name)
+}
+
+func (ec *executionContext) childFields_PreviewRequest(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "step":
+		return ec.fieldContext_PreviewRequest_step(ctx, field)
+	case "method":
+		return ec.fieldContext_PreviewRequest_method(ctx, field)
+	case "url":
+		return ec.fieldContext_PreviewRequest_url(ctx, field)
+	case "headers":
+		return ec.fieldContext_PreviewRequest_headers(ctx, field)
+	case "body":
+		return ec.fieldContext_PreviewRequest_body(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PreviewRequest", field.Name)
+}
+
+func (ec *executionContext) childFields_PreviewStep(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "index":
+		return ec.fieldContext_PreviewStep_index(ctx, field)
+	case "name":
+		return ec.fieldContext_PreviewStep_name(ctx, field)
+	case "effect":
+		return ec.fieldContext_PreviewStep_effect(ctx, field)
+	case "prospect":
+		return ec.fieldContext_PreviewStep_prospect(ctx, field)
+	case "reason":
+		return ec.fieldContext_PreviewStep_reason(ctx, field)
+	case "class":
+		return ec.fieldContext_PreviewStep_class(ctx, field)
+	case "request":
+		return ec.fieldContext_PreviewStep_request(ctx, field)
+	case "provisional":
+		return ec.fieldContext_PreviewStep_provisional(ctx, field)
+	case "lookUps":
+		return ec.fieldContext_PreviewStep_lookUps(ctx, field)
+	case "missing":
+		return ec.fieldContext_PreviewStep_missing(ctx, field)
+	case "existing":
+		return ec.fieldContext_PreviewStep_existing(ctx, field)
+	case "content":
+		return ec.fieldContext_PreviewStep_content(ctx, field)
+	case "change":
+		return ec.fieldContext_PreviewStep_change(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PreviewStep", field.Name)
 }
 
 func (ec *executionContext) childFields_Quarantined(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5826,6 +6767,34 @@ func (ec *executionContext) childFields_SearchConnection(ctx context.Context, fi
 		return ec.fieldContext_SearchConnection_pageInfo(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SearchConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_ShadowFinding(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "route":
+		return ec.fieldContext_ShadowFinding_route(ctx, field)
+	case "destination":
+		return ec.fieldContext_ShadowFinding_destination(ctx, field)
+	case "prospect":
+		return ec.fieldContext_ShadowFinding_prospect(ctx, field)
+	case "class":
+		return ec.fieldContext_ShadowFinding_class(ctx, field)
+	case "field":
+		return ec.fieldContext_ShadowFinding_field(ctx, field)
+	case "code":
+		return ec.fieldContext_ShadowFinding_code(ctx, field)
+	case "seen":
+		return ec.fieldContext_ShadowFinding_seen(ctx, field)
+	case "firstAt":
+		return ec.fieldContext_ShadowFinding_firstAt(ctx, field)
+	case "lastAt":
+		return ec.fieldContext_ShadowFinding_lastAt(ctx, field)
+	case "event":
+		return ec.fieldContext_ShadowFinding_event(ctx, field)
+	case "reason":
+		return ec.fieldContext_ShadowFinding_reason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ShadowFinding", field.Name)
 }
 
 func (ec *executionContext) childFields_Source(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6790,6 +7759,68 @@ func (ec *executionContext) field_Query_mappingHistory_args(ctx context.Context,
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_mappingUses_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "table",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["table"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "value",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["value"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "destination",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["destination"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "since",
+		func(ctx context.Context, v any) (*time.Time, error) {
+			return ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["since"] = arg3
+	arg4, err := graphql.ProcessArgField(ctx, rawArgs, "target",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["target"] = arg4
+	arg5, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg5
+	arg6, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg6
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_mapping_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6833,6 +7864,28 @@ func (ec *executionContext) field_Query_mapping_args(ctx context.Context, rawArg
 		return nil, err
 	}
 	args["after"] = arg4
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_previewEvent_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "event",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["event"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "route",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNString2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["route"] = arg1
 	return args, nil
 }
 
@@ -6915,6 +7968,20 @@ func (ec *executionContext) field_Query_search_args(ctx context.Context, rawArgs
 		return nil, err
 	}
 	args["after"] = arg2
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_shadowFindings_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "route",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["route"] = arg0
 	return args, nil
 }
 
@@ -9095,6 +10162,38 @@ func (ec *executionContext) fieldContext_Delivery_steps(_ context.Context, field
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Step(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Delivery_preview(ctx context.Context, field graphql.CollectedField, obj *view.Delivery) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Delivery_preview(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Delivery().Preview(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.Preview) graphql.Marshaler {
+			return ec.marshalOPreview2ᚖraffsyncᚋoutboxᚐPreview(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Delivery_preview(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Delivery",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Preview(ctx, field)
 		},
 	}
 	return fc, nil
@@ -12037,6 +13136,144 @@ func (ec *executionContext) fieldContext_ImportMappingPayload_userErrors(_ conte
 	return fc, nil
 }
 
+func (ec *executionContext) _LookUpUsed_table(ctx context.Context, field graphql.CollectedField, obj *outbox.LookedUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LookUpUsed_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LookUpUsed_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LookUpUsed", field, false, false, "String")
+}
+
+func (ec *executionContext) _LookUpUsed_value(ctx context.Context, field graphql.CollectedField, obj *outbox.LookedUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LookUpUsed_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LookUpUsed_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LookUpUsed", field, false, false, "String")
+}
+
+func (ec *executionContext) _LookUpUsed_target(ctx context.Context, field graphql.CollectedField, obj *outbox.LookedUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LookUpUsed_target(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Target, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LookUpUsed_target(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LookUpUsed", field, false, false, "String")
+}
+
+func (ec *executionContext) _LookUpUsed_shared(ctx context.Context, field graphql.CollectedField, obj *outbox.LookedUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LookUpUsed_shared(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Shared, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LookUpUsed_shared(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LookUpUsed", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _LookUpUsed_default(ctx context.Context, field graphql.CollectedField, obj *outbox.LookedUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LookUpUsed_default(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Default, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LookUpUsed_default(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LookUpUsed", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _LookUpUsed_version(ctx context.Context, field graphql.CollectedField, obj *outbox.LookedUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LookUpUsed_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LookUpUsed_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LookUpUsed", field, false, false, "Int64")
+}
+
 func (ec *executionContext) _MappingChange_version(ctx context.Context, field graphql.CollectedField, obj *outbox.MappingChange) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13355,6 +14592,525 @@ func (ec *executionContext) fieldContext_MappingTable_reason(_ context.Context, 
 	return graphql.NewScalarFieldContext("MappingTable", field, false, false, "String")
 }
 
+func (ec *executionContext) _MappingUse_at(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_at(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.At, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_at(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MappingUse_delivery(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_delivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Delivery(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_delivery(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUse",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingUse_source(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_source(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Source(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_source(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_event(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Event(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_route(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_route(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Route, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_route(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingUse_step(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_step(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Step(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_step(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "Int")
+}
+
+func (ec *executionContext) _MappingUse_stepName(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_stepName(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().StepName(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_stepName(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_effect(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_effect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Effect(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_effect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "String")
+}
+
+func (ec *executionContext) _MappingUse_attempt(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_attempt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Attempt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_attempt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MappingUse_target(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_target(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Target, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_target(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingUse_version(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_version(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Version, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_version(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _MappingUse_shared(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_shared(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Shared, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_shared(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _MappingUse_default(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_default(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Default, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_default(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _MappingUse_kind(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Kind(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *raffsyncv1.OutcomeKind) graphql.Marshaler {
+			return ec.marshalOOutcomeKind2ᚖraffsyncᚋprotoᚋraffsyncᚋv1ᚐOutcomeKind(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUse", field, true, true, "OutcomeKind")
+}
+
+func (ec *executionContext) _MappingUse_receipt(ctx context.Context, field graphql.CollectedField, obj *view.MappingUse) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUse_receipt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.MappingUse().Receipt(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Receipt) graphql.Marshaler {
+			return ec.marshalOReceipt2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReceipt(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUse_receipt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUse",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Receipt(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingUseConnection_now(ctx context.Context, field graphql.CollectedField, obj *model.MappingUseConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUseConnection_now(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Now, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUseConnection_now(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingUseConnection", field, false, false, "String")
+}
+
+func (ec *executionContext) _MappingUseConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.MappingUseConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUseConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.MappingUse) graphql.Marshaler {
+			return ec.marshalNMappingUse2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingUseᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUseConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUseConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingUse(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MappingUseConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *model.MappingUseConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingUseConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingUseConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "MappingUseConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _MissingLookUp_table(ctx context.Context, field graphql.CollectedField, obj *outbox.LookUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MissingLookUp_table(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Table, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MissingLookUp_table(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MissingLookUp", field, false, false, "String")
+}
+
+func (ec *executionContext) _MissingLookUp_value(ctx context.Context, field graphql.CollectedField, obj *outbox.LookUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MissingLookUp_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MissingLookUp_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MissingLookUp", field, false, false, "String")
+}
+
+func (ec *executionContext) _MissingLookUp_path(ctx context.Context, field graphql.CollectedField, obj *outbox.LookUp) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MissingLookUp_path(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Path, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MissingLookUp_path(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MissingLookUp", field, false, false, "String")
+}
+
 func (ec *executionContext) _Mutation_retryDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -14338,6 +16094,772 @@ func (ec *executionContext) fieldContext_Payload_base64(_ context.Context, field
 	return graphql.NewScalarFieldContext("Payload", field, false, false, "String")
 }
 
+func (ec *executionContext) _Preview_destination(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Preview().Destination(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Destination) graphql.Marshaler {
+			return ec.marshalNDestination2ᚖraffsyncᚋoutboxᚋviewᚐDestination(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Preview",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Destination(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Preview_route(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_route(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Route, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_route(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Preview", field, false, false, "String")
+}
+
+func (ec *executionContext) _Preview_open(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_open(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Open, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_open(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Preview", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Preview_mappings(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_mappings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Mappings, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_mappings(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Preview", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Preview_steps(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_steps(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Steps, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []outbox.PreviewStep) graphql.Marshaler {
+			return ec.marshalNPreviewStep2ᚕraffsyncᚋoutboxᚐPreviewStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_steps(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Preview",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PreviewStep(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Preview_requests(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_requests(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Preview().Requests(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.PreviewRequest) graphql.Marshaler {
+			return ec.marshalNPreviewRequest2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPreviewRequestᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_requests(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Preview",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PreviewRequest(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Preview_missing(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_missing(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Preview().Missing(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.LookUp) graphql.Marshaler {
+			return ec.marshalNMissingLookUp2ᚕᚖraffsyncᚋoutboxᚐLookUpᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_missing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Preview",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MissingLookUp(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Preview_diffFromLastSent(ctx context.Context, field graphql.CollectedField, obj *outbox.Preview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Preview_diffFromLastSent(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Preview().DiffFromLastSent(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Preview_diffFromLastSent(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Preview", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewChange_same(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewChange_same(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Same, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewChange_same(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewChange", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _PreviewChange_diff(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewChange_diff(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewChange().Diff(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewChange_diff(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewChange", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewChange_note(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewChange_note(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewChange().Note(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewChange_note(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewChange", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewRequest_step(ctx context.Context, field graphql.CollectedField, obj *model.PreviewRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewRequest_step(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Step, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewRequest_step(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewRequest", field, false, false, "String")
+}
+
+func (ec *executionContext) _PreviewRequest_method(ctx context.Context, field graphql.CollectedField, obj *model.PreviewRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewRequest_method(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Method, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewRequest_method(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewRequest", field, false, false, "String")
+}
+
+func (ec *executionContext) _PreviewRequest_url(ctx context.Context, field graphql.CollectedField, obj *model.PreviewRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewRequest_url(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.URL, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewRequest_url(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewRequest", field, false, false, "String")
+}
+
+func (ec *executionContext) _PreviewRequest_headers(ctx context.Context, field graphql.CollectedField, obj *model.PreviewRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewRequest_headers(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Headers, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.Reference) graphql.Marshaler {
+			return ec.marshalNReference2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewRequest_headers(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewRequest",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Reference(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PreviewRequest_body(ctx context.Context, field graphql.CollectedField, obj *model.PreviewRequest) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewRequest_body(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Body, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.Payload) graphql.Marshaler {
+			return ec.marshalNPayload2raffsyncᚋgraphᚋinternalᚋmodelᚐPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewRequest_body(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewRequest",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Payload(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PreviewStep_index(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_index(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Index, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_index(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, false, false, "Int")
+}
+
+func (ec *executionContext) _PreviewStep_name(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewStep().Name(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewStep_effect(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_effect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewStep().Effect(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_effect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewStep_prospect(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_prospect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Prospect, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v outbox.Prospect) graphql.Marshaler {
+			return ec.marshalNPreviewProspect2raffsyncᚋoutboxᚐProspect(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_prospect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, false, false, "PreviewProspect")
+}
+
+func (ec *executionContext) _PreviewStep_reason(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewStep().Reason(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewStep_class(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_class(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewStep().Class(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_class(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewStep_request(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_request(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewStep().Request(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.PreviewRequest) graphql.Marshaler {
+			return ec.marshalOPreviewRequest2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPreviewRequest(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_request(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewStep",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PreviewRequest(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PreviewStep_provisional(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_provisional(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Provisional, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_provisional(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _PreviewStep_lookUps(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_lookUps(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LookUps, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []outbox.LookedUp) graphql.Marshaler {
+			return ec.marshalNLookUpUsed2ᚕraffsyncᚋoutboxᚐLookedUpᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_lookUps(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewStep",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_LookUpUsed(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PreviewStep_missing(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_missing(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Missing, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []outbox.LookUp) graphql.Marshaler {
+			return ec.marshalNMissingLookUp2ᚕraffsyncᚋoutboxᚐLookUpᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_missing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewStep",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MissingLookUp(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PreviewStep_existing(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_existing(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewStep().Existing(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Effect) graphql.Marshaler {
+			return ec.marshalOEffect2ᚖraffsyncᚋoutboxᚋviewᚐEffect(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_existing(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewStep",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Effect(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PreviewStep_content(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_content(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.PreviewStep().Content(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_content(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PreviewStep", field, true, true, "String")
+}
+
+func (ec *executionContext) _PreviewStep_change(ctx context.Context, field graphql.CollectedField, obj *outbox.PreviewStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PreviewStep_change(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Change, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.PreviewChange) graphql.Marshaler {
+			return ec.marshalOPreviewChange2ᚖraffsyncᚋoutboxᚐPreviewChange(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PreviewStep_change(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PreviewStep",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PreviewChange(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Quarantined_id(ctx context.Context, field graphql.CollectedField, obj *view.Quarantined) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -14913,6 +17435,50 @@ func (ec *executionContext) fieldContext_Query_deliveries(ctx context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_previewEvent(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_previewEvent(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().PreviewEvent(ctx, fc.Args["event"].(string), fc.Args["route"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.Preview) graphql.Marshaler {
+			return ec.marshalOPreview2ᚖraffsyncᚋoutboxᚐPreview(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_previewEvent(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Preview(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_previewEvent_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_effect(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -15431,6 +17997,94 @@ func (ec *executionContext) fieldContext_Query_mappingHistory(ctx context.Contex
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Query_mappingHistory_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_mappingUses(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_mappingUses(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().MappingUses(ctx, fc.Args["table"].(string), fc.Args["value"].(string), fc.Args["destination"].(string), fc.Args["since"].(*time.Time), fc.Args["target"].(*string), fc.Args["first"].(int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.MappingUseConnection) graphql.Marshaler {
+			return ec.marshalNMappingUseConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingUseConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_mappingUses(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MappingUseConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_mappingUses_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_shadowFindings(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_shadowFindings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().ShadowFindings(ctx, fc.Args["route"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.ShadowFinding) graphql.Marshaler {
+			return ec.marshalNShadowFinding2ᚕᚖraffsyncᚋoutboxᚐShadowFindingᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_shadowFindings(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ShadowFinding(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_shadowFindings_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -16343,6 +18997,259 @@ func (ec *executionContext) fieldContext_SearchConnection_pageInfo(_ context.Con
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _ShadowFinding_route(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_route(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Route, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_route(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_destination(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_destination(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destination, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_destination(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_prospect(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_prospect(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Prospect, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v outbox.Prospect) graphql.Marshaler {
+			return ec.marshalNPreviewProspect2raffsyncᚋoutboxᚐProspect(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_prospect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "PreviewProspect")
+}
+
+func (ec *executionContext) _ShadowFinding_class(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_class(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Class(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_class(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_field(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_field(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Field(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_field(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_code(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_code(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Code(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_code(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_seen(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_seen(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Seen, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_seen(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _ShadowFinding_firstAt(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_firstAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.FirstAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_firstAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ShadowFinding_lastAt(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_lastAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.LastAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_lastAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ShadowFinding_event(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.ShadowFinding().Event(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, true, true, "String")
+}
+
+func (ec *executionContext) _ShadowFinding_reason(ctx context.Context, field graphql.CollectedField, obj *outbox.ShadowFinding) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ShadowFinding_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ShadowFinding_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ShadowFinding", field, false, false, "String")
 }
 
 func (ec *executionContext) _Source_name(ctx context.Context, field graphql.CollectedField, obj *view.Source) (ret graphql.Marshaler) {
@@ -20788,6 +23695,12 @@ func (ec *executionContext) _Delivery(ctx context.Context, sel ast.SelectionSet,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Delivery_steps(ctx, field, obj)
 				})
+		case "preview":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Delivery_preview(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -21818,6 +24731,64 @@ func (ec *executionContext) _ImportMappingPayload(ctx context.Context, sel ast.S
 	return out
 }
 
+var lookUpUsedImplementors = []string{"LookUpUsed"}
+
+func (ec *executionContext) _LookUpUsed(ctx context.Context, sel ast.SelectionSet, obj *outbox.LookedUp) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, lookUpUsedImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("LookUpUsed")
+		case "table":
+			out.Values[i] = ec._LookUpUsed_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._LookUpUsed_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "target":
+			out.Values[i] = ec._LookUpUsed_target(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "shared":
+			out.Values[i] = ec._LookUpUsed_shared(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "default":
+			out.Values[i] = ec._LookUpUsed_default(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "version":
+			out.Values[i] = ec._LookUpUsed_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var mappingChangeImplementors = []string{"MappingChange"}
 
 func (ec *executionContext) _MappingChange(ctx context.Context, sel ast.SelectionSet, obj *outbox.MappingChange) graphql.Marshaler {
@@ -22393,6 +25364,203 @@ func (ec *executionContext) _MappingTable(ctx context.Context, sel ast.Selection
 	return out
 }
 
+var mappingUseImplementors = []string{"MappingUse"}
+
+func (ec *executionContext) _MappingUse(ctx context.Context, sel ast.SelectionSet, obj *view.MappingUse) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingUseImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingUse")
+		case "at":
+			out.Values[i] = ec._MappingUse_at(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "delivery":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_delivery(ctx, field, obj)
+				})
+		case "source":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_source(ctx, field, obj)
+				})
+		case "event":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_event(ctx, field, obj)
+				})
+		case "route":
+			out.Values[i] = ec._MappingUse_route(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "step":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_step(ctx, field, obj)
+				})
+		case "stepName":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_stepName(ctx, field, obj)
+				})
+		case "effect":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_effect(ctx, field, obj)
+				})
+		case "attempt":
+			out.Values[i] = ec._MappingUse_attempt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "target":
+			out.Values[i] = ec._MappingUse_target(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "version":
+			out.Values[i] = ec._MappingUse_version(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "shared":
+			out.Values[i] = ec._MappingUse_shared(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "default":
+			out.Values[i] = ec._MappingUse_default(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "kind":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_kind(ctx, field, obj)
+				})
+		case "receipt":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._MappingUse_receipt(ctx, field, obj)
+				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var mappingUseConnectionImplementors = []string{"MappingUseConnection"}
+
+func (ec *executionContext) _MappingUseConnection(ctx context.Context, sel ast.SelectionSet, obj *model.MappingUseConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, mappingUseConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MappingUseConnection")
+		case "now":
+			out.Values[i] = ec._MappingUseConnection_now(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._MappingUseConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._MappingUseConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var missingLookUpImplementors = []string{"MissingLookUp"}
+
+func (ec *executionContext) _MissingLookUp(ctx context.Context, sel ast.SelectionSet, obj *outbox.LookUp) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, missingLookUpImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MissingLookUp")
+		case "table":
+			out.Values[i] = ec._MissingLookUp_table(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._MissingLookUp_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "path":
+			out.Values[i] = ec._MissingLookUp_path(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var mutationImplementors = []string{"Mutation"}
 
 func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet) graphql.Marshaler {
@@ -22677,6 +25845,276 @@ func (ec *executionContext) _Payload(ctx context.Context, sel ast.SelectionSet, 
 	return out
 }
 
+var previewImplementors = []string{"Preview"}
+
+func (ec *executionContext) _Preview(ctx context.Context, sel ast.SelectionSet, obj *outbox.Preview) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, previewImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Preview")
+		case "destination":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Preview_destination(ctx, field, obj)
+				})
+		case "route":
+			out.Values[i] = ec._Preview_route(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "open":
+			out.Values[i] = ec._Preview_open(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "mappings":
+			out.Values[i] = ec._Preview_mappings(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "steps":
+			out.Values[i] = ec._Preview_steps(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "requests":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Preview_requests(ctx, field, obj)
+				})
+		case "missing":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Preview_missing(ctx, field, obj)
+				})
+		case "diffFromLastSent":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Preview_diffFromLastSent(ctx, field, obj)
+				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var previewChangeImplementors = []string{"PreviewChange"}
+
+func (ec *executionContext) _PreviewChange(ctx context.Context, sel ast.SelectionSet, obj *outbox.PreviewChange) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, previewChangeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PreviewChange")
+		case "same":
+			out.Values[i] = ec._PreviewChange_same(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "diff":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewChange_diff(ctx, field, obj)
+				})
+		case "note":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewChange_note(ctx, field, obj)
+				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var previewRequestImplementors = []string{"PreviewRequest"}
+
+func (ec *executionContext) _PreviewRequest(ctx context.Context, sel ast.SelectionSet, obj *model.PreviewRequest) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, previewRequestImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PreviewRequest")
+		case "step":
+			out.Values[i] = ec._PreviewRequest_step(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "method":
+			out.Values[i] = ec._PreviewRequest_method(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "url":
+			out.Values[i] = ec._PreviewRequest_url(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "headers":
+			out.Values[i] = ec._PreviewRequest_headers(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "body":
+			out.Values[i] = ec._PreviewRequest_body(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var previewStepImplementors = []string{"PreviewStep"}
+
+func (ec *executionContext) _PreviewStep(ctx context.Context, sel ast.SelectionSet, obj *outbox.PreviewStep) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, previewStepImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PreviewStep")
+		case "index":
+			out.Values[i] = ec._PreviewStep_index(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "name":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewStep_name(ctx, field, obj)
+				})
+		case "effect":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewStep_effect(ctx, field, obj)
+				})
+		case "prospect":
+			out.Values[i] = ec._PreviewStep_prospect(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "reason":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewStep_reason(ctx, field, obj)
+				})
+		case "class":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewStep_class(ctx, field, obj)
+				})
+		case "request":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewStep_request(ctx, field, obj)
+				})
+		case "provisional":
+			out.Values[i] = ec._PreviewStep_provisional(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "lookUps":
+			out.Values[i] = ec._PreviewStep_lookUps(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "missing":
+			out.Values[i] = ec._PreviewStep_missing(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "existing":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewStep_existing(ctx, field, obj)
+				})
+		case "content":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._PreviewStep_content(ctx, field, obj)
+				})
+		case "change":
+			out.Values[i] = ec._PreviewStep_change(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var quarantinedImplementors = []string{"Quarantined"}
 
 func (ec *executionContext) _Quarantined(ctx context.Context, sel ast.SelectionSet, obj *view.Quarantined) graphql.Marshaler {
@@ -22855,6 +26293,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_deliveries(ctx, field)
 				})
+		case "previewEvent":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_previewEvent(ctx, field)
+				})
 		case "effect":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, false,
@@ -22932,6 +26376,18 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_mappingHistory(ctx, field)
+				})
+		case "mappingUses":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_mappingUses(ctx, field)
+				})
+		case "shadowFindings":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_shadowFindings(ctx, field)
 				})
 		case "mappingGaps":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
@@ -23304,6 +26760,93 @@ func (ec *executionContext) _SearchConnection(ctx context.Context, sel ast.Selec
 			out.Values[i] = ec._SearchConnection_pageInfo(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var shadowFindingImplementors = []string{"ShadowFinding"}
+
+func (ec *executionContext) _ShadowFinding(ctx context.Context, sel ast.SelectionSet, obj *outbox.ShadowFinding) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, shadowFindingImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ShadowFinding")
+		case "route":
+			out.Values[i] = ec._ShadowFinding_route(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "destination":
+			out.Values[i] = ec._ShadowFinding_destination(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "prospect":
+			out.Values[i] = ec._ShadowFinding_prospect(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "class":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_class(ctx, field, obj)
+				})
+		case "field":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_field(ctx, field, obj)
+				})
+		case "code":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_code(ctx, field, obj)
+				})
+		case "seen":
+			out.Values[i] = ec._ShadowFinding_seen(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "firstAt":
+			out.Values[i] = ec._ShadowFinding_firstAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "lastAt":
+			out.Values[i] = ec._ShadowFinding_lastAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "event":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._ShadowFinding_event(ctx, field, obj)
+				})
+		case "reason":
+			out.Values[i] = ec._ShadowFinding_reason(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
 			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -24788,6 +28331,26 @@ func (ec *executionContext) marshalNLanguage2raffsyncᚋgraphᚋinternalᚋmodel
 	return v
 }
 
+func (ec *executionContext) marshalNLookUpUsed2raffsyncᚋoutboxᚐLookedUp(ctx context.Context, sel ast.SelectionSet, v outbox.LookedUp) graphql.Marshaler {
+	return ec._LookUpUsed(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNLookUpUsed2ᚕraffsyncᚋoutboxᚐLookedUpᚄ(ctx context.Context, sel ast.SelectionSet, v []outbox.LookedUp) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNLookUpUsed2raffsyncᚋoutboxᚐLookedUp(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) marshalNMappingConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingConnection(ctx context.Context, sel ast.SelectionSet, v *model.MappingConnection) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "MappingConnection!")
@@ -25003,6 +28566,82 @@ func (ec *executionContext) marshalNMappingTable2ᚖraffsyncᚋoutboxᚋviewᚐM
 	return ec._MappingTable(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNMappingUse2ᚕᚖraffsyncᚋoutboxᚋviewᚐMappingUseᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.MappingUse) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMappingUse2ᚖraffsyncᚋoutboxᚋviewᚐMappingUse(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMappingUse2ᚖraffsyncᚋoutboxᚋviewᚐMappingUse(ctx context.Context, sel ast.SelectionSet, v *view.MappingUse) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingUse!")
+		return graphql.Null
+	}
+	return ec._MappingUse(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMappingUseConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐMappingUseConnection(ctx context.Context, sel ast.SelectionSet, v *model.MappingUseConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MappingUseConnection!")
+		return graphql.Null
+	}
+	return ec._MappingUseConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNMissingLookUp2raffsyncᚋoutboxᚐLookUp(ctx context.Context, sel ast.SelectionSet, v outbox.LookUp) graphql.Marshaler {
+	return ec._MissingLookUp(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNMissingLookUp2ᚕraffsyncᚋoutboxᚐLookUpᚄ(ctx context.Context, sel ast.SelectionSet, v []outbox.LookUp) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMissingLookUp2raffsyncᚋoutboxᚐLookUp(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMissingLookUp2ᚕᚖraffsyncᚋoutboxᚐLookUpᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.LookUp) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNMissingLookUp2ᚖraffsyncᚋoutboxᚐLookUp(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNMissingLookUp2ᚖraffsyncᚋoutboxᚐLookUp(ctx context.Context, sel ast.SelectionSet, v *outbox.LookUp) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "MissingLookUp!")
+		return graphql.Null
+	}
+	return ec._MissingLookUp(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNPageInfo2raffsyncᚋgraphᚋinternalᚋmodelᚐPageInfo(ctx context.Context, sel ast.SelectionSet, v model.PageInfo) graphql.Marshaler {
 	return ec._PageInfo(ctx, sel, &v)
 }
@@ -25022,12 +28661,74 @@ func (ec *executionContext) unmarshalNPauseInput2raffsyncᚋgraphᚋinternalᚋm
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) marshalNPayload2raffsyncᚋgraphᚋinternalᚋmodelᚐPayload(ctx context.Context, sel ast.SelectionSet, v model.Payload) graphql.Marshaler {
+	return ec._Payload(ctx, sel, &v)
+}
+
 func (ec *executionContext) marshalNPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPayload(ctx context.Context, sel ast.SelectionSet, v *model.Payload) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "Payload!")
 		return graphql.Null
 	}
 	return ec._Payload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNPreviewProspect2raffsyncᚋoutboxᚐProspect(ctx context.Context, v any) (outbox.Prospect, error) {
+	res, err := scalar.UnmarshalPreviewProspect(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNPreviewProspect2raffsyncᚋoutboxᚐProspect(ctx context.Context, sel ast.SelectionSet, v outbox.Prospect) graphql.Marshaler {
+	_ = sel
+	res := scalar.MarshalPreviewProspect(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "PreviewProspect!")
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNPreviewRequest2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPreviewRequestᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.PreviewRequest) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNPreviewRequest2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPreviewRequest(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNPreviewRequest2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPreviewRequest(ctx context.Context, sel ast.SelectionSet, v *model.PreviewRequest) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "PreviewRequest!")
+		return graphql.Null
+	}
+	return ec._PreviewRequest(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNPreviewStep2raffsyncᚋoutboxᚐPreviewStep(ctx context.Context, sel ast.SelectionSet, v outbox.PreviewStep) graphql.Marshaler {
+	return ec._PreviewStep(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNPreviewStep2ᚕraffsyncᚋoutboxᚐPreviewStepᚄ(ctx context.Context, sel ast.SelectionSet, v []outbox.PreviewStep) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNPreviewStep2raffsyncᚋoutboxᚐPreviewStep(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func (ec *executionContext) marshalNQuarantined2ᚕᚖraffsyncᚋoutboxᚋviewᚐQuarantinedᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Quarantined) graphql.Marshaler {
@@ -25200,6 +28901,30 @@ func (ec *executionContext) marshalNSeverity2string(ctx context.Context, sel ast
 		graphql.AddInvalidNullFromMarshaler(ctx, "Severity!")
 	}
 	return res
+}
+
+func (ec *executionContext) marshalNShadowFinding2ᚕᚖraffsyncᚋoutboxᚐShadowFindingᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.ShadowFinding) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNShadowFinding2ᚖraffsyncᚋoutboxᚐShadowFinding(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNShadowFinding2ᚖraffsyncᚋoutboxᚐShadowFinding(ctx context.Context, sel ast.SelectionSet, v *outbox.ShadowFinding) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ShadowFinding!")
+		return graphql.Null
+	}
+	return ec._ShadowFinding(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNSource2ᚕᚖraffsyncᚋoutboxᚋviewᚐSourceᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Source) graphql.Marshaler {
@@ -25880,6 +29605,27 @@ func (ec *executionContext) marshalOOutcomeKind2ᚖraffsyncᚋprotoᚋraffsync�
 	_ = ctx
 	res := scalar.MarshalOutcomeKind(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOPreview2ᚖraffsyncᚋoutboxᚐPreview(ctx context.Context, sel ast.SelectionSet, v *outbox.Preview) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Preview(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOPreviewChange2ᚖraffsyncᚋoutboxᚐPreviewChange(ctx context.Context, sel ast.SelectionSet, v *outbox.PreviewChange) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._PreviewChange(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOPreviewRequest2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐPreviewRequest(ctx context.Context, sel ast.SelectionSet, v *model.PreviewRequest) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._PreviewRequest(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOReceipt2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReceipt(ctx context.Context, sel ast.SelectionSet, v *model.Receipt) graphql.Marshaler {

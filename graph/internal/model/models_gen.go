@@ -263,6 +263,13 @@ type MappingPayload struct {
 	UserErrors []*UserError          `json:"userErrors"`
 }
 
+type MappingUseConnection struct {
+	// What the value is called there today; null where nothing answers it.
+	Now      *string            `json:"now,omitempty"`
+	Nodes    []*view.MappingUse `json:"nodes"`
+	PageInfo PageInfo           `json:"pageInfo"`
+}
+
 type Mutation struct {
 }
 
@@ -281,6 +288,19 @@ type PauseInput struct {
 	Name      string       `json:"name"`
 	// For whoever reads the timeline, 1 to 500 bytes.
 	Reason string `json:"reason"`
+}
+
+// A request as it would go on the wire, but for what depends on the time and on credentials.
+type PreviewRequest struct {
+	// Name of its step; null where its route names none.
+	Step *string `json:"step,omitempty"`
+	// Empty where the kind of destination can't show its requests.
+	Method string `json:"method"`
+	// What is secret in it, or known only when it is sent, is a name in braces.
+	URL string `json:"url"`
+	// Without secrets: [redacted] stands in their place.
+	Headers []*Reference `json:"headers"`
+	Body    Payload      `json:"body"`
 }
 
 type QuarantinedConnection struct {

@@ -148,3 +148,9 @@ func UnmarshalTimelineWhat(v any) (string, error) {
 	s, err := text[string](v)
 	return strings.ToLower(s), err
 }
+
+// MarshalPreviewProspect writes the enum's value.
+func MarshalPreviewProspect(p outbox.Prospect) graphql.Marshaler { return quoted(string(p)) }
+
+// UnmarshalPreviewProspect reads the enum's value.
+func UnmarshalPreviewProspect(v any) (outbox.Prospect, error) { return text[outbox.Prospect](v) }
