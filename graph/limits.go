@@ -134,6 +134,8 @@ func complexities() generated.ComplexityRoot {
 	c.Query.Deliveries = pagedBy[deliveries]
 	c.Query.Exceptions = pagedBy[exceptions]
 	c.Query.Timeline = pagedBy[timeline]
+	c.Query.Jobs = func(child, first int, _ *string) int { return paged(child, first) }
+	c.Job.Failures = func(child, first int, _ *int64) int { return paged(child, first) }
 	c.Query.Mapping = func(child int, _ string, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingHistory = func(child int, _, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingGaps = func(child int, _, _ *string, first int, _ *string) int { return paged(child, first) }

@@ -24,6 +24,7 @@ type Config struct {
 	Operators   Operators
 	Transitions Transitions
 	Replays     Replays
+	Jobs        Jobs
 	Mappings    Mappings
 	Log         *slog.Logger
 	// Development serves GraphiQL at / and lets clients read the schema, with
@@ -44,12 +45,12 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Mappings == nil || c.Log == nil {
-		return nil, errors.New("graph: View, Operators, Transitions, Replays, Mappings and Log are needed")
+	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Jobs == nil || c.Mappings == nil || c.Log == nil {
+		return nil, errors.New("graph: View, Operators, Transitions, Replays, Jobs, Mappings and Log are needed")
 	}
 	a := &API{hub: newHub(c.View, c.Log)}
 	a.base, a.stop = context.WithCancel(context.Background())
-	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, mappings: c.Mappings, hub: a.hub}
+	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, jobs: c.Jobs, mappings: c.Mappings, hub: a.hub}
 	server := newGraphQL(c, r, gatherFor)
 	var err error
 	a.Handler, err = newFront(c, server, a.base)
@@ -70,6 +71,7 @@ type resolver struct {
 	view        *view.View
 	transitions Transitions
 	replays     Replays
+	jobs        Jobs
 	mappings    Mappings
 	hub         *hub
 }
@@ -136,6 +138,8 @@ func (r *resolver) Destination() generated.DestinationResolver   { return destin
 func (r *resolver) Effect() generated.EffectResolver             { return effectResolver{} }
 func (r *resolver) Event() generated.EventResolver               { return eventResolver{} }
 func (r *resolver) Exception() generated.ExceptionResolver       { return exceptionResolver{r} }
+func (r *resolver) Job() generated.JobResolver                   { return jobResolver{r} }
+func (r *resolver) JobFailure() generated.JobFailureResolver     { return jobFailureResolver{} }
 func (r *resolver) MappingGap() generated.MappingGapResolver     { return mappingGapResolver{} }
 func (r *resolver) Mutation() generated.MutationResolver         { return mutationResolver{r} }
 func (r *resolver) OldestOpen() generated.OldestOpenResolver     { return oldestOpenResolver{} }

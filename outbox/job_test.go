@@ -408,19 +408,21 @@ INSERT INTO tallies (tenant, destination, shard, accepted, needs_action) VALUES 
 func BenchmarkJob(b *testing.B) {
 	const n = 100_000
 	s := newShop(b, "books")
+	var clicks time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		s = s.emptied(b)
 		s.seedFailed(n)
 		b.StartTimer()
+		before := b.Elapsed()
 		j := s.startJob(jobRequest("all", outbox.JobRetry, outbox.JobFilter{Destination: "books"}))
-		clicked := b.Elapsed()
+		clicks += b.Elapsed() - before
 		s.exec(`UPDATE jobs SET rate = 1000000000`) // as fast as it goes
 		s.finishJobs()
 		if done := s.job(j.ID); done.Done != n {
 			b.Fatalf("%+v", done)
 		}
-		_ = clicked
 	}
 	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
+	b.ReportMetric(clicks.Seconds()/float64(b.N), "s/click")
 }

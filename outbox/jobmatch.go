@@ -290,7 +290,7 @@ func (m *matcher) missing(ctx context.Context, tx pgx.Tx, job int64, left []memb
 			missing = append(missing, d)
 		}
 	}
-	return whyNot(ctx, tx, missing)
+	return whyNot(ctx, tx, missing, "it has not failed, or there is no such delivery")
 }
 
 // JobPreview is what a job would do now.

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -54,21 +53,12 @@ SELECT f.ord::integer - 1, t.what, coalesce(t.state, ''), coalesce(t.actor, ''),
     ORDER BY at DESC, entry DESC LIMIT 1) AS t`
 )
 
-func scanJob(row pgx.CollectableRow) (j Job, err error) {
-	var filter []byte
-	err = row.Scan(&j.ID, &j.Tenant, &j.Action, &filter, &j.Rate, &j.State, &j.Total, &j.Done, &j.Failed, &j.RequestedAt, &j.EndedAt, &j.Actor, &j.Reason)
-	if err == nil {
-		err = json.Unmarshal(filter, &j.Filter)
-	}
-	return j, err
-}
-
 func jobOf(ctx context.Context, tx pgx.Tx, id int64) (Job, error) {
 	rows, err := tx.Query(ctx, jobSQL, id)
 	if err != nil {
 		return Job{}, err
 	}
-	j, err := pgx.CollectExactlyOneRow(rows, scanJob)
+	j, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[Job])
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = ErrNotFound
 	}
@@ -120,7 +110,7 @@ func (s *Store) Jobs(ctx context.Context, tenant string, before int64, first int
 		if err != nil {
 			return err
 		}
-		all, err = pgx.CollectRows(rows, scanJob)
+		all, err = pgx.CollectRows(rows, pgx.RowToStructByName[Job])
 		return err
 	})
 	return all, err
@@ -144,7 +134,9 @@ func (s *Store) JobFailures(ctx context.Context, tenant string, id, after int64,
 		}
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f JobFailure, err error) {
 			d := &f.Delivery
-			return f, row.Scan(&f.Number, &d.Event.Seq, &d.Event.AcceptedAt, &d.Destination, &d.Replay, &f.Reason)
+			err = row.Scan(&f.Number, &d.Event.Seq, &d.Event.AcceptedAt, &d.Destination, &d.Replay, &f.Reason)
+			d.Event.AcceptedAt = d.Event.AcceptedAt.UTC()
+			return f, err
 		})
 		return err
 	})
@@ -175,14 +167,15 @@ func noteFailures(ctx context.Context, tx pgx.Tx, tenant string, job int64, fail
 	return err
 }
 
-// whyNot says of deliveries that are not as they were what became of them, and by whom.
-func whyNot(ctx context.Context, tx pgx.Tx, ids []DeliveryID) ([]JobFailure, error) {
+// whyNot says of deliveries that are not as they were what became of them, and by whom;
+// otherwise stands where the timeline tells nothing of them.
+func whyNot(ctx context.Context, tx pgx.Tx, ids []DeliveryID, otherwise string) ([]JobFailure, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	failures := make([]JobFailure, len(ids))
 	for i, d := range ids {
-		failures[i] = JobFailure{Delivery: d, Reason: "it has not failed, or there is no such delivery"}
+		failures[i] = JobFailure{Delivery: d, Reason: otherwise}
 	}
 	events, at, destinations, replays := deliveryColumnsOf(ids)
 	rows, err := tx.Query(ctx, lastOfSQL, events, at, destinations, replays)

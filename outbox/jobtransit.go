@@ -128,7 +128,7 @@ func examine(ctx context.Context, tx pgx.Tx, all []member) (same []operand, fail
 			changed = append(changed, m.DeliveryID)
 		}
 	}
-	others, err := whyNot(ctx, tx, changed)
+	others, err := whyNot(ctx, tx, changed, "it has changed since")
 	return same, append(failures, others...), err
 }
 

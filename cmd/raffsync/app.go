@@ -146,7 +146,7 @@ func (a *app) build(ctx context.Context) error {
 	}
 	a.api, err = graph.New(graph.Config{
 		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
-		Replays: replays{c.store, a.routing.router}, Mappings: c.store,
+		Replays: replays{c.store, a.routing.router}, Jobs: c.store, Mappings: c.store,
 	})
 	if err != nil {
 		return err
@@ -233,6 +233,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.sweep(background) })
 	group.Go(func() error { return a.keepConnections(background) })
 	group.Go(func() error { return a.replay(background) })
+	group.Go(func() error { return a.carryOut(background) })
 	group.Go(func() error { return a.reprocess(background) })
 	group.Go(func() error { return a.escalation.Run(background) })
 	group.Go(func() error {

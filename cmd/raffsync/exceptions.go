@@ -167,7 +167,7 @@ func (c *exceptionsShowCommand) Run(ctx context.Context, line *commandLine) erro
 			return err
 		}
 		for _, e := range stories[0].Nodes {
-			if e.What == "attempt" || e.What == "release" || e.What == "retry" || e.What == "skip" {
+			if e.What == "attempt" || e.What == "release" || e.What == "retry" || e.What == "reprocess" || e.What == "skip" {
 				continue // of what it holds, each of which has a story of its own
 			}
 			entries = append(entries, toldEntry{At: e.At, What: e.What, Reason: deref(e.Reason), Actor: deref(e.Actor)})

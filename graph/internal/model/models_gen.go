@@ -29,6 +29,14 @@ type AcknowledgeExceptionPayload struct {
 	UserErrors []*UserError    `json:"userErrors"`
 }
 
+type ChangeJobInput struct {
+	ID string `json:"id"`
+	// RUNNING, PAUSED or CANCELLED.
+	State JobState `json:"state"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
 type ChangeReplayInput struct {
 	Number int `json:"number"`
 	// RUNNING, PAUSED or CANCELLED.
@@ -47,6 +55,8 @@ type Changes struct {
 	Totals *view.Totals `json:"totals,omitempty"`
 	// All of them where one has changed, and in the first batch.
 	Destinations []*view.Destination `json:"destinations,omitempty"`
+	// Jobs that have got on, and in the first batch those that have not ended.
+	Jobs []*outbox.Job `json:"jobs,omitempty"`
 	// The last batch: the reader was too slow, or its cursor too old.
 	Lagged bool `json:"lagged"`
 }
@@ -162,6 +172,57 @@ type ImportMappingPayload struct {
 	// Of a dry run: the first 100, by table and value.
 	Differences []*MappingDifference `json:"differences"`
 	UserErrors  []*UserError         `json:"userErrors"`
+}
+
+// Which deliveries, of those that wait for a retry or need action. What is left out does not
+// narrow it; a filter that narrows nothing needs `everything`.
+type JobFilter struct {
+	// Named one by one, at most 1,000; nothing else may narrow them then.
+	Deliveries  []string `json:"deliveries,omitempty"`
+	Destination *string  `json:"destination,omitempty"`
+	// That holds them.
+	Exception *string `json:"exception,omitempty"`
+	// Of an open exception that holds them.
+	Class *string `json:"class,omitempty"`
+	// NEEDS_ACTION, or WAITING: for a retry.
+	State  *view.State `json:"state,omitempty"`
+	Source *string     `json:"source,omitempty"`
+	Type   *string     `json:"type,omitempty"`
+	Outlet *string     `json:"outlet,omitempty"`
+	// Acceptance of the event.
+	AcceptedFrom *time.Time `json:"acceptedFrom,omitempty"`
+	// Exclusive.
+	AcceptedUntil *time.Time `json:"acceptedUntil,omitempty"`
+	// When an exception took hold of it.
+	HeldFrom *time.Time `json:"heldFrom,omitempty"`
+	// Exclusive.
+	HeldUntil  *time.Time `json:"heldUntil,omitempty"`
+	Everything bool       `json:"everything"`
+}
+
+type JobPayload struct {
+	Job        *outbox.Job  `json:"job,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
+// What a job would do.
+type JobPreview struct {
+	// Deliveries that match.
+	Total int64 `json:"total"`
+	// Of these, held by exceptions; the others wait for a retry.
+	NeedsAction int64 `json:"needsAction"`
+	// Of these, may have had their effect: a retry asks about that first, where it can.
+	Unknown int64 `json:"unknown"`
+	// Of these, belong to other jobs that have not ended.
+	Taken int64 `json:"taken"`
+	// Acceptance of the first and the last event; null where there is none.
+	First *time.Time `json:"first,omitempty"`
+	Last  *time.Time `json:"last,omitempty"`
+}
+
+type JobPreviewPayload struct {
+	Preview    *JobPreview  `json:"preview,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
 }
 
 type MappingConnection struct {
@@ -325,6 +386,17 @@ type ReplayPreviewPayload struct {
 	UserErrors []*UserError   `json:"userErrors"`
 }
 
+type ReprocessInput struct {
+	// Chosen by the caller, 1 to 100 bytes. A repeat answers with the first job.
+	RequestID string    `json:"requestId"`
+	Action    JobAction `json:"action"`
+	Filter    JobFilter `json:"filter"`
+	// Deliveries a second, 1 to 10,000. The limits of destinations hold besides.
+	Rate int `json:"rate"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
 type SearchConnection struct {
 	Nodes    []SearchHit `json:"nodes"`
 	PageInfo PageInfo    `json:"pageInfo"`
@@ -454,6 +526,129 @@ func (e *BreakerOrder) UnmarshalJSON(b []byte) error {
 }
 
 func (e BreakerOrder) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// What a job does with each of its deliveries.
+type JobAction string
+
+const (
+	// Try now, with all its attempts before it.
+	JobActionRetry JobAction = "RETRY"
+	// Prepare again by today's mappings and routes, under a new idempotency key where all that
+	// was sent is proven to have had no effect.
+	JobActionReprocess JobAction = "REPROCESS"
+	// End without sending.
+	JobActionSkip JobAction = "SKIP"
+)
+
+var AllJobAction = []JobAction{
+	JobActionRetry,
+	JobActionReprocess,
+	JobActionSkip,
+}
+
+func (e JobAction) IsValid() bool {
+	switch e {
+	case JobActionRetry, JobActionReprocess, JobActionSkip:
+		return true
+	}
+	return false
+}
+
+func (e JobAction) String() string {
+	return string(e)
+}
+
+func (e *JobAction) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = JobAction(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid JobAction", str)
+	}
+	return nil
+}
+
+func (e JobAction) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *JobAction) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e JobAction) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type JobState string
+
+const (
+	JobStateRunning JobState = "RUNNING"
+	JobStatePaused  JobState = "PAUSED"
+	// Nothing is left to do.
+	JobStateDone JobState = "DONE"
+	// A person ended it; what it had done stays.
+	JobStateCancelled JobState = "CANCELLED"
+)
+
+var AllJobState = []JobState{
+	JobStateRunning,
+	JobStatePaused,
+	JobStateDone,
+	JobStateCancelled,
+}
+
+func (e JobState) IsValid() bool {
+	switch e {
+	case JobStateRunning, JobStatePaused, JobStateDone, JobStateCancelled:
+		return true
+	}
+	return false
+}
+
+func (e JobState) String() string {
+	return string(e)
+}
+
+func (e *JobState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = JobState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid JobState", str)
+	}
+	return nil
+}
+
+func (e JobState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *JobState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e JobState) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
