@@ -75,7 +75,43 @@ CREATE POLICY for_analysts ON jobs FOR SELECT TO raffsync_analytics USING (true)
 CREATE POLICY for_analysts ON job_failures FOR SELECT TO raffsync_analytics USING (true);
 GRANT SELECT ON jobs, job_failures TO raffsync_analytics;
 
--- The timeline learns two words, beside those that it knows by now.
+-- What a person has changed for one delivery: the event stays as it came. Dispatch prepares
+-- from it what has the mark; for all others the column is all that there is of this.
+ALTER TABLE deliveries ADD COLUMN edited boolean NOT NULL DEFAULT false;
+CREATE TABLE edits (
+  id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  tenant       text COLLATE "C" NOT NULL,
+  event        bigint NOT NULL,
+  event_at     timestamptz NOT NULL,
+  destination  integer NOT NULL,
+  replay       integer NOT NULL,
+  changes      jsonb NOT NULL,          -- in their order: path (a JSON pointer) and value
+  state        text COLLATE "C" NOT NULL CHECK (state IN ('PENDING', 'APPLIED', 'REJECTED')),
+  second       boolean NOT NULL,        -- needs a second person
+  actor        text NOT NULL,
+  reason       text NOT NULL,
+  asked_at     timestamptz NOT NULL DEFAULT now(),
+  decided_by   text,
+  decided_at   timestamptz,
+  decided_why  text,
+  CHECK ((state = 'PENDING') = (decided_at IS NULL)),
+  CHECK (NOT second OR state <> 'APPLIED' OR decided_by <> actor)
+);
+-- Those of a delivery; one at a time waits for a second person.
+CREATE INDEX edits_delivery ON edits (event, destination, replay, id);
+CREATE UNIQUE INDEX edits_pending ON edits (event, destination, replay) WHERE state = 'PENDING';
+CREATE INDEX edits_of_tenant ON edits (tenant, id);
+ALTER TABLE edits ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY of_the_tenant ON edits TO raffsync_api
+  USING (tenant = current_setting('raffsync.tenant', true))
+  WITH CHECK (tenant = current_setting('raffsync.tenant', true));
+CREATE POLICY for_analysts ON edits FOR SELECT TO raffsync_analytics USING (true);
+GRANT SELECT, INSERT ON edits TO raffsync_api;
+GRANT UPDATE (state, decided_by, decided_at, decided_why) ON edits TO raffsync_api;
+GRANT SELECT ON edits TO raffsync_engine, raffsync_analytics;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO raffsync_api;
+
+-- The timeline learns three words, beside those that it knows by now.
 DO $$
 DECLARE
   words text;
@@ -84,5 +120,5 @@ BEGIN
     FROM pg_constraint c, regexp_matches(pg_get_constraintdef(c.oid), '''([a-z]+)''', 'g') AS m
    WHERE c.conrelid = 'timeline'::regclass AND c.conname = 'timeline_what_check';
   ALTER TABLE timeline DROP CONSTRAINT timeline_what_check;
-  EXECUTE format('ALTER TABLE timeline ADD CONSTRAINT timeline_what_check CHECK (what IN (%s, ''job'', ''reprocess'')) NOT VALID', words);
+  EXECUTE format('ALTER TABLE timeline ADD CONSTRAINT timeline_what_check CHECK (what IN (%s, ''job'', ''reprocess'', ''edit'')) NOT VALID', words);
 END $$;

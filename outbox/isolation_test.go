@@ -107,6 +107,7 @@ func fill(s *shop) {
 	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
 	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO jobs (tenant, request_id, digest, action, filter, rate, actor, reason) VALUES ('kopi', 'r', '', 'SKIP', '{}', 1, 'a', 'r'), ('teh', 'r', '', 'SKIP', '{}', 1, 'a', 'r')`)
+	s.exec(`INSERT INTO edits (tenant, event, event_at, destination, replay, changes, state, second, actor, reason) SELECT tenant, event, event_at, destination, replay, '[]', 'PENDING', true, 'a', 'r' FROM deliveries`)
 	s.exec(`INSERT INTO job_members (tenant, job, lane, destination, seq, event, event_at, replay, version) SELECT tenant, 1, lane, destination, seq, event, event_at, replay, version FROM deliveries`)
 	s.exec(`INSERT INTO job_failures (tenant, job, event, event_at, destination, replay, reason) SELECT tenant, 1, event, event_at, destination, replay, 'r' FROM deliveries`)
 	s.exec(`INSERT INTO operator_requests (tenant, request_id, digest, answer) VALUES ('kopi', 'r', '', '{}'), ('teh', 'r', '', '{}')`)
