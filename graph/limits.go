@@ -10,6 +10,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"raffsync/graph/internal/generated"
+	"raffsync/graph/internal/model"
 )
 
 // Limits of one request.
@@ -135,6 +136,7 @@ func complexities() generated.ComplexityRoot {
 	c.Query.Exceptions = pagedBy[exceptions]
 	c.Query.Timeline = pagedBy[timeline]
 	c.Query.Jobs = func(child, first int, _ *string) int { return paged(child, first) }
+	c.Query.Edits = func(child int, _ *model.EditState, first int, _ *string) int { return paged(child, first) }
 	c.Job.Failures = func(child, first int, _ *int64) int { return paged(child, first) }
 	c.Query.Mapping = func(child int, _ string, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingHistory = func(child int, _, _, _ *string, first int, _ *string) int { return paged(child, first) }

@@ -32,7 +32,7 @@ func (r queryResolver) Jobs(ctx context.Context, first int, before *string) ([]*
 	}
 	var id int64
 	if before != nil {
-		if id, err = jobID(*before); err != nil {
+		if id, err = numberID(*before); err != nil {
 			return nil, view.ErrID
 		}
 	}
@@ -45,7 +45,7 @@ func (r queryResolver) Job(ctx context.Context, id string) (*outbox.Job, error) 
 	if err != nil {
 		return nil, err
 	}
-	number, err := jobID(id)
+	number, err := numberID(id)
 	if err != nil {
 		return nil, view.ErrID
 	}
@@ -56,7 +56,8 @@ func (r queryResolver) Job(ctx context.Context, id string) (*outbox.Job, error) 
 	return &j, err
 }
 
-func jobID(text string) (int64, error) {
+// numberID reads the id of what is named by its number.
+func numberID(text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err == nil && id < 1 {
 		err = view.ErrID
@@ -116,7 +117,7 @@ func (r mutationResolver) ChangeJob(ctx context.Context, in model.ChangeJobInput
 	if err != nil {
 		return nil, err
 	}
-	id, err := jobID(in.ID)
+	id, err := numberID(in.ID)
 	if err != nil {
 		return r.jobPayload(outbox.Job{}, outbox.ErrNotFound)
 	}

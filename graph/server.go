@@ -25,6 +25,7 @@ type Config struct {
 	Transitions Transitions
 	Replays     Replays
 	Jobs        Jobs
+	Edits       Edits
 	Mappings    Mappings
 	Log         *slog.Logger
 	// Development serves GraphiQL at / and lets clients read the schema, with
@@ -45,12 +46,12 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Jobs == nil || c.Mappings == nil || c.Log == nil {
-		return nil, errors.New("graph: View, Operators, Transitions, Replays, Jobs, Mappings and Log are needed")
+	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Jobs == nil || c.Edits == nil || c.Mappings == nil || c.Log == nil {
+		return nil, errors.New("graph: View, Operators, Transitions, Replays, Jobs, Edits, Mappings and Log are needed")
 	}
 	a := &API{hub: newHub(c.View, c.Log)}
 	a.base, a.stop = context.WithCancel(context.Background())
-	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, jobs: c.Jobs, mappings: c.Mappings, hub: a.hub}
+	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, jobs: c.Jobs, edits: c.Edits, mappings: c.Mappings, hub: a.hub}
 	server := newGraphQL(c, r, gatherFor)
 	var err error
 	a.Handler, err = newFront(c, server, a.base)
@@ -72,6 +73,7 @@ type resolver struct {
 	transitions Transitions
 	replays     Replays
 	jobs        Jobs
+	edits       Edits
 	mappings    Mappings
 	hub         *hub
 }
@@ -135,6 +137,7 @@ func (r *resolver) Breaker() generated.BreakerResolver           { return breake
 func (r *resolver) Conflict() generated.ConflictResolver         { return conflictResolver{} }
 func (r *resolver) Delivery() generated.DeliveryResolver         { return deliveryResolver{} }
 func (r *resolver) Destination() generated.DestinationResolver   { return destinationResolver{} }
+func (r *resolver) Edit() generated.EditResolver                 { return editResolver{} }
 func (r *resolver) Effect() generated.EffectResolver             { return effectResolver{} }
 func (r *resolver) Event() generated.EventResolver               { return eventResolver{} }
 func (r *resolver) Exception() generated.ExceptionResolver       { return exceptionResolver{r} }

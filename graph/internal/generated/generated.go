@@ -38,6 +38,7 @@ type ResolverRoot interface {
 	Conflict() ConflictResolver
 	Delivery() DeliveryResolver
 	Destination() DestinationResolver
+	Edit() EditResolver
 	Effect() EffectResolver
 	Event() EventResolver
 	Exception() ExceptionResolver
@@ -196,6 +197,25 @@ type ComplexityRoot struct {
 		Unauthorised func(childComplexity int) int
 	}
 
+	Edit struct {
+		Actor      func(childComplexity int) int
+		AskedAt    func(childComplexity int) int
+		Changes    func(childComplexity int) int
+		DecidedAt  func(childComplexity int) int
+		DecidedBy  func(childComplexity int) int
+		DecidedWhy func(childComplexity int) int
+		Delivery   func(childComplexity int) int
+		ID         func(childComplexity int) int
+		Reason     func(childComplexity int) int
+		Second     func(childComplexity int) int
+		State      func(childComplexity int) int
+	}
+
+	EditPayload struct {
+		Edit       func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	Effect struct {
 		At          func(childComplexity int) int
 		ClaimedBy   func(childComplexity int) int
@@ -265,6 +285,11 @@ type ComplexityRoot struct {
 	ExceptionConnection struct {
 		Nodes    func(childComplexity int) int
 		PageInfo func(childComplexity int) int
+	}
+
+	FieldChange struct {
+		Path  func(childComplexity int) int
+		Value func(childComplexity int) int
 	}
 
 	Gap struct {
@@ -413,11 +438,14 @@ type ComplexityRoot struct {
 
 	Mutation struct {
 		AcknowledgeException func(childComplexity int, input model.AcknowledgeExceptionInput) int
+		ApproveEdit          func(childComplexity int, input model.DecideEditInput) int
 		ChangeJob            func(childComplexity int, input model.ChangeJobInput) int
 		ChangeReplay         func(childComplexity int, input model.ChangeReplayInput) int
+		EditDelivery         func(childComplexity int, input model.EditDeliveryInput) int
 		ForceBreaker         func(childComplexity int, input model.ForceBreakerInput) int
 		ImportMapping        func(childComplexity int, input model.ImportMappingInput) int
 		Pause                func(childComplexity int, input model.PauseInput) int
+		RejectEdit           func(childComplexity int, input model.DecideEditInput) int
 		RemoveMapping        func(childComplexity int, input model.RemoveMappingInput) int
 		Reprocess            func(childComplexity int, input model.ReprocessInput) int
 		Resume               func(childComplexity int, input model.PauseInput) int
@@ -468,6 +496,7 @@ type ComplexityRoot struct {
 		Delivery       func(childComplexity int, id string) int
 		Destination    func(childComplexity int, name string) int
 		Destinations   func(childComplexity int) int
+		Edits          func(childComplexity int, state *model.EditState, first int, before *string) int
 		Effect         func(childComplexity int, destination string, name string) int
 		Event          func(childComplexity int, id string) int
 		Events         func(childComplexity int, filter *model.EventFilter, first int, after *string) int
@@ -659,6 +688,11 @@ type DeliveryResolver interface {
 type DestinationResolver interface {
 	OldestOpen(ctx context.Context, obj *view.Destination) (*view.Oldest, error)
 }
+type EditResolver interface {
+	ID(ctx context.Context, obj *outbox.Edit) (string, error)
+	Delivery(ctx context.Context, obj *outbox.Edit) (*view.Delivery, error)
+	State(ctx context.Context, obj *outbox.Edit) (model.EditState, error)
+}
 type EffectResolver interface {
 	Destination(ctx context.Context, obj *view.Effect) (*view.Destination, error)
 
@@ -713,6 +747,9 @@ type MutationResolver interface {
 	AcknowledgeException(ctx context.Context, input model.AcknowledgeExceptionInput) (*model.AcknowledgeExceptionPayload, error)
 	Reprocess(ctx context.Context, input model.ReprocessInput) (*model.JobPayload, error)
 	ChangeJob(ctx context.Context, input model.ChangeJobInput) (*model.JobPayload, error)
+	EditDelivery(ctx context.Context, input model.EditDeliveryInput) (*model.EditPayload, error)
+	ApproveEdit(ctx context.Context, input model.DecideEditInput) (*model.EditPayload, error)
+	RejectEdit(ctx context.Context, input model.DecideEditInput) (*model.EditPayload, error)
 	SetMapping(ctx context.Context, input model.SetMappingInput) (*model.MappingPayload, error)
 	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
 	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
@@ -746,6 +783,7 @@ type QueryResolver interface {
 	Jobs(ctx context.Context, first int, before *string) ([]*outbox.Job, error)
 	Job(ctx context.Context, id string) (*outbox.Job, error)
 	JobPreview(ctx context.Context, filter model.JobFilter) (*model.JobPreviewPayload, error)
+	Edits(ctx context.Context, state *model.EditState, first int, before *string) ([]*outbox.Edit, error)
 	MappingTables(ctx context.Context) ([]*view.MappingTable, error)
 	Mapping(ctx context.Context, table string, destination *string, search *string, first int, after *string) (*model.MappingConnection, error)
 	MappingHistory(ctx context.Context, table *string, destination *string, value *string, first int, after *string) (*model.MappingHistoryConnection, error)
@@ -1381,6 +1419,86 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Destination.Unauthorised(childComplexity), true
 
+	case "Edit.actor":
+		if e.ComplexityRoot.Edit.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Actor(childComplexity), true
+	case "Edit.askedAt":
+		if e.ComplexityRoot.Edit.AskedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.AskedAt(childComplexity), true
+	case "Edit.changes":
+		if e.ComplexityRoot.Edit.Changes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Changes(childComplexity), true
+	case "Edit.decidedAt":
+		if e.ComplexityRoot.Edit.DecidedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.DecidedAt(childComplexity), true
+	case "Edit.decidedBy":
+		if e.ComplexityRoot.Edit.DecidedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.DecidedBy(childComplexity), true
+	case "Edit.decidedReason":
+		if e.ComplexityRoot.Edit.DecidedWhy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.DecidedWhy(childComplexity), true
+	case "Edit.delivery":
+		if e.ComplexityRoot.Edit.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Delivery(childComplexity), true
+	case "Edit.id":
+		if e.ComplexityRoot.Edit.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.ID(childComplexity), true
+	case "Edit.reason":
+		if e.ComplexityRoot.Edit.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Reason(childComplexity), true
+	case "Edit.secondPerson":
+		if e.ComplexityRoot.Edit.Second == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Second(childComplexity), true
+	case "Edit.state":
+		if e.ComplexityRoot.Edit.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.State(childComplexity), true
+
+	case "EditPayload.edit":
+		if e.ComplexityRoot.EditPayload.Edit == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditPayload.Edit(childComplexity), true
+	case "EditPayload.userErrors":
+		if e.ComplexityRoot.EditPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditPayload.UserErrors(childComplexity), true
+
 	case "Effect.at":
 		if e.ComplexityRoot.Effect.At == nil {
 			break
@@ -1729,6 +1847,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ExceptionConnection.PageInfo(childComplexity), true
+
+	case "FieldChange.path":
+		if e.ComplexityRoot.FieldChange.Path == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FieldChange.Path(childComplexity), true
+	case "FieldChange.value":
+		if e.ComplexityRoot.FieldChange.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FieldChange.Value(childComplexity), true
 
 	case "Gap.table":
 		if e.ComplexityRoot.Gap.Table == nil {
@@ -2287,6 +2418,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.AcknowledgeException(childComplexity, args["input"].(model.AcknowledgeExceptionInput)), true
+	case "Mutation.approveEdit":
+		if e.ComplexityRoot.Mutation.ApproveEdit == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_approveEdit_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ApproveEdit(childComplexity, args["input"].(model.DecideEditInput)), true
 	case "Mutation.changeJob":
 		if e.ComplexityRoot.Mutation.ChangeJob == nil {
 			break
@@ -2309,6 +2451,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ChangeReplay(childComplexity, args["input"].(model.ChangeReplayInput)), true
+	case "Mutation.editDelivery":
+		if e.ComplexityRoot.Mutation.EditDelivery == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_editDelivery_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EditDelivery(childComplexity, args["input"].(model.EditDeliveryInput)), true
 	case "Mutation.forceBreaker":
 		if e.ComplexityRoot.Mutation.ForceBreaker == nil {
 			break
@@ -2342,6 +2495,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.Pause(childComplexity, args["input"].(model.PauseInput)), true
+	case "Mutation.rejectEdit":
+		if e.ComplexityRoot.Mutation.RejectEdit == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_rejectEdit_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RejectEdit(childComplexity, args["input"].(model.DecideEditInput)), true
 	case "Mutation.removeMapping":
 		if e.ComplexityRoot.Mutation.RemoveMapping == nil {
 			break
@@ -2595,6 +2759,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Destinations(childComplexity), true
+	case "Query.edits":
+		if e.ComplexityRoot.Query.Edits == nil {
+			break
+		}
+
+		args, err := ec.field_Query_edits_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Edits(childComplexity, args["state"].(*model.EditState), args["first"].(int), args["before"].(*string)), true
 	case "Query.effect":
 		if e.ComplexityRoot.Query.Effect == nil {
 			break
@@ -3287,10 +3462,13 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("AcknowledgeExceptionInput", ec.unmarshalInputAcknowledgeExceptionInput),
 			graphql.NewInputUnmarshaler("ChangeJobInput", ec.unmarshalInputChangeJobInput),
 			graphql.NewInputUnmarshaler("ChangeReplayInput", ec.unmarshalInputChangeReplayInput),
+			graphql.NewInputUnmarshaler("DecideEditInput", ec.unmarshalInputDecideEditInput),
 			graphql.NewInputUnmarshaler("DeliveryFilter", ec.unmarshalInputDeliveryFilter),
 			graphql.NewInputUnmarshaler("DeliveryTransitionInput", ec.unmarshalInputDeliveryTransitionInput),
+			graphql.NewInputUnmarshaler("EditDeliveryInput", ec.unmarshalInputEditDeliveryInput),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("ExceptionFilter", ec.unmarshalInputExceptionFilter),
+			graphql.NewInputUnmarshaler("FieldChangeInput", ec.unmarshalInputFieldChangeInput),
 			graphql.NewInputUnmarshaler("ForceBreakerInput", ec.unmarshalInputForceBreakerInput),
 			graphql.NewInputUnmarshaler("ImportMappingInput", ec.unmarshalInputImportMappingInput),
 			graphql.NewInputUnmarshaler("JobFilter", ec.unmarshalInputJobFilter),
@@ -3502,6 +3680,9 @@ type Query {
   "What a job would do if it was started now: it changes nothing."
   jobPreview(filter: JobFilter!): JobPreviewPayload!
 
+  "Edits of deliveries, the newest first, at most 100 at once: those before an id, where one is given."
+  edits(state: EditState, first: Int! = 20, before: ID): [Edit!]!
+
   """
   Every mapping table that has something in it, by name, shared ones before those of
   destinations.
@@ -3594,6 +3775,20 @@ type Mutation {
   nobody had asked. Asking for the state that it is in changes nothing.
   """
   changeJob(input: ChangeJobInput!): JobPayload!
+
+  """
+  Changes fields of an event's payload for one delivery that has failed, as its route allows
+  (` + "`" + `edits` + "`" + `), and prepares it again from that, under a new idempotency key. The event stays as
+  it came. Where a field needs a second person, it waits for ` + "`" + `approveEdit` + "`" + `. Refused where an
+  earlier request is not proven to have had no effect.
+  """
+  editDelivery(input: EditDeliveryInput!): EditPayload!
+
+  "Approves an edit that waits for a second person: never one's own."
+  approveEdit(input: DecideEditInput!): EditPayload!
+
+  "Rejects an edit that waits for a second person, or takes one's own back."
+  rejectEdit(input: DecideEditInput!): EditPayload!
 
   """
   Makes entries of a mapping table, new ones or with another target: all of them or none.
@@ -4285,6 +4480,41 @@ type JobPayload {
   userErrors: [UserError!]!
 }
 
+"A change of fields for one delivery."
+type Edit {
+  id: ID!
+  delivery: Delivery
+  state: EditState!
+  changes: [FieldChange!]!
+  "It needs, or needed, the approval of another than who asked."
+  secondPerson: Boolean!
+  actor: String!
+  reason: String!
+  askedAt: Time!
+  "Who approved or rejected it; who asked, where nobody else had to."
+  decidedBy: String
+  decidedAt: Time
+  decidedReason: String
+}
+
+enum EditState {
+  "It waits for a second person."
+  PENDING
+  APPLIED
+  REJECTED
+}
+
+type FieldChange {
+  "A JSON pointer into the payload: /data/items/0/sku."
+  path: String!
+  value: JSON!
+}
+
+type EditPayload {
+  edit: Edit
+  userErrors: [UserError!]!
+}
+
 "A table of what values are called at a destination: look-ups of its routes find them here."
 type MappingTable {
   name: String!
@@ -4426,6 +4656,8 @@ enum TimelineWhat {
   JOB
   "A delivery is prepared again by today's mappings."
   REPROCESS
+  "Fields were changed for a delivery, or are to be: ` + "`" + `detail` + "`" + ` has their paths, who asked, and what became of it."
+  EDIT
 }
 
 "One line of the audit."
@@ -4623,6 +4855,31 @@ input ChangeJobInput {
   id: ID!
   "RUNNING, PAUSED or CANCELLED."
   state: JobState!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input FieldChangeInput {
+  "A JSON pointer into the payload: /data/items/0/sku."
+  path: String!
+  "As JSON text, so that numbers stay digit for digit: \"12.50\", \"\\\"ITM-42\\\"\"."
+  value: String!
+}
+
+input EditDeliveryInput {
+  id: ID!
+  "As in DeliveryTransitionInput."
+  requestId: String!
+  "The delivery's ` + "`" + `version` + "`" + ` as the caller saw it."
+  expectedVersion: Int!
+  "1 to 50."
+  changes: [FieldChangeInput!]!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input DecideEditInput {
+  id: ID!
   "For whoever reads the timeline, 1 to 500 bytes."
   reason: String!
 }
@@ -5075,6 +5332,44 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 	return nil, fmt.Errorf("no field named %q was found under type Destination", field.Name)
 }
 
+func (ec *executionContext) childFields_Edit(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Edit_id(ctx, field)
+	case "delivery":
+		return ec.fieldContext_Edit_delivery(ctx, field)
+	case "state":
+		return ec.fieldContext_Edit_state(ctx, field)
+	case "changes":
+		return ec.fieldContext_Edit_changes(ctx, field)
+	case "secondPerson":
+		return ec.fieldContext_Edit_secondPerson(ctx, field)
+	case "actor":
+		return ec.fieldContext_Edit_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_Edit_reason(ctx, field)
+	case "askedAt":
+		return ec.fieldContext_Edit_askedAt(ctx, field)
+	case "decidedBy":
+		return ec.fieldContext_Edit_decidedBy(ctx, field)
+	case "decidedAt":
+		return ec.fieldContext_Edit_decidedAt(ctx, field)
+	case "decidedReason":
+		return ec.fieldContext_Edit_decidedReason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Edit", field.Name)
+}
+
+func (ec *executionContext) childFields_EditPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edit":
+		return ec.fieldContext_EditPayload_edit(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_EditPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EditPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Effect(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "destination":
@@ -5215,6 +5510,16 @@ func (ec *executionContext) childFields_ExceptionConnection(ctx context.Context,
 		return ec.fieldContext_ExceptionConnection_pageInfo(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ExceptionConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_FieldChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "path":
+		return ec.fieldContext_FieldChange_path(ctx, field)
+	case "value":
+		return ec.fieldContext_FieldChange_value(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FieldChange", field.Name)
 }
 
 func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6093,6 +6398,20 @@ func (ec *executionContext) field_Mutation_acknowledgeException_args(ctx context
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_approveEdit_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.DecideEditInput, error) {
+			return ec.unmarshalNDecideEditInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDecideEditInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_changeJob_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6113,6 +6432,20 @@ func (ec *executionContext) field_Mutation_changeReplay_args(ctx context.Context
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.ChangeReplayInput, error) {
 			return ec.unmarshalNChangeReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeReplayInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_editDelivery_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.EditDeliveryInput, error) {
+			return ec.unmarshalNEditDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐEditDeliveryInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -6155,6 +6488,20 @@ func (ec *executionContext) field_Mutation_pause_args(ctx context.Context, rawAr
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.PauseInput, error) {
 			return ec.unmarshalNPauseInput2raffsyncᚋgraphᚋinternalᚋmodelᚐPauseInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_rejectEdit_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.DecideEditInput, error) {
+			return ec.unmarshalNDecideEditInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDecideEditInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -6344,6 +6691,36 @@ func (ec *executionContext) field_Query_destination_args(ctx context.Context, ra
 		return nil, err
 	}
 	args["name"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_edits_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "state",
+		func(ctx context.Context, v any) (*model.EditState, error) {
+			return ec.unmarshalOEditState2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["state"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg2
 	return args, nil
 }
 
@@ -9313,6 +9690,341 @@ func (ec *executionContext) fieldContext_Destination_oldestOpen(_ context.Contex
 	return fc, nil
 }
 
+func (ec *executionContext) _Edit_id(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Edit().ID(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, true, true, "ID")
+}
+
+func (ec *executionContext) _Edit_delivery(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_delivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Edit().Delivery(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_delivery(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Edit",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Edit_state(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Edit().State(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.EditState) graphql.Marshaler {
+			return ec.marshalNEditState2raffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, true, true, "EditState")
+}
+
+func (ec *executionContext) _Edit_changes(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_changes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Changes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []outbox.Change) graphql.Marshaler {
+			return ec.marshalNFieldChange2ᚕraffsyncᚋoutboxᚐChangeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_changes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Edit",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_FieldChange(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Edit_secondPerson(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_secondPerson(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Second, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_secondPerson(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Edit_actor(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _Edit_reason(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _Edit_askedAt(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_askedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AskedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_askedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Edit_decidedBy(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_decidedBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DecidedBy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_decidedBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _Edit_decidedAt(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_decidedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DecidedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_decidedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Edit_decidedReason(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_decidedReason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DecidedWhy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_decidedReason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _EditPayload_edit(ctx context.Context, field graphql.CollectedField, obj *model.EditPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EditPayload_edit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edit, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.Edit) graphql.Marshaler {
+			return ec.marshalOEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_EditPayload_edit(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "EditPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Edit(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _EditPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.EditPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EditPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EditPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "EditPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Effect_destination(ctx context.Context, field graphql.CollectedField, obj *view.Effect) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10752,6 +11464,52 @@ func (ec *executionContext) fieldContext_ExceptionConnection_pageInfo(_ context.
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _FieldChange_path(ctx context.Context, field graphql.CollectedField, obj *outbox.Change) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_FieldChange_path(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Path, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_FieldChange_path(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FieldChange", field, false, false, "String")
+}
+
+func (ec *executionContext) _FieldChange_value(ctx context.Context, field graphql.CollectedField, obj *outbox.Change) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_FieldChange_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return ec.marshalNJSON2encodingᚋjsonᚐRawMessage(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_FieldChange_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FieldChange", field, false, false, "JSON")
 }
 
 func (ec *executionContext) _Gap_table(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
@@ -13387,6 +14145,138 @@ func (ec *executionContext) fieldContext_Mutation_changeJob(ctx context.Context,
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_editDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_editDelivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().EditDelivery(ctx, fc.Args["input"].(model.EditDeliveryInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+			return ec.marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_editDelivery(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EditPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_editDelivery_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_approveEdit(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_approveEdit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ApproveEdit(ctx, fc.Args["input"].(model.DecideEditInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+			return ec.marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_approveEdit(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EditPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_approveEdit_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_rejectEdit(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_rejectEdit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RejectEdit(ctx, fc.Args["input"].(model.DecideEditInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+			return ec.marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_rejectEdit(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EditPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_rejectEdit_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_setMapping(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -14815,6 +15705,50 @@ func (ec *executionContext) fieldContext_Query_jobPreview(ctx context.Context, f
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Query_jobPreview_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_edits(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_edits(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Edits(ctx, fc.Args["state"].(*model.EditState), fc.Args["first"].(int), fc.Args["before"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.Edit) graphql.Marshaler {
+			return ec.marshalNEdit2ᚕᚖraffsyncᚋoutboxᚐEditᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_edits(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Edit(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_edits_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -18337,6 +19271,55 @@ func UnmarshalChangeReplayInput(ctx context.Context, raw any) (model.ChangeRepla
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputDecideEditInput(ctx context.Context, obj any) (model.DecideEditInput, error) {
+	var it model.DecideEditInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalDecideEditInput unmarshals raw into the DecideEditInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalDecideEditInput(ctx context.Context, raw any) (model.DecideEditInput, error) {
+	var out model.DecideEditInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "DecideEditInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputDeliveryFilter(ctx context.Context, obj any) (model.DeliveryFilter, error) {
 	var it model.DeliveryFilter
 	if obj == nil {
@@ -18446,6 +19429,76 @@ func (ec *executionContext) unmarshalInputDeliveryTransitionInput(ctx context.Co
 func UnmarshalDeliveryTransitionInput(ctx context.Context, raw any) (model.DeliveryTransitionInput, error) {
 	var out model.DeliveryTransitionInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "DeliveryTransitionInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputEditDeliveryInput(ctx context.Context, obj any) (model.EditDeliveryInput, error) {
+	var it model.EditDeliveryInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "requestId", "expectedVersion", "changes", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "changes":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("changes"))
+			data, err := ec.unmarshalNFieldChangeInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Changes = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalEditDeliveryInput unmarshals raw into the EditDeliveryInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalEditDeliveryInput(ctx context.Context, raw any) (model.EditDeliveryInput, error) {
+	var out model.EditDeliveryInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "EditDeliveryInput", raw, &out)
 	return out, err
 }
 
@@ -18586,6 +19639,55 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 func UnmarshalExceptionFilter(ctx context.Context, raw any) (model.ExceptionFilter, error) {
 	var out model.ExceptionFilter
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "ExceptionFilter", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputFieldChangeInput(ctx context.Context, obj any) (model.FieldChangeInput, error) {
+	var it model.FieldChangeInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"path", "value"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "path":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("path"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Path = data
+		case "value":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("value"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Value = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalFieldChangeInput unmarshals raw into the FieldChangeInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalFieldChangeInput(ctx context.Context, raw any) (model.FieldChangeInput, error) {
+	var out model.FieldChangeInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "FieldChangeInput", raw, &out)
 	return out, err
 }
 
@@ -20462,6 +21564,130 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 	return out
 }
 
+var editImplementors = []string{"Edit"}
+
+func (ec *executionContext) _Edit(ctx context.Context, sel ast.SelectionSet, obj *outbox.Edit) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, editImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Edit")
+		case "id":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Edit_id(ctx, field, obj)
+				})
+		case "delivery":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Edit_delivery(ctx, field, obj)
+				})
+		case "state":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Edit_state(ctx, field, obj)
+				})
+		case "changes":
+			out.Values[i] = ec._Edit_changes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "secondPerson":
+			out.Values[i] = ec._Edit_secondPerson(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "actor":
+			out.Values[i] = ec._Edit_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "reason":
+			out.Values[i] = ec._Edit_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "askedAt":
+			out.Values[i] = ec._Edit_askedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "decidedBy":
+			out.Values[i] = ec._Edit_decidedBy(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "decidedAt":
+			out.Values[i] = ec._Edit_decidedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "decidedReason":
+			out.Values[i] = ec._Edit_decidedReason(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var editPayloadImplementors = []string{"EditPayload"}
+
+func (ec *executionContext) _EditPayload(ctx context.Context, sel ast.SelectionSet, obj *model.EditPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, editPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("EditPayload")
+		case "edit":
+			out.Values[i] = ec._EditPayload_edit(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._EditPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var effectImplementors = []string{"Effect"}
 
 func (ec *executionContext) _Effect(ctx context.Context, sel ast.SelectionSet, obj *view.Effect) graphql.Marshaler {
@@ -20891,6 +22117,44 @@ func (ec *executionContext) _ExceptionConnection(ctx context.Context, sel ast.Se
 			}
 		case "pageInfo":
 			out.Values[i] = ec._ExceptionConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var fieldChangeImplementors = []string{"FieldChange"}
+
+func (ec *executionContext) _FieldChange(ctx context.Context, sel ast.SelectionSet, obj *outbox.Change) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, fieldChangeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("FieldChange")
+		case "path":
+			out.Values[i] = ec._FieldChange_path(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._FieldChange_value(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -21975,6 +23239,27 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "editDelivery":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_editDelivery(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "approveEdit":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_approveEdit(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "rejectEdit":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_rejectEdit(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "setMapping":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_setMapping(ctx, field)
@@ -22390,6 +23675,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_jobPreview(ctx, field)
+				})
+		case "edits":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_edits(ctx, field)
 				})
 		case "mappingTables":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
@@ -23839,6 +25130,11 @@ func (ec *executionContext) marshalNControlState2raffsyncᚋoutboxᚐControlStat
 	return res
 }
 
+func (ec *executionContext) unmarshalNDecideEditInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDecideEditInput(ctx context.Context, v any) (model.DecideEditInput, error) {
+	res, err := ec.unmarshalInputDecideEditInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNDelivery2ᚕᚖraffsyncᚋoutboxᚋviewᚐDeliveryᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Delivery) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -23920,6 +25216,53 @@ func (ec *executionContext) marshalNDestination2ᚖraffsyncᚋoutboxᚋviewᚐDe
 		return graphql.Null
 	}
 	return ec._Destination(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNEdit2ᚕᚖraffsyncᚋoutboxᚐEditᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.Edit) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx context.Context, sel ast.SelectionSet, v *outbox.Edit) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Edit!")
+		return graphql.Null
+	}
+	return ec._Edit(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNEditDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐEditDeliveryInput(ctx context.Context, v any) (model.EditDeliveryInput, error) {
+	res, err := ec.unmarshalInputEditDeliveryInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx context.Context, sel ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "EditPayload!")
+		return graphql.Null
+	}
+	return ec._EditPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNEditState2raffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, v any) (model.EditState, error) {
+	var res model.EditState
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNEditState2raffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, sel ast.SelectionSet, v model.EditState) graphql.Marshaler {
+	return v
 }
 
 func (ec *executionContext) marshalNEscalation2ᚖraffsyncᚋoutboxᚋviewᚐEscalation(ctx context.Context, sel ast.SelectionSet, v *view.Escalation) graphql.Marshaler {
@@ -24006,6 +25349,45 @@ func (ec *executionContext) marshalNExceptionStatus2string(ctx context.Context, 
 		graphql.AddInvalidNullFromMarshaler(ctx, "ExceptionStatus!")
 	}
 	return res
+}
+
+func (ec *executionContext) marshalNFieldChange2raffsyncᚋoutboxᚐChange(ctx context.Context, sel ast.SelectionSet, v outbox.Change) graphql.Marshaler {
+	return ec._FieldChange(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNFieldChange2ᚕraffsyncᚋoutboxᚐChangeᚄ(ctx context.Context, sel ast.SelectionSet, v []outbox.Change) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNFieldChange2raffsyncᚋoutboxᚐChange(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalNFieldChangeInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInputᚄ(ctx context.Context, v any) ([]*model.FieldChangeInput, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*model.FieldChangeInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNFieldChangeInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) unmarshalNFieldChangeInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInput(ctx context.Context, v any) (*model.FieldChangeInput, error) {
+	res, err := ec.unmarshalInputFieldChangeInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalNFloat2float64(ctx context.Context, v any) (float64, error) {
@@ -25078,6 +26460,29 @@ func (ec *executionContext) marshalODestination2ᚖraffsyncᚋoutboxᚋviewᚐDe
 		return graphql.Null
 	}
 	return ec._Destination(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx context.Context, sel ast.SelectionSet, v *outbox.Edit) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Edit(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOEditState2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, v any) (*model.EditState, error) {
+	if v == nil {
+		return nil, nil
+	}
+	var res = new(model.EditState)
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOEditState2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, sel ast.SelectionSet, v *model.EditState) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return v
 }
 
 func (ec *executionContext) marshalOEffect2ᚖraffsyncᚋoutboxᚋviewᚐEffect(ctx context.Context, sel ast.SelectionSet, v *view.Effect) graphql.Marshaler {

@@ -73,6 +73,12 @@ type ControlPayload struct {
 	UserErrors []*UserError  `json:"userErrors"`
 }
 
+type DecideEditInput struct {
+	ID string `json:"id"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
 type DeliveryConnection struct {
 	Nodes    []*view.Delivery `json:"nodes"`
 	PageInfo PageInfo         `json:"pageInfo"`
@@ -102,6 +108,23 @@ type DeliveryTransitionPayload struct {
 	UserErrors []*UserError   `json:"userErrors"`
 }
 
+type EditDeliveryInput struct {
+	ID string `json:"id"`
+	// As in DeliveryTransitionInput.
+	RequestID string `json:"requestId"`
+	// The delivery's `version` as the caller saw it.
+	ExpectedVersion int `json:"expectedVersion"`
+	// 1 to 50.
+	Changes []*FieldChangeInput `json:"changes"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
+type EditPayload struct {
+	Edit       *outbox.Edit `json:"edit,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
 type EventConnection struct {
 	Nodes    []*view.Event `json:"nodes"`
 	PageInfo PageInfo      `json:"pageInfo"`
@@ -128,6 +151,13 @@ type ExceptionFilter struct {
 	Open        *bool   `json:"open,omitempty"`
 	Class       *string `json:"class,omitempty"`
 	Destination *string `json:"destination,omitempty"`
+}
+
+type FieldChangeInput struct {
+	// A JSON pointer into the payload: /data/items/0/sku.
+	Path string `json:"path"`
+	// As JSON text, so that numbers stay digit for digit: "12.50", "\"ITM-42\"".
+	Value string `json:"value"`
 }
 
 type ForceBreakerInput struct {
@@ -526,6 +556,64 @@ func (e *BreakerOrder) UnmarshalJSON(b []byte) error {
 }
 
 func (e BreakerOrder) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type EditState string
+
+const (
+	// It waits for a second person.
+	EditStatePending  EditState = "PENDING"
+	EditStateApplied  EditState = "APPLIED"
+	EditStateRejected EditState = "REJECTED"
+)
+
+var AllEditState = []EditState{
+	EditStatePending,
+	EditStateApplied,
+	EditStateRejected,
+}
+
+func (e EditState) IsValid() bool {
+	switch e {
+	case EditStatePending, EditStateApplied, EditStateRejected:
+		return true
+	}
+	return false
+}
+
+func (e EditState) String() string {
+	return string(e)
+}
+
+func (e *EditState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = EditState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid EditState", str)
+	}
+	return nil
+}
+
+func (e EditState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *EditState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e EditState) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
