@@ -111,6 +111,12 @@ GRANT UPDATE (state, decided_by, decided_at, decided_why) ON edits TO raffsync_a
 GRANT SELECT ON edits TO raffsync_engine, raffsync_analytics;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO raffsync_api;
 
+-- A delivery that is redirected is a replay of one event, by a route that was settled when
+-- it was asked for: its old delivery ends in the same transaction.
+ALTER TABLE replays
+  ADD COLUMN event bigint NOT NULL DEFAULT 0,               -- 0: whatever the others say
+  ADD COLUMN route text COLLATE "C" NOT NULL DEFAULT '';    -- '': today's routes decide
+
 -- The timeline learns three words, beside those that it knows by now.
 DO $$
 DECLARE
