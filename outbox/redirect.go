@@ -58,6 +58,11 @@ func (s *Store) Redirect(ctx context.Context, actor Actor, q RedirectRequest, ro
 	if err := validateRequest(q.RequestID, q.Reason); err != nil {
 		return done, err
 	}
+	for field, text := range map[string]string{"to": q.To, "route": q.Route} {
+		if storable(text) != text {
+			return done, &Refusal{Field: field, Message: "this is no name that anything could have"}
+		}
+	}
 	digest := sha256.Sum256(fmt.Appendf(nil, "redirect %d %d %d %d %q %q %s", q.Delivery.Event.Seq, q.Delivery.Destination, q.Delivery.Replay, q.ExpectedVersion, q.To, q.Route, q.Reason))
 	var lane int16
 	err = s.asTenant(ctx, actor.Tenant, func(tx pgx.Tx) error {

@@ -445,6 +445,7 @@ type ComplexityRoot struct {
 		ForceBreaker         func(childComplexity int, input model.ForceBreakerInput) int
 		ImportMapping        func(childComplexity int, input model.ImportMappingInput) int
 		Pause                func(childComplexity int, input model.PauseInput) int
+		RedirectDelivery     func(childComplexity int, input model.RedirectDeliveryInput) int
 		RejectEdit           func(childComplexity int, input model.DecideEditInput) int
 		RemoveMapping        func(childComplexity int, input model.RemoveMappingInput) int
 		Reprocess            func(childComplexity int, input model.ReprocessInput) int
@@ -522,6 +523,13 @@ type ComplexityRoot struct {
 		ExternalID func(childComplexity int) int
 		Fields     func(childComplexity int) int
 		URL        func(childComplexity int) int
+	}
+
+	RedirectPayload struct {
+		Delivery   func(childComplexity int) int
+		Replay     func(childComplexity int) int
+		Route      func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Reference struct {
@@ -750,6 +758,7 @@ type MutationResolver interface {
 	EditDelivery(ctx context.Context, input model.EditDeliveryInput) (*model.EditPayload, error)
 	ApproveEdit(ctx context.Context, input model.DecideEditInput) (*model.EditPayload, error)
 	RejectEdit(ctx context.Context, input model.DecideEditInput) (*model.EditPayload, error)
+	RedirectDelivery(ctx context.Context, input model.RedirectDeliveryInput) (*model.RedirectPayload, error)
 	SetMapping(ctx context.Context, input model.SetMappingInput) (*model.MappingPayload, error)
 	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
 	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
@@ -2495,6 +2504,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.Pause(childComplexity, args["input"].(model.PauseInput)), true
+	case "Mutation.redirectDelivery":
+		if e.ComplexityRoot.Mutation.RedirectDelivery == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_redirectDelivery_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RedirectDelivery(childComplexity, args["input"].(model.RedirectDeliveryInput)), true
 	case "Mutation.rejectEdit":
 		if e.ComplexityRoot.Mutation.RejectEdit == nil {
 			break
@@ -2979,6 +2999,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Receipt.URL(childComplexity), true
+
+	case "RedirectPayload.delivery":
+		if e.ComplexityRoot.RedirectPayload.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.Delivery(childComplexity), true
+	case "RedirectPayload.replay":
+		if e.ComplexityRoot.RedirectPayload.Replay == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.Replay(childComplexity), true
+	case "RedirectPayload.route":
+		if e.ComplexityRoot.RedirectPayload.Route == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.Route(childComplexity), true
+	case "RedirectPayload.userErrors":
+		if e.ComplexityRoot.RedirectPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.UserErrors(childComplexity), true
 
 	case "Reference.name":
 		if e.ComplexityRoot.Reference.Name == nil {
@@ -3474,6 +3519,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("JobFilter", ec.unmarshalInputJobFilter),
 			graphql.NewInputUnmarshaler("MappingPairInput", ec.unmarshalInputMappingPairInput),
 			graphql.NewInputUnmarshaler("PauseInput", ec.unmarshalInputPauseInput),
+			graphql.NewInputUnmarshaler("RedirectDeliveryInput", ec.unmarshalInputRedirectDeliveryInput),
 			graphql.NewInputUnmarshaler("RemoveMappingInput", ec.unmarshalInputRemoveMappingInput),
 			graphql.NewInputUnmarshaler("ReplayFilter", ec.unmarshalInputReplayFilter),
 			graphql.NewInputUnmarshaler("ReprocessInput", ec.unmarshalInputReprocessInput),
@@ -3789,6 +3835,14 @@ type Mutation {
 
   "Rejects an edit that waits for a second person, or takes one's own back."
   rejectEdit(input: DecideEditInput!): EditPayload!
+
+  """
+  Ends a delivery as skipped, and has the same event delivered to another destination: a new
+  delivery, as a replay makes it, from the event as it came, behind what was accepted there of
+  its ordering key before. Refused where no route takes it there, and where an earlier request
+  may have had its effect or an earlier step is done.
+  """
+  redirectDelivery(input: RedirectDeliveryInput!): RedirectPayload!
 
   """
   Makes entries of a mapping table, new ones or with another target: all of them or none.
@@ -4515,6 +4569,17 @@ type EditPayload {
   userErrors: [UserError!]!
 }
 
+"What came of it, or why nothing was changed."
+type RedirectPayload {
+  "The one that has ended, or that is as it was."
+  delivery: Delivery
+  "The ` + "`" + `replay` + "`" + ` of the new delivery, which is made within seconds."
+  replay: Int
+  "By which it goes."
+  route: String
+  userErrors: [UserError!]!
+}
+
 "A table of what values are called at a destination: look-ups of its routes find them here."
 type MappingTable {
   name: String!
@@ -4874,6 +4939,20 @@ input EditDeliveryInput {
   expectedVersion: Int!
   "1 to 50."
   changes: [FieldChangeInput!]!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input RedirectDeliveryInput {
+  id: ID!
+  "As in DeliveryTransitionInput."
+  requestId: String!
+  "The delivery's ` + "`" + `version` + "`" + ` as the caller saw it."
+  expectedVersion: Int!
+  "Name of the other destination."
+  to: String!
+  "The route that is to take it, whatever its conditions say; null: the first that wants it today."
+  route: String
   "For whoever reads the timeline, 1 to 500 bytes."
   reason: String!
 }
@@ -5890,6 +5969,20 @@ func (ec *executionContext) childFields_Receipt(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type Receipt", field.Name)
 }
 
+func (ec *executionContext) childFields_RedirectPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "delivery":
+		return ec.fieldContext_RedirectPayload_delivery(ctx, field)
+	case "replay":
+		return ec.fieldContext_RedirectPayload_replay(ctx, field)
+	case "route":
+		return ec.fieldContext_RedirectPayload_route(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RedirectPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RedirectPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_Reference(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "name":
@@ -6488,6 +6581,20 @@ func (ec *executionContext) field_Mutation_pause_args(ctx context.Context, rawAr
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.PauseInput, error) {
 			return ec.unmarshalNPauseInput2raffsyncᚋgraphᚋinternalᚋmodelᚐPauseInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_redirectDelivery_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.RedirectDeliveryInput, error) {
+			return ec.unmarshalNRedirectDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐRedirectDeliveryInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -14277,6 +14384,50 @@ func (ec *executionContext) fieldContext_Mutation_rejectEdit(ctx context.Context
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_redirectDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_redirectDelivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RedirectDelivery(ctx, fc.Args["input"].(model.RedirectDeliveryInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.RedirectPayload) graphql.Marshaler {
+			return ec.marshalNRedirectPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐRedirectPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_redirectDelivery(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_RedirectPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_redirectDelivery_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_setMapping(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -16112,6 +16263,116 @@ func (ec *executionContext) fieldContext_Receipt_fields(_ context.Context, field
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Reference(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _RedirectPayload_delivery(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_delivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Delivery, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_delivery(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RedirectPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _RedirectPayload_replay(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_replay(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Replay, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_replay(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RedirectPayload", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RedirectPayload_route(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_route(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Route, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_route(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RedirectPayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _RedirectPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RedirectPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
 		},
 	}
 	return fc, nil
@@ -20094,6 +20355,83 @@ func UnmarshalPauseInput(ctx context.Context, raw any) (model.PauseInput, error)
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputRedirectDeliveryInput(ctx context.Context, obj any) (model.RedirectDeliveryInput, error) {
+	var it model.RedirectDeliveryInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "requestId", "expectedVersion", "to", "route", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "to":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("to"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.To = data
+		case "route":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("route"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Route = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalRedirectDeliveryInput unmarshals raw into the RedirectDeliveryInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalRedirectDeliveryInput(ctx context.Context, raw any) (model.RedirectDeliveryInput, error) {
+	var out model.RedirectDeliveryInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "RedirectDeliveryInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputRemoveMappingInput(ctx context.Context, obj any) (model.RemoveMappingInput, error) {
 	var it model.RemoveMappingInput
 	if obj == nil {
@@ -23260,6 +23598,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "redirectDelivery":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_redirectDelivery(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "setMapping":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_setMapping(ctx, field)
@@ -23766,6 +24111,54 @@ func (ec *executionContext) _Receipt(ctx context.Context, sel ast.SelectionSet, 
 			}
 		case "fields":
 			out.Values[i] = ec._Receipt_fields(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var redirectPayloadImplementors = []string{"RedirectPayload"}
+
+func (ec *executionContext) _RedirectPayload(ctx context.Context, sel ast.SelectionSet, obj *model.RedirectPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, redirectPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RedirectPayload")
+		case "delivery":
+			out.Values[i] = ec._RedirectPayload_delivery(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "replay":
+			out.Values[i] = ec._RedirectPayload_replay(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "route":
+			out.Values[i] = ec._RedirectPayload_route(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._RedirectPayload_userErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -25857,6 +26250,19 @@ func (ec *executionContext) marshalNQuarantinedConnection2ᚖraffsyncᚋgraphᚋ
 		return graphql.Null
 	}
 	return ec._QuarantinedConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNRedirectDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐRedirectDeliveryInput(ctx context.Context, v any) (model.RedirectDeliveryInput, error) {
+	res, err := ec.unmarshalInputRedirectDeliveryInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNRedirectPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐRedirectPayload(ctx context.Context, sel ast.SelectionSet, v *model.RedirectPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "RedirectPayload!")
+		return graphql.Null
+	}
+	return ec._RedirectPayload(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNReference2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.Reference) graphql.Marshaler {

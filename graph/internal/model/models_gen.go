@@ -335,6 +335,31 @@ type Receipt struct {
 	Fields []*Reference `json:"fields"`
 }
 
+type RedirectDeliveryInput struct {
+	ID string `json:"id"`
+	// As in DeliveryTransitionInput.
+	RequestID string `json:"requestId"`
+	// The delivery's `version` as the caller saw it.
+	ExpectedVersion int `json:"expectedVersion"`
+	// Name of the other destination.
+	To string `json:"to"`
+	// The route that is to take it, whatever its conditions say; null: the first that wants it today.
+	Route *string `json:"route,omitempty"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
+// What came of it, or why nothing was changed.
+type RedirectPayload struct {
+	// The one that has ended, or that is as it was.
+	Delivery *view.Delivery `json:"delivery,omitempty"`
+	// The `replay` of the new delivery, which is made within seconds.
+	Replay *int `json:"replay,omitempty"`
+	// By which it goes.
+	Route      *string      `json:"route,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
 // A number that people search by.
 type Reference struct {
 	Name  string `json:"name"`
