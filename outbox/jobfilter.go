@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // JobFilter says which deliveries. What is zero does not narrow it; only what waits for a

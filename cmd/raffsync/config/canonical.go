@@ -12,13 +12,9 @@ import (
 )
 
 // Canonical is the same configuration in the one form that it has however it was
-// written: sources, teams, outlets and destinations by name, sources and types of a route
-// sorted, no list absent, settings compact with their names sorted. Routes and policies
-// keep their order, which counts.
-// written: sources, outlets and destinations by name, sources, types and edits of a
-// route sorted, no
-// list absent, settings compact with their names sorted. Routes keep their order,
-// which counts.
+// written: sources, teams, outlets and destinations by name, sources, types and edits of a
+// route sorted, no list absent, settings compact with their names sorted. Routes and
+// policies keep their order, which counts.
 func Canonical(c outbox.Configuration) outbox.Configuration {
 	c.Sources = slices.Clone(c.Sources)
 	slices.SortFunc(c.Sources, func(a, b outbox.SourceConfig) int { return cmp.Compare(a.Name, b.Name) })
