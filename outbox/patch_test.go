@@ -70,8 +70,13 @@ func TestPatched(t *testing.T) {
 		{"/lines/0", `{"sku":1}`, `{"a/b":{"c~d":null},"id":9007199254740993,"lines":[{"sku":1},{"sku":"<B>"}],"price":1.10}`},
 		{"/a~1b/c~0d", `12345678901234567890.10`, `{"a/b":{"c~d":12345678901234567890.10},"id":9007199254740993,"lines":[{"sku":"A"},{"sku":"<B>"}],"price":1.10}`},
 		{"/new", `null`, `{"a/b":{"c~d":null},"id":9007199254740993,"lines":[{"sku":"A"},{"sku":"<B>"}],"new":null,"price":1.10}`},
-		{"/lines/2", `1`, ""}, {"/lines/-1", `1`, ""}, {"/lines/01", `1`, ""}, {"/lines/-", `1`, ""},
-		{"/none/x", `1`, ""}, {"/price/x", `1`, ""}, {"/a~1b/c~0d/x", `1`, ""},
+		{"/lines/2", `1`, ""},
+		{"/lines/-1", `1`, ""},
+		{"/lines/01", `1`, ""},
+		{"/lines/-", `1`, ""},
+		{"/none/x", `1`, ""},
+		{"/price/x", `1`, ""},
+		{"/a~1b/c~0d/x", `1`, ""},
 	} {
 		got, err := patched([]byte(payload), []Change{{test.path, json.RawMessage(test.value)}})
 		if string(got) != test.want || (err != nil) != (test.want == "") {
