@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	"raffsync/graph/internal/model"
+	"raffsync/outbox"
 	"raffsync/outbox/view"
 )
 
@@ -140,7 +142,7 @@ func (f *feed) unknown(window []view.EntryID) []view.EntryID {
 
 // give hands out what is new, in batches; only the last one's cursor has moved on.
 func (f *feed) give(fresh []*view.Entry, now picture, first bool) {
-	totals, destinations := now.since(f.last)
+	totals, destinations, jobs := now.since(f.last)
 	f.last = now
 	if first {
 		select {
@@ -150,14 +152,14 @@ func (f *feed) give(fresh []*view.Entry, now picture, first bool) {
 		}
 		return
 	}
-	if len(fresh) == 0 && totals == nil && destinations == nil {
+	if len(fresh) == 0 && totals == nil && destinations == nil && jobs == nil {
 		return
 	}
 	for len(fresh) > batchSize {
 		f.hub.broadcast(f, &model.Changes{Cursor: view.FormatHorizon(earlier(fresh[0].At, f.horizon)), Entries: fresh[:batchSize]})
 		fresh = fresh[batchSize:]
 	}
-	f.hub.broadcast(f, &model.Changes{Cursor: view.FormatHorizon(f.horizon), Entries: fresh, Totals: totals, Destinations: destinations})
+	f.hub.broadcast(f, &model.Changes{Cursor: view.FormatHorizon(f.horizon), Entries: fresh, Totals: totals, Destinations: destinations, Jobs: jobs})
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -171,23 +173,32 @@ func earlier(a, b time.Time) time.Time {
 type picture struct {
 	totals       view.Totals
 	destinations []*view.Destination
+	jobs         []*outbox.Job
 }
 
 func takePicture(ctx context.Context, tx *view.Tx) (p picture, err error) {
 	if p.totals, err = tx.Totals(ctx); err != nil {
 		return p, err
 	}
-	p.destinations, err = tx.Destinations(ctx)
+	if p.destinations, err = tx.Destinations(ctx); err != nil {
+		return p, err
+	}
+	p.jobs, err = tx.JobsGoing(ctx)
 	return p, err
 }
 
 // since tells what has changed: nil where nothing has.
-func (p picture) since(last picture) (totals *view.Totals, destinations []*view.Destination) {
+func (p picture) since(last picture) (totals *view.Totals, destinations []*view.Destination, jobs []*outbox.Job) {
 	if p.totals != last.totals {
 		totals = &p.totals
 	}
 	if !reflect.DeepEqual(p.destinations, last.destinations) {
 		destinations = p.destinations
 	}
-	return totals, destinations
+	for _, j := range p.jobs {
+		if !slices.ContainsFunc(last.jobs, func(before *outbox.Job) bool { return reflect.DeepEqual(j, before) }) {
+			jobs = append(jobs, j)
+		}
+	}
+	return totals, destinations, jobs
 }

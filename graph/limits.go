@@ -11,6 +11,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"raffsync/graph/internal/generated"
+	"raffsync/graph/internal/model"
 	"raffsync/outbox/view"
 )
 
@@ -143,6 +144,9 @@ func complexities() generated.ComplexityRoot {
 	c.Exception.History = func(child int) int { return 10 + 10*child }
 	c.Exception.Comments = c.Exception.History
 	c.Query.Timeline = pagedBy[timeline]
+	c.Query.Jobs = func(child, first int, _ *string) int { return paged(child, first) }
+	c.Query.Edits = func(child int, _ *model.EditState, first int, _ *string) int { return paged(child, first) }
+	c.Job.Failures = func(child, first int, _ *int64) int { return paged(child, first) }
 	c.Query.Mapping = func(child int, _ string, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingHistory = func(child int, _, _, _ *string, first int, _ *string) int { return paged(child, first) }
 	c.Query.MappingUses = func(child int, _, _, _ string, _ *time.Time, _ *string, first int, _ *string) int {

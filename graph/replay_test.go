@@ -17,6 +17,10 @@ func (r testReplays) PreviewReplay(ctx context.Context, tenant, destination stri
 	return r.Store.PreviewReplay(ctx, tenant, destination, f, most, wantsAll)
 }
 
+func (r testReplays) Redirect(ctx context.Context, actor outbox.Actor, q outbox.RedirectRequest) (outbox.Redirected, error) {
+	return r.Store.Redirect(ctx, actor, q, wantsAll)
+}
+
 type replayPayload struct {
 	Replay *struct {
 		Number                     int
@@ -124,5 +128,44 @@ func TestMutation_Replays(t *testing.T) {
 		map[string]any{"in": map[string]any{"requestId": "s1", "id": d[1].ID, "expectedVersion": d[1].Version, "reason": "not this one"}}, &skipped)
 	if skipped.SkipDelivery.Delivery == nil || skipped.SkipDelivery.Delivery.State != "SKIPPED" {
 		t.Errorf("skipped: %+v", skipped)
+	}
+}
+
+func TestMutation_RedirectDelivery(t *testing.T) {
+	h := openHouse(t, nil)
+	h.publish(t, "kopi", 1, "books")
+	var seen struct {
+		Deliveries struct {
+			Nodes []struct {
+				ID      string
+				Version int
+			}
+		}
+	}
+	h.get(t, "kopi", `{ deliveries(first: 1) { nodes { id version } } }`, nil, &seen)
+	d := seen.Deliveries.Nodes[0]
+	type payload struct {
+		Delivery   *struct{ State, Reason string }
+		Replay     *int
+		Route      *string
+		UserErrors []struct {
+			Field []string
+			Code  string
+		}
+	}
+	ask := func(version int, to string) payload {
+		var p struct{ RedirectDelivery payload }
+		h.get(t, "kopi", `mutation ($i: RedirectDeliveryInput!) { redirectDelivery(input: $i) { delivery { state reason } replay route userErrors { field code } } }`,
+			map[string]any{"i": map[string]any{"id": d.ID, "expectedVersion": version, "requestId": "r1", "to": to, "reason": "books is closed"}}, &p)
+		return p.RedirectDelivery
+	}
+	if p := ask(d.Version, "shelf"); len(p.UserErrors) != 1 || p.UserErrors[0].Code != "INVALID" || p.UserErrors[0].Field[1] != "to" {
+		t.Errorf("to nowhere: %+v", p)
+	}
+	if p := ask(d.Version+1, "stock"); len(p.UserErrors) != 1 || p.UserErrors[0].Code != "CONFLICT" || p.Delivery == nil {
+		t.Errorf("by another version: %+v", p)
+	}
+	if p := ask(d.Version, "stock"); len(p.UserErrors) != 0 || p.Delivery == nil || p.Delivery.State != "SKIPPED" || p.Delivery.Reason != "redirected to stock: books is closed" || p.Replay == nil || *p.Route != "again" {
+		t.Errorf("redirected: %+v", p)
 	}
 }

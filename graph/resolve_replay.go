@@ -18,6 +18,8 @@ type Replays interface {
 	StartReplay(context.Context, outbox.Actor, outbox.ReplayRequest) (outbox.Replay, error)
 	ChangeReplay(ctx context.Context, actor outbox.Actor, number int32, to, reason string) (outbox.Replay, error)
 	Replays(ctx context.Context, tenant string, before int32, first int) ([]outbox.Replay, error)
+	// Redirect may return [outbox.ErrConflict] as well.
+	Redirect(context.Context, outbox.Actor, outbox.RedirectRequest) (outbox.Redirected, error)
 }
 
 func (r queryResolver) Replays(ctx context.Context, first int, before *int) ([]*model.Replay, error) {

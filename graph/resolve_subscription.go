@@ -72,7 +72,7 @@ func (r subscriptionResolver) start(ctx context.Context, tenant string, f *feed,
 		if err != nil {
 			return err
 		}
-		opening := &model.Changes{Totals: &now.totals, Destinations: now.destinations, Cursor: view.FormatHorizon(horizon)}
+		opening := &model.Changes{Totals: &now.totals, Destinations: now.destinations, Jobs: now.jobs, Cursor: view.FormatHorizon(horizon)}
 		s.batches = append(s.batches, opening)
 		if from.IsZero() {
 			return nil
@@ -160,7 +160,7 @@ func (s *start) without(batch *model.Changes) *model.Changes {
 			rest.Entries = append(rest.Entries, e)
 		}
 	}
-	if len(rest.Entries) == 0 && rest.Totals == nil && rest.Destinations == nil {
+	if len(rest.Entries) == 0 && rest.Totals == nil && rest.Destinations == nil && rest.Jobs == nil {
 		return nil
 	}
 	return &rest

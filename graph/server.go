@@ -24,6 +24,8 @@ type Config struct {
 	Operators   Operators
 	Transitions Transitions
 	Replays     Replays
+	Jobs        Jobs
+	Edits       Edits
 	Mappings    Mappings
 	Previews    Previews
 	Log         *slog.Logger
@@ -45,12 +47,12 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Mappings == nil || c.Previews == nil || c.Log == nil {
-		return nil, errors.New("graph: View, Operators, Transitions, Replays, Mappings, Previews and Log are needed")
+	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Jobs == nil || c.Edits == nil || c.Mappings == nil || c.Previews == nil || c.Log == nil {
+		return nil, errors.New("graph: View, Operators, Transitions, Replays, Jobs, Edits, Mappings, Previews and Log are needed")
 	}
 	a := &API{hub: newHub(c.View, c.Log)}
 	a.base, a.stop = context.WithCancel(context.Background())
-	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, mappings: c.Mappings, previews: c.Previews, hub: a.hub}
+	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, jobs: c.Jobs, edits: c.Edits, mappings: c.Mappings, previews: c.Previews, hub: a.hub}
 	server := newGraphQL(c, r, gatherFor)
 	var err error
 	a.Handler, err = newFront(c, server, a.base)
@@ -71,6 +73,8 @@ type resolver struct {
 	view        *view.View
 	transitions Transitions
 	replays     Replays
+	jobs        Jobs
+	edits       Edits
 	mappings    Mappings
 	previews    Previews
 	hub         *hub
@@ -135,9 +139,12 @@ func (r *resolver) Breaker() generated.BreakerResolver           { return breake
 func (r *resolver) Conflict() generated.ConflictResolver         { return conflictResolver{} }
 func (r *resolver) Delivery() generated.DeliveryResolver         { return deliveryResolver{r} }
 func (r *resolver) Destination() generated.DestinationResolver   { return destinationResolver{} }
+func (r *resolver) Edit() generated.EditResolver                 { return editResolver{} }
 func (r *resolver) Effect() generated.EffectResolver             { return effectResolver{} }
 func (r *resolver) Event() generated.EventResolver               { return eventResolver{} }
 func (r *resolver) Exception() generated.ExceptionResolver       { return exceptionResolver{r} }
+func (r *resolver) Job() generated.JobResolver                   { return jobResolver{r} }
+func (r *resolver) JobFailure() generated.JobFailureResolver     { return jobFailureResolver{} }
 func (r *resolver) MappingGap() generated.MappingGapResolver     { return mappingGapResolver{} }
 func (r *resolver) Mutation() generated.MutationResolver         { return mutationResolver{r} }
 func (r *resolver) OldestOpen() generated.OldestOpenResolver     { return oldestOpenResolver{} }

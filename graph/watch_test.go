@@ -25,9 +25,10 @@ type batch struct {
 		Event    *struct{ EventID string }
 	}
 	Destinations []struct{ Name string }
+	Jobs         []struct{ State string }
 }
 
-const changesQuery = `subscription ($after: String) { changes(after: $after) { cursor lagged totals { accepted } destinations { name } entries { id what event { eventId } } } }`
+const changesQuery = `subscription ($after: String) { changes(after: $after) { cursor lagged totals { accepted } destinations { name } jobs { state } entries { id what event { eventId } } } }`
 
 // watcher reads a feed over one of the transports.
 type watcher struct {

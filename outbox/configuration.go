@@ -120,8 +120,18 @@ type RouteConfig struct {
 	DeliverWithin time.Duration `json:"deliver_within"`
 	// Steps that a delivery goes through, in this order; none: one without a name.
 	Steps []StepConfig `json:"steps,omitempty"`
+	// Edits says what of an event's payload a person may change for one delivery.
+	Edits EditsConfig `json:"edits,omitzero"`
 	// Exposure is what a delivery is worth while it is held.
 	Exposure ExposureConfig `json:"exposure,omitzero"`
+}
+
+// EditsConfig are fields of a payload, as patterns over JSON pointers: /data/items/*/sku,
+// where * is any one name or number. A pattern has whatever is below it.
+type EditsConfig struct {
+	Allow []string `json:"allow,omitempty"`
+	// SecondPerson are allowed too, with the approval of another than who asked: money, tax.
+	SecondPerson []string `json:"second_person,omitempty"`
 }
 
 // StepConfig is one step of a route's deliveries.

@@ -60,6 +60,8 @@ type Delivery struct {
 	Last raffsyncv1.OutcomeKind
 	// Claimed: it has, or had, a claim on an effect.
 	Claimed bool
+	// Edited: a person has changed something of its payload; [Replica.Load] heeds it.
+	Edited bool
 }
 
 // Before tells whether d was accepted before o. It orders the deliveries of a key.

@@ -22,6 +22,8 @@
 //   - What is held hangs on an exception for each of its causes, and goes on with the last
 //     of them. A mapping that comes at the very moment in which its lack is stored is not
 //     missed ([ReleaseAnswered]).
+//   - A job ([Store.StartJob]) is the same transition of many, each at most once and only
+//     while it is as it was at the click, over any number of processes.
 //   - Each transition, by the engine or by an operator, is compare-and-set, and has its
 //     timeline entry in the same transaction.
 //

@@ -59,7 +59,7 @@ WITH taken AS (
         ORDER BY due.at, due.seq LIMIT $3) AS f))
   RETURNING lane, destination, at, seq, key_hash)
 SELECT d.ctid, t.lane, t.destination, t.seq, t.key_hash, d.event, d.event_at, d.accepted_at, d.tenant, d.route,
-       d.replay, d.step, d.revision, d.requests, d.attempts, d.version, d.unknown_at, d.tried_at, d.kind, d.claimed
+       d.replay, d.step, d.revision, d.requests, d.attempts, d.version, d.unknown_at, d.tried_at, d.kind, d.claimed, d.edited
   FROM taken t
   LEFT JOIN deliveries d ON d.lane = t.lane AND d.destination = t.destination AND d.seq = t.seq AND d.key_hash = t.key_hash
  WHERE d.seq IS NULL OR d.state = 0 OR d.due_at = t.at`
@@ -107,9 +107,9 @@ func scanDue(r pgx.CollectableRow) (Due, error) {
 	var tenant, route *string
 	var replay, requests, attempts, version, last *int32
 	var step, revision *int16
-	var claimed *bool
+	var claimed, edited *bool
 	err := r.Scan(&row, &due.Lane, &due.Destination, &due.Seq, &due.KeyHash, &event, &eventAt, &acceptedAt, &tenant, &route,
-		&replay, &step, &revision, &requests, &attempts, &version, &unknownAt, &triedAt, &last, &claimed)
+		&replay, &step, &revision, &requests, &attempts, &version, &unknownAt, &triedAt, &last, &claimed, &edited)
 	if err != nil || event == nil {
 		return due, err
 	}
@@ -117,7 +117,7 @@ func scanDue(r pgx.CollectableRow) (Due, error) {
 		Row: row, Lane: due.Lane, Destination: due.Destination, Seq: due.Seq, Event: *event, EventAt: *eventAt, AcceptedAt: *acceptedAt,
 		KeyHash: due.KeyHash, Tenant: *tenant, Route: *route, Replay: *replay, Step: *step, Revision: *revision, State: Pending,
 		Requests: *requests, Attempts: *attempts, Version: *version, UnknownAt: unknownAt, TriedAt: triedAt,
-		Last: raffsyncv1.OutcomeKind(*last), Claimed: *claimed,
+		Last: raffsyncv1.OutcomeKind(*last), Claimed: *claimed, Edited: *edited,
 	}
 	return due, nil
 }

@@ -25,7 +25,8 @@ type LoadedEvent struct {
 	AcceptedAt time.Time
 }
 
-// Load returns the events of these deliveries, in their order; nil where there is
+// Load returns the events of these deliveries, in their order, as they were edited for
+// each; nil where there is
 // none, or where it cannot be read: one damaged row stops no other.
 func (r *Replica) Load(ctx context.Context, deliveries []*Delivery) ([]*LoadedEvent, error) {
 	events := make([]*LoadedEvent, len(deliveries))
@@ -36,17 +37,16 @@ func (r *Replica) Load(ctx context.Context, deliveries []*Delivery) ([]*LoadedEv
 			missing, places = append(missing, d), append(places, i)
 		}
 	}
-	if len(missing) == 0 {
-		return events, nil
+	if len(missing) > 0 {
+		stored, err := r.loadStored(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		for i, place := range places {
+			events[place] = stored[i]
+		}
 	}
-	stored, err := r.loadStored(ctx, missing)
-	if err != nil {
-		return nil, err
-	}
-	for i, place := range places {
-		events[place] = stored[i]
-	}
-	return events, nil
+	return events, r.applyEdits(ctx, deliveries, events)
 }
 
 // loadStored reads events from the table.

@@ -35,13 +35,13 @@ const deliveryColumns = `d.ctid, d.lane, d.destination, d.seq, d.event, d.event_
   CASE WHEN d.state = 1 AND (d.due_at <= now()
          OR NOT EXISTS (SELECT FROM due WHERE due.lane = d.lane AND due.destination = d.destination AND due.at = d.due_at AND due.seq = d.seq))
        THEN 0::smallint ELSE d.state END,
-  d.requests, d.attempts, d.version, d.unknown_at, d.tried_at, d.kind, d.claimed`
+  d.requests, d.attempts, d.version, d.unknown_at, d.tried_at, d.kind, d.claimed, d.edited`
 
 func (d *Delivery) targets() []any {
 	return []any{
 		&d.Row, &d.Lane, &d.Destination, &d.Seq, &d.Event, &d.EventAt, &d.AcceptedAt, &d.KeyHash, &d.Tenant, &d.Route,
 		&d.Replay, &d.Step, &d.Revision, &d.State, &d.Requests, &d.Attempts, &d.Version, &d.UnknownAt, &d.TriedAt,
-		&d.Last, &d.Claimed,
+		&d.Last, &d.Claimed, &d.Edited,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -254,4 +255,77 @@ func TestReplayer(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestStore_Redirect(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "books", "stock")
+	c := configuration("kopi", "books", "stock")
+	c.Routes = []outbox.RouteConfig{{Name: "sales", To: "books"}, {Name: "spare", To: "stock", When: "false"}}
+	s.apply(c)
+	d := s.dispatcher()
+	d.failed("e", "books", 6) // all accepted at one time
+	open := d.open("books")
+	never := func(string, int32, *outbox.Event) (string, bool) { return "", false }
+	ask := func(a *outbox.Delivery, id, to, route string) outbox.RedirectRequest {
+		return outbox.RedirectRequest{OperatorRequest: request(a, id), To: to, Route: route}
+	}
+	for name, test := range map[string]struct {
+		q     outbox.RedirectRequest
+		route outbox.Router
+		field string
+	}{
+		"nowhere":            {ask(open[0], "x", "shelf", ""), everything, "to"},
+		"where it is":        {ask(open[0], "x", "books", ""), everything, "to"},
+		"no route wants it":  {ask(open[0], "x", "stock", ""), never, "to"},
+		"no such route":      {ask(open[0], "x", "stock", "none"), everything, "route"},
+		"a route elsewhere":  {ask(open[0], "x", "stock", "sales"), everything, "route"},
+		"without request id": {ask(open[0], "", "stock", ""), everything, "requestId"},
+	} {
+		var refusal *outbox.Refusal
+		if _, err := s.Redirect(t.Context(), clerk, test.q, test.route); !errors.As(err, &refusal) || refusal.Field != test.field {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.exec(`UPDATE deliveries SET unknown_at = now() WHERE seq = $1`, open[4].Seq)
+	s.exec(`UPDATE deliveries SET step = 1 WHERE seq = $1`, open[5].Seq)
+	for i, says := range map[int]string{4: "may have had its effect", 5: "an earlier step is done"} {
+		if _, err := s.Redirect(t.Context(), clerk, ask(open[i], "x", "stock", ""), everything); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("delivery %d: %v, want %q", i, err, says)
+		}
+	}
+	old := *open[1]
+	old.Version--
+	if _, err := s.Redirect(t.Context(), clerk, ask(&old, "x", "stock", ""), everything); !errors.Is(err, outbox.ErrConflict) {
+		t.Errorf("by an old version: %v", err)
+	}
+	if n := one[int](s, `SELECT count(*) FROM replays`) + 6 - len(d.open("books")); n != 0 {
+		t.Errorf("%d were redirected by what was refused", n)
+	}
+
+	q := ask(open[1], "r1", "stock", "")
+	first, err := s.Redirect(t.Context(), clerk, q, everything)
+	if err != nil || first.Replay == 0 || first.Route != "again" {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if again, err := s.Redirect(t.Context(), clerk, q, never); err != nil || again != first {
+		t.Errorf("the same again: %+v, %v", again, err)
+	}
+	if named, err := s.Redirect(t.Context(), clerk, ask(open[2], "r2", "stock", "spare"), never); err != nil || named.Route != "spare" {
+		t.Errorf("by a route that is named: %+v, %v", named, err)
+	}
+	s.finishReplays(s.replayer(never))
+	if got := s.replayedTo("stock"); !slices.Equal(got, []string{"e1", "e2"}) {
+		t.Errorf("stock gets %v", got)
+	}
+	if got := column[string](s, `SELECT route FROM deliveries WHERE replay > 0 ORDER BY event`); !slices.Equal(got, []string{"again", "spare"}) {
+		t.Errorf("by %v", got)
+	}
+	if n := one[int](s, `SELECT count(*) FROM timeline WHERE what = 'skip' AND state = 'SKIPPED' AND actor = 'ayu' AND reason = 'redirected to stock: the SKU is known now'`); n != 2 {
+		t.Errorf("%d entries of the skip", n)
+	}
+	s.consistent()
+	if _, err := s.Redirect(t.Context(), clerk, ask(open[1], "r3", "stock", ""), everything); err == nil || !strings.Contains(err.Error(), "it is SKIPPED") {
+		t.Errorf("redirected twice: %v", err)
+	}
 }

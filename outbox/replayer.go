@@ -56,7 +56,7 @@ SELECT least(now(), min(xact_start)) - interval '1 second'
  WHERE datname = current_database() AND application_name LIKE 'raffsync%' AND pid <> pg_backend_pid()`
 
 	claimReplaySQL = `
-SELECT id, tenant, destination, after_at, after_seq, LEAST(until_at, $1), until_at <= $1, source, type, outlet, reference, unrouted, rate, actor, reason
+SELECT id, tenant, destination, after_at, after_seq, LEAST(until_at, $1), until_at <= $1, source, type, outlet, reference, unrouted, rate, actor, reason, event, route
   FROM replays WHERE state = 'RUNNING' AND next_at <= now() ORDER BY next_at, id LIMIT 1 FOR UPDATE SKIP LOCKED`
 
 	// replayEventsSQL examines so many events, and returns those that match; a row
@@ -68,7 +68,7 @@ WITH examined AS MATERIALIZED (
    ORDER BY accepted_at, seq LIMIT $5
 ), matching AS MATERIALIZED (
   SELECT x.accepted_at, x.seq FROM examined x
-   WHERE ($6 = 0 OR x.source = $6) AND ($7 = '' OR x.type = $7) AND ($8 = '' OR x.outlet = $8) AND (x.unrouted OR NOT $10)
+   WHERE ($6 = 0 OR x.source = $6) AND ($7 = '' OR x.type = $7) AND ($8 = '' OR x.outlet = $8) AND (x.unrouted OR NOT $10) AND ($12::bigint = 0 OR x.seq = $12)
      AND ($9 = '' OR EXISTS (SELECT FROM event_references r WHERE r.tenant = $1 AND r.value = $9 AND r.accepted_at = x.accepted_at AND r.seq = x.seq))
    ORDER BY x.accepted_at, x.seq LIMIT $11
 )
@@ -114,6 +114,8 @@ type claimed struct {
 	unrouted                bool
 	rate                    int32
 	actor, reason           string
+	event                   Seq    // the only one; 0: all that match
+	route                   string // settled already
 	made, unwanted, matched int
 	lanes                   []int16
 	end                     bool
@@ -173,7 +175,7 @@ func wrapReplay(err error) error {
 func claimReplay(ctx context.Context, tx pgx.Tx, settled time.Time) (*claimed, error) {
 	var j claimed
 	err := tx.QueryRow(ctx, claimReplaySQL, settled).Scan(&j.number, &j.tenant, &j.destination, &j.afterAt, &j.after, &j.until, &j.whole,
-		&j.source, &j.typ, &j.outlet, &j.reference, &j.unrouted, &j.rate, &j.actor, &j.reason)
+		&j.source, &j.typ, &j.outlet, &j.reference, &j.unrouted, &j.rate, &j.actor, &j.reason, &j.event, &j.route)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -199,7 +201,10 @@ func (p *Replayer) page(ctx context.Context, tx pgx.Tx, j *claimed) error {
 	seen := make(map[int16]bool)
 	for i := range found {
 		e := &found[i]
-		by, wanted := route(j.tenant, j.destination, &e.Event)
+		by, wanted := j.route, true
+		if j.route == "" {
+			by, wanted = route(j.tenant, j.destination, &e.Event)
+		}
 		if !wanted {
 			j.unwanted++
 			continue
@@ -244,7 +249,7 @@ type replayed struct {
 
 // readReplay reads the next events that match, and moves the job's cursor behind them.
 func (s *Store) readReplay(ctx context.Context, tx pgx.Tx, j *claimed, limit int) ([]replayed, error) {
-	rows, err := tx.Query(ctx, replayEventsSQL, j.tenant, j.afterAt, j.after, j.until, replayExamined, j.source, j.typ, j.outlet, j.reference, j.unrouted, limit)
+	rows, err := tx.Query(ctx, replayEventsSQL, j.tenant, j.afterAt, j.after, j.until, replayExamined, j.source, j.typ, j.outlet, j.reference, j.unrouted, limit, j.event)
 	if err != nil {
 		return nil, err
 	}

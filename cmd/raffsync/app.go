@@ -147,7 +147,7 @@ func (a *app) build(ctx context.Context) error {
 	}
 	a.api, err = graph.New(graph.Config{
 		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
-		Replays: replays{c.store, a.routing.router}, Mappings: c.store,
+		Replays: replays{c.store, a.routing.router}, Jobs: c.store, Edits: c.store, Mappings: c.store,
 		Previews: previews{c.store, a.dispatcher, a.routing.router},
 	})
 	if err != nil {
@@ -235,6 +235,7 @@ func (a *app) run(ctx context.Context) error {
 	group.Go(func() error { return a.sweep(background) })
 	group.Go(func() error { return a.keepConnections(background) })
 	group.Go(func() error { return a.replay(background) })
+	group.Go(func() error { return a.carryOut(background) })
 	group.Go(func() error { return a.reprocess(background) })
 	group.Go(func() error { return a.escalation.Run(background) })
 	group.Go(func() error {

@@ -43,6 +43,10 @@ type commandLine struct {
 	Check      checkCommand      `cmd:"" help:"Check a configuration file."`
 	Apply      applyCommand      `cmd:"" help:"Put a configuration file in force."`
 	Replay     replayCommand     `cmd:"" help:"Make new deliveries from old events."`
+	Retry      retryCommand      `cmd:"" help:"Try now what has failed, one delivery or many."`
+	Reprocess  reprocessCommand  `cmd:"" help:"Prepare again what has failed, by today's mappings and routes."`
+	Skip       skipCommand       `cmd:"" help:"End deliveries that have failed, without sending them."`
+	Jobs       jobsCommand       `cmd:"" help:"List, show, pause and cancel what is done with many deliveries at once."`
 	Keys       keysCommand       `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
 	Alerts     alertsCommand     `cmd:"" help:"Print alert rules for Prometheus."`
 	Migrate    migrateCommand    `cmd:"" help:"Bring the database to this program's version."`

@@ -57,6 +57,14 @@ func (r replays) PreviewReplay(ctx context.Context, tenant, destination string, 
 	return r.Store.PreviewReplay(ctx, tenant, destination, f, most, route)
 }
 
+func (r replays) Redirect(ctx context.Context, actor outbox.Actor, q outbox.RedirectRequest) (outbox.Redirected, error) {
+	route, err := r.routes(ctx)
+	if err != nil {
+		return outbox.Redirected{}, err
+	}
+	return r.Store.Redirect(ctx, actor, q, route)
+}
+
 // routing compiles the routes in force, and keeps them until there is another version.
 // What broker and dispatcher work by may be seconds older: an event that a replay passes
 // over by it would be passed over for good.

@@ -12,9 +12,9 @@ import (
 )
 
 // Canonical is the same configuration in the one form that it has however it was
-// written: sources, teams, outlets and destinations by name, sources and types of a route
-// sorted, no list absent, settings compact with their names sorted. Routes and policies
-// keep their order, which counts.
+// written: sources, teams, outlets and destinations by name, sources, types and edits of a
+// route sorted, no list absent, settings compact with their names sorted. Routes and
+// policies keep their order, which counts.
 func Canonical(c outbox.Configuration) outbox.Configuration {
 	c.Sources = slices.Clone(c.Sources)
 	slices.SortFunc(c.Sources, func(a, b outbox.SourceConfig) int { return cmp.Compare(a.Name, b.Name) })
@@ -49,6 +49,8 @@ func Canonical(c outbox.Configuration) outbox.Configuration {
 		for j := range c.Routes[i].Steps {
 			c.Routes[i].Steps[j].Map = canonicalJSON(c.Routes[i].Steps[j].Map)
 		}
+		e := &c.Routes[i].Edits
+		e.Allow, e.SecondPerson = slices.Sorted(slices.Values(e.Allow)), slices.Sorted(slices.Values(e.SecondPerson))
 		c.Routes[i].Types = append([]string{}, slices.Sorted(slices.Values(c.Routes[i].Types))...)
 	}
 	c.Sources = append([]outbox.SourceConfig{}, c.Sources...)

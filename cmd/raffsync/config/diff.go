@@ -231,7 +231,7 @@ func optionalDuration(all []property, name string, d time.Duration) []property {
 }
 
 func routeProperties(c outbox.RouteConfig) []property {
-	return exposureProperties(optionalDuration([]property{
+	return exposureProperties(optionalList(optionalList(optionalDuration([]property{
 		plain("from", orWord(strings.Join(c.From, ", "), "every source")),
 		plain("to", c.To),
 		plain("types", orWord(strings.Join(c.Types, ", "), "every type")),
@@ -244,7 +244,15 @@ func routeProperties(c outbox.RouteConfig) []property {
 		plain("retry.cap", formatDuration(c.Retry.Cap)),
 		plain("retry.attempts", strconv.Itoa(c.Retry.Attempts)),
 		plain("retry.age", formatDuration(c.Retry.Age)),
-	}, "deliver_within", c.DeliverWithin), c.Steps, c.Exposure)
+	}, "deliver_within", c.DeliverWithin), "edits.allow", c.Edits.Allow), "edits.second_person", c.Edits.SecondPerson), c.Steps, c.Exposure)
+}
+
+// optionalList adds a list where there is one.
+func optionalList(all []property, name string, list []string) []property {
+	if len(list) == 0 {
+		return all
+	}
+	return append(all, plain(name, strings.Join(list, ", ")))
 }
 
 func orWord(text, otherwise string) string {

@@ -81,6 +81,7 @@ func rootFields(f *File, kinds connectors.Registry) []field {
 				before := len(d.problems)
 				if d.object(v, routeFields(route)); len(d.problems) == before {
 					d.checkRetry(v.path+".retry", route.Retry)
+					d.checkEdits(v.path+".edits", route.Edits)
 				}
 				d.unsound[v.name] = len(d.problems) > before || !validName.MatchString(v.name)
 				c.Routes = append(c.Routes, *route)
@@ -183,6 +184,26 @@ func routeFields(c *outbox.RouteConfig) []field {
 			"How soon a delivery is to be done, counted from acceptance. One that is not, whatever it waits for, joins the exception of class LATE of its destination, which resolves by itself when no member is open any more."), "whenever it can be"),
 		steps(&c.Steps),
 		exposure(&c.Exposure),
+		section("edits", "What of an event's payload a person may change for one delivery that has failed. The event stays as it came.", []field{
+			list("allow", &c.Edits.Allow, editPath, "nothing", "Fields that one person may change."),
+			list("second_person", &c.Edits.SecondPerson, editPath, "nothing", "Fields that may be changed with the approval of another person than the one who asks: money, tax. A change of what has such a field inside needs it too."),
+		}),
+	}
+}
+
+// editPath is what an element of edits is.
+const editPath = "a JSON pointer into the payload, as /data/items/*/sku: * is any one name or number, and what is below belongs to it"
+
+func (d *decoder) checkEdits(path string, c outbox.EditsConfig) {
+	for _, field := range []struct {
+		path     string
+		patterns []string
+	}{{path + ".allow", c.Allow}, {path + ".second_person", c.SecondPerson}} {
+		for i, pattern := range field.patterns {
+			if err := outbox.CheckEditPath(pattern); err != nil {
+				d.fail(d.places[element(field.path, i)], field.path, "found %q; %s", short(pattern), err)
+			}
+		}
 	}
 }
 

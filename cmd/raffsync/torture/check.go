@@ -115,7 +115,7 @@ func (e *evidence) checkTimeline(r *Report) {
 				r.add(timeline, fmt.Sprint(d.event), d.destination, "attempt %d where %d comes next", t.Attempt, number)
 			case t.What == "attempt" && t.Reason == "":
 				r.add(timeline, fmt.Sprint(d.event), d.destination, "attempt %d has no reason", t.Attempt)
-			case (t.What == "retry" || t.What == "skip") && t.Actor == "":
+			case (t.What == "retry" || t.What == "reprocess" || t.What == "skip") && t.Actor == "":
 				r.add(timeline, fmt.Sprint(d.event), d.destination, "a %s of nobody", t.What)
 			}
 			if t.What == "attempt" {

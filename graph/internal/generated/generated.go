@@ -39,9 +39,12 @@ type ResolverRoot interface {
 	Conflict() ConflictResolver
 	Delivery() DeliveryResolver
 	Destination() DestinationResolver
+	Edit() EditResolver
 	Effect() EffectResolver
 	Event() EventResolver
 	Exception() ExceptionResolver
+	Job() JobResolver
+	JobFailure() JobFailureResolver
 	MappingGap() MappingGapResolver
 	MappingRevision() MappingRevisionResolver
 	MappingUse() MappingUseResolver
@@ -103,6 +106,7 @@ type ComplexityRoot struct {
 		Cursor       func(childComplexity int) int
 		Destinations func(childComplexity int) int
 		Entries      func(childComplexity int) int
+		Jobs         func(childComplexity int) int
 		Lagged       func(childComplexity int) int
 		Totals       func(childComplexity int) int
 	}
@@ -207,6 +211,25 @@ type ComplexityRoot struct {
 		Skipped      func(childComplexity int) int
 		Superseded   func(childComplexity int) int
 		Unauthorised func(childComplexity int) int
+	}
+
+	Edit struct {
+		Actor      func(childComplexity int) int
+		AskedAt    func(childComplexity int) int
+		Changes    func(childComplexity int) int
+		DecidedAt  func(childComplexity int) int
+		DecidedBy  func(childComplexity int) int
+		DecidedWhy func(childComplexity int) int
+		Delivery   func(childComplexity int) int
+		ID         func(childComplexity int) int
+		Reason     func(childComplexity int) int
+		Second     func(childComplexity int) int
+		State      func(childComplexity int) int
+	}
+
+	EditPayload struct {
+		Edit       func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Effect struct {
@@ -320,6 +343,11 @@ type ComplexityRoot struct {
 		Units    func(childComplexity int) int
 	}
 
+	FieldChange struct {
+		Path  func(childComplexity int) int
+		Value func(childComplexity int) int
+	}
+
 	Gap struct {
 		Table func(childComplexity int) int
 		Value func(childComplexity int) int
@@ -335,6 +363,47 @@ type ComplexityRoot struct {
 		Differences func(childComplexity int) int
 		Repeated    func(childComplexity int) int
 		UserErrors  func(childComplexity int) int
+	}
+
+	Job struct {
+		Action      func(childComplexity int) int
+		Actor       func(childComplexity int) int
+		Done        func(childComplexity int) int
+		EndedAt     func(childComplexity int) int
+		Failed      func(childComplexity int) int
+		Failures    func(childComplexity int, first int, after *int64) int
+		Filter      func(childComplexity int) int
+		ID          func(childComplexity int) int
+		Rate        func(childComplexity int) int
+		Reason      func(childComplexity int) int
+		RequestedAt func(childComplexity int) int
+		State       func(childComplexity int) int
+		Total       func(childComplexity int) int
+	}
+
+	JobFailure struct {
+		Delivery func(childComplexity int) int
+		Number   func(childComplexity int) int
+		Reason   func(childComplexity int) int
+	}
+
+	JobPayload struct {
+		Job        func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
+	JobPreview struct {
+		First       func(childComplexity int) int
+		Last        func(childComplexity int) int
+		NeedsAction func(childComplexity int) int
+		Taken       func(childComplexity int) int
+		Total       func(childComplexity int) int
+		Unknown     func(childComplexity int) int
+	}
+
+	JobPreviewPayload struct {
+		Preview    func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	LookUpUsed struct {
@@ -464,15 +533,21 @@ type ComplexityRoot struct {
 
 	Mutation struct {
 		AcknowledgeException func(childComplexity int, input model.AcknowledgeExceptionInput) int
+		ApproveEdit          func(childComplexity int, input model.DecideEditInput) int
 		AssignException      func(childComplexity int, input model.AssignExceptionInput) int
+		ChangeJob            func(childComplexity int, input model.ChangeJobInput) int
 		ChangeReplay         func(childComplexity int, input model.ChangeReplayInput) int
 		CommentOnException   func(childComplexity int, input model.ExceptionStepInput) int
 		DismissException     func(childComplexity int, input model.ExceptionStepInput) int
+		EditDelivery         func(childComplexity int, input model.EditDeliveryInput) int
 		ForceBreaker         func(childComplexity int, input model.ForceBreakerInput) int
 		ImportMapping        func(childComplexity int, input model.ImportMappingInput) int
 		Pause                func(childComplexity int, input model.PauseInput) int
+		RedirectDelivery     func(childComplexity int, input model.RedirectDeliveryInput) int
+		RejectEdit           func(childComplexity int, input model.DecideEditInput) int
 		RemoveMapping        func(childComplexity int, input model.RemoveMappingInput) int
 		ReopenException      func(childComplexity int, input model.ExceptionStepInput) int
+		Reprocess            func(childComplexity int, input model.ReprocessInput) int
 		ResolveException     func(childComplexity int, input model.ExceptionStepInput) int
 		Resume               func(childComplexity int, input model.PauseInput) int
 		RetryDelivery        func(childComplexity int, input model.DeliveryTransitionInput) int
@@ -565,11 +640,15 @@ type ComplexityRoot struct {
 		Delivery       func(childComplexity int, id string) int
 		Destination    func(childComplexity int, name string) int
 		Destinations   func(childComplexity int) int
+		Edits          func(childComplexity int, state *model.EditState, first int, before *string) int
 		Effect         func(childComplexity int, destination string, name string) int
 		Event          func(childComplexity int, id string) int
 		Events         func(childComplexity int, filter *model.EventFilter, first int, after *string) int
 		Exception      func(childComplexity int, id string) int
 		Exceptions     func(childComplexity int, filter *model.ExceptionFilter, orderBy view.ExceptionOrder, first int, after *string) int
+		Job            func(childComplexity int, id string) int
+		JobPreview     func(childComplexity int, filter model.JobFilter) int
+		Jobs           func(childComplexity int, first int, before *string) int
 		Mapping        func(childComplexity int, table string, destination *string, search *string, first int, after *string) int
 		MappingGaps    func(childComplexity int, table *string, destination *string, first int, after *string) int
 		MappingHistory func(childComplexity int, table *string, destination *string, value *string, first int, after *string) int
@@ -590,6 +669,13 @@ type ComplexityRoot struct {
 		ExternalID func(childComplexity int) int
 		Fields     func(childComplexity int) int
 		URL        func(childComplexity int) int
+	}
+
+	RedirectPayload struct {
+		Delivery   func(childComplexity int) int
+		Replay     func(childComplexity int) int
+		Route      func(childComplexity int) int
+		UserErrors func(childComplexity int) int
 	}
 
 	Reference struct {
@@ -777,6 +863,11 @@ type DeliveryResolver interface {
 type DestinationResolver interface {
 	OldestOpen(ctx context.Context, obj *view.Destination) (*view.Oldest, error)
 }
+type EditResolver interface {
+	ID(ctx context.Context, obj *outbox.Edit) (string, error)
+	Delivery(ctx context.Context, obj *outbox.Edit) (*view.Delivery, error)
+	State(ctx context.Context, obj *outbox.Edit) (model.EditState, error)
+}
 type EffectResolver interface {
 	Destination(ctx context.Context, obj *view.Effect) (*view.Destination, error)
 
@@ -813,6 +904,17 @@ type ExceptionResolver interface {
 	Quarantined(ctx context.Context, obj *view.Exception, first int, after *string) (*model.QuarantinedConnection, error)
 	Timeline(ctx context.Context, obj *view.Exception, first int, after *string) (*model.TimelineConnection, error)
 }
+type JobResolver interface {
+	ID(ctx context.Context, obj *outbox.Job) (string, error)
+	Action(ctx context.Context, obj *outbox.Job) (model.JobAction, error)
+	State(ctx context.Context, obj *outbox.Job) (model.JobState, error)
+	Filter(ctx context.Context, obj *outbox.Job) (json.RawMessage, error)
+
+	Failures(ctx context.Context, obj *outbox.Job, first int, after *int64) ([]*outbox.JobFailure, error)
+}
+type JobFailureResolver interface {
+	Delivery(ctx context.Context, obj *outbox.JobFailure) (*view.Delivery, error)
+}
 type MappingGapResolver interface {
 	Exception(ctx context.Context, obj *view.MappingGap) (*view.Exception, error)
 }
@@ -840,6 +942,12 @@ type MutationResolver interface {
 	StartReplay(ctx context.Context, input model.StartReplayInput) (*model.ReplayPayload, error)
 	ChangeReplay(ctx context.Context, input model.ChangeReplayInput) (*model.ReplayPayload, error)
 	AcknowledgeException(ctx context.Context, input model.AcknowledgeExceptionInput) (*model.AcknowledgeExceptionPayload, error)
+	Reprocess(ctx context.Context, input model.ReprocessInput) (*model.JobPayload, error)
+	ChangeJob(ctx context.Context, input model.ChangeJobInput) (*model.JobPayload, error)
+	EditDelivery(ctx context.Context, input model.EditDeliveryInput) (*model.EditPayload, error)
+	ApproveEdit(ctx context.Context, input model.DecideEditInput) (*model.EditPayload, error)
+	RejectEdit(ctx context.Context, input model.DecideEditInput) (*model.EditPayload, error)
+	RedirectDelivery(ctx context.Context, input model.RedirectDeliveryInput) (*model.RedirectPayload, error)
 	SetMapping(ctx context.Context, input model.SetMappingInput) (*model.MappingPayload, error)
 	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
 	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
@@ -900,6 +1008,10 @@ type QueryResolver interface {
 	Controls(ctx context.Context) ([]*view.Control, error)
 	Replays(ctx context.Context, first int, before *int) ([]*model.Replay, error)
 	ReplayPreview(ctx context.Context, destination string, filter model.ReplayFilter, rate int) (*model.ReplayPreviewPayload, error)
+	Jobs(ctx context.Context, first int, before *string) ([]*outbox.Job, error)
+	Job(ctx context.Context, id string) (*outbox.Job, error)
+	JobPreview(ctx context.Context, filter model.JobFilter) (*model.JobPreviewPayload, error)
+	Edits(ctx context.Context, state *model.EditState, first int, before *string) ([]*outbox.Edit, error)
 	MappingTables(ctx context.Context) ([]*view.MappingTable, error)
 	Mapping(ctx context.Context, table string, destination *string, search *string, first int, after *string) (*model.MappingConnection, error)
 	MappingHistory(ctx context.Context, table *string, destination *string, value *string, first int, after *string) (*model.MappingHistoryConnection, error)
@@ -1121,6 +1233,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Changes.Entries(childComplexity), true
+	case "Changes.jobs":
+		if e.ComplexityRoot.Changes.Jobs == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Changes.Jobs(childComplexity), true
 	case "Changes.lagged":
 		if e.ComplexityRoot.Changes.Lagged == nil {
 			break
@@ -1580,6 +1698,86 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Unauthorised(childComplexity), true
+
+	case "Edit.actor":
+		if e.ComplexityRoot.Edit.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Actor(childComplexity), true
+	case "Edit.askedAt":
+		if e.ComplexityRoot.Edit.AskedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.AskedAt(childComplexity), true
+	case "Edit.changes":
+		if e.ComplexityRoot.Edit.Changes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Changes(childComplexity), true
+	case "Edit.decidedAt":
+		if e.ComplexityRoot.Edit.DecidedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.DecidedAt(childComplexity), true
+	case "Edit.decidedBy":
+		if e.ComplexityRoot.Edit.DecidedBy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.DecidedBy(childComplexity), true
+	case "Edit.decidedReason":
+		if e.ComplexityRoot.Edit.DecidedWhy == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.DecidedWhy(childComplexity), true
+	case "Edit.delivery":
+		if e.ComplexityRoot.Edit.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Delivery(childComplexity), true
+	case "Edit.id":
+		if e.ComplexityRoot.Edit.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.ID(childComplexity), true
+	case "Edit.reason":
+		if e.ComplexityRoot.Edit.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Reason(childComplexity), true
+	case "Edit.secondPerson":
+		if e.ComplexityRoot.Edit.Second == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.Second(childComplexity), true
+	case "Edit.state":
+		if e.ComplexityRoot.Edit.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Edit.State(childComplexity), true
+
+	case "EditPayload.edit":
+		if e.ComplexityRoot.EditPayload.Edit == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditPayload.Edit(childComplexity), true
+	case "EditPayload.userErrors":
+		if e.ComplexityRoot.EditPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.EditPayload.UserErrors(childComplexity), true
 
 	case "Effect.at":
 		if e.ComplexityRoot.Effect.At == nil {
@@ -2112,6 +2310,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Exposure.Units(childComplexity), true
 
+	case "FieldChange.path":
+		if e.ComplexityRoot.FieldChange.Path == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FieldChange.Path(childComplexity), true
+	case "FieldChange.value":
+		if e.ComplexityRoot.FieldChange.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.FieldChange.Value(childComplexity), true
+
 	case "Gap.table":
 		if e.ComplexityRoot.Gap.Table == nil {
 			break
@@ -2162,6 +2373,172 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.ImportMappingPayload.UserErrors(childComplexity), true
+
+	case "Job.action":
+		if e.ComplexityRoot.Job.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Action(childComplexity), true
+	case "Job.actor":
+		if e.ComplexityRoot.Job.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Actor(childComplexity), true
+	case "Job.done":
+		if e.ComplexityRoot.Job.Done == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Done(childComplexity), true
+	case "Job.endedAt":
+		if e.ComplexityRoot.Job.EndedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.EndedAt(childComplexity), true
+	case "Job.failed":
+		if e.ComplexityRoot.Job.Failed == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Failed(childComplexity), true
+	case "Job.failures":
+		if e.ComplexityRoot.Job.Failures == nil {
+			break
+		}
+
+		args, err := ec.field_Job_failures_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Job.Failures(childComplexity, args["first"].(int), args["after"].(*int64)), true
+	case "Job.filter":
+		if e.ComplexityRoot.Job.Filter == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Filter(childComplexity), true
+	case "Job.id":
+		if e.ComplexityRoot.Job.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.ID(childComplexity), true
+	case "Job.rate":
+		if e.ComplexityRoot.Job.Rate == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Rate(childComplexity), true
+	case "Job.reason":
+		if e.ComplexityRoot.Job.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Reason(childComplexity), true
+	case "Job.requestedAt":
+		if e.ComplexityRoot.Job.RequestedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.RequestedAt(childComplexity), true
+	case "Job.state":
+		if e.ComplexityRoot.Job.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.State(childComplexity), true
+	case "Job.total":
+		if e.ComplexityRoot.Job.Total == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Job.Total(childComplexity), true
+
+	case "JobFailure.delivery":
+		if e.ComplexityRoot.JobFailure.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobFailure.Delivery(childComplexity), true
+	case "JobFailure.number":
+		if e.ComplexityRoot.JobFailure.Number == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobFailure.Number(childComplexity), true
+	case "JobFailure.reason":
+		if e.ComplexityRoot.JobFailure.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobFailure.Reason(childComplexity), true
+
+	case "JobPayload.job":
+		if e.ComplexityRoot.JobPayload.Job == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPayload.Job(childComplexity), true
+	case "JobPayload.userErrors":
+		if e.ComplexityRoot.JobPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPayload.UserErrors(childComplexity), true
+
+	case "JobPreview.first":
+		if e.ComplexityRoot.JobPreview.First == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreview.First(childComplexity), true
+	case "JobPreview.last":
+		if e.ComplexityRoot.JobPreview.Last == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreview.Last(childComplexity), true
+	case "JobPreview.needsAction":
+		if e.ComplexityRoot.JobPreview.NeedsAction == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreview.NeedsAction(childComplexity), true
+	case "JobPreview.taken":
+		if e.ComplexityRoot.JobPreview.Taken == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreview.Taken(childComplexity), true
+	case "JobPreview.total":
+		if e.ComplexityRoot.JobPreview.Total == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreview.Total(childComplexity), true
+	case "JobPreview.unknown":
+		if e.ComplexityRoot.JobPreview.Unknown == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreview.Unknown(childComplexity), true
+
+	case "JobPreviewPayload.preview":
+		if e.ComplexityRoot.JobPreviewPayload.Preview == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreviewPayload.Preview(childComplexity), true
+	case "JobPreviewPayload.userErrors":
+		if e.ComplexityRoot.JobPreviewPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.JobPreviewPayload.UserErrors(childComplexity), true
 
 	case "LookUpUsed.default":
 		if e.ComplexityRoot.LookUpUsed.Default == nil {
@@ -2669,6 +3046,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.AcknowledgeException(childComplexity, args["input"].(model.AcknowledgeExceptionInput)), true
+	case "Mutation.approveEdit":
+		if e.ComplexityRoot.Mutation.ApproveEdit == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_approveEdit_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ApproveEdit(childComplexity, args["input"].(model.DecideEditInput)), true
 	case "Mutation.assignException":
 		if e.ComplexityRoot.Mutation.AssignException == nil {
 			break
@@ -2680,6 +3068,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.AssignException(childComplexity, args["input"].(model.AssignExceptionInput)), true
+	case "Mutation.changeJob":
+		if e.ComplexityRoot.Mutation.ChangeJob == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_changeJob_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ChangeJob(childComplexity, args["input"].(model.ChangeJobInput)), true
 	case "Mutation.changeReplay":
 		if e.ComplexityRoot.Mutation.ChangeReplay == nil {
 			break
@@ -2713,6 +3112,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.DismissException(childComplexity, args["input"].(model.ExceptionStepInput)), true
+	case "Mutation.editDelivery":
+		if e.ComplexityRoot.Mutation.EditDelivery == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_editDelivery_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.EditDelivery(childComplexity, args["input"].(model.EditDeliveryInput)), true
 	case "Mutation.forceBreaker":
 		if e.ComplexityRoot.Mutation.ForceBreaker == nil {
 			break
@@ -2746,6 +3156,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.Pause(childComplexity, args["input"].(model.PauseInput)), true
+	case "Mutation.redirectDelivery":
+		if e.ComplexityRoot.Mutation.RedirectDelivery == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_redirectDelivery_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RedirectDelivery(childComplexity, args["input"].(model.RedirectDeliveryInput)), true
+	case "Mutation.rejectEdit":
+		if e.ComplexityRoot.Mutation.RejectEdit == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_rejectEdit_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.RejectEdit(childComplexity, args["input"].(model.DecideEditInput)), true
 	case "Mutation.removeMapping":
 		if e.ComplexityRoot.Mutation.RemoveMapping == nil {
 			break
@@ -2768,6 +3200,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ReopenException(childComplexity, args["input"].(model.ExceptionStepInput)), true
+	case "Mutation.reprocess":
+		if e.ComplexityRoot.Mutation.Reprocess == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_reprocess_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.Reprocess(childComplexity, args["input"].(model.ReprocessInput)), true
 	case "Mutation.resolveException":
 		if e.ComplexityRoot.Mutation.ResolveException == nil {
 			break
@@ -3210,6 +3653,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Destinations(childComplexity), true
+	case "Query.edits":
+		if e.ComplexityRoot.Query.Edits == nil {
+			break
+		}
+
+		args, err := ec.field_Query_edits_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Edits(childComplexity, args["state"].(*model.EditState), args["first"].(int), args["before"].(*string)), true
 	case "Query.effect":
 		if e.ComplexityRoot.Query.Effect == nil {
 			break
@@ -3266,6 +3720,39 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.Exceptions(childComplexity, args["filter"].(*model.ExceptionFilter), args["orderBy"].(view.ExceptionOrder), args["first"].(int), args["after"].(*string)), true
 
+	case "Query.job":
+		if e.ComplexityRoot.Query.Job == nil {
+			break
+		}
+
+		args, err := ec.field_Query_job_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Job(childComplexity, args["id"].(string)), true
+	case "Query.jobPreview":
+		if e.ComplexityRoot.Query.JobPreview == nil {
+			break
+		}
+
+		args, err := ec.field_Query_jobPreview_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.JobPreview(childComplexity, args["filter"].(model.JobFilter)), true
+	case "Query.jobs":
+		if e.ComplexityRoot.Query.Jobs == nil {
+			break
+		}
+
+		args, err := ec.field_Query_jobs_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Jobs(childComplexity, args["first"].(int), args["before"].(*string)), true
 	case "Query.mapping":
 		if e.ComplexityRoot.Query.Mapping == nil {
 			break
@@ -3419,6 +3906,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Receipt.URL(childComplexity), true
+
+	case "RedirectPayload.delivery":
+		if e.ComplexityRoot.RedirectPayload.Delivery == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.Delivery(childComplexity), true
+	case "RedirectPayload.replay":
+		if e.ComplexityRoot.RedirectPayload.Replay == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.Replay(childComplexity), true
+	case "RedirectPayload.route":
+		if e.ComplexityRoot.RedirectPayload.Route == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.Route(childComplexity), true
+	case "RedirectPayload.userErrors":
+		if e.ComplexityRoot.RedirectPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.RedirectPayload.UserErrors(childComplexity), true
 
 	case "Reference.name":
 		if e.ComplexityRoot.Reference.Name == nil {
@@ -3987,18 +4499,25 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 		return graphql.NewInputUnmarshalerIndex(
 			graphql.NewInputUnmarshaler("AcknowledgeExceptionInput", ec.unmarshalInputAcknowledgeExceptionInput),
 			graphql.NewInputUnmarshaler("AssignExceptionInput", ec.unmarshalInputAssignExceptionInput),
+			graphql.NewInputUnmarshaler("ChangeJobInput", ec.unmarshalInputChangeJobInput),
 			graphql.NewInputUnmarshaler("ChangeReplayInput", ec.unmarshalInputChangeReplayInput),
+			graphql.NewInputUnmarshaler("DecideEditInput", ec.unmarshalInputDecideEditInput),
 			graphql.NewInputUnmarshaler("DeliveryFilter", ec.unmarshalInputDeliveryFilter),
 			graphql.NewInputUnmarshaler("DeliveryTransitionInput", ec.unmarshalInputDeliveryTransitionInput),
+			graphql.NewInputUnmarshaler("EditDeliveryInput", ec.unmarshalInputEditDeliveryInput),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("ExceptionFilter", ec.unmarshalInputExceptionFilter),
 			graphql.NewInputUnmarshaler("ExceptionStepInput", ec.unmarshalInputExceptionStepInput),
+			graphql.NewInputUnmarshaler("FieldChangeInput", ec.unmarshalInputFieldChangeInput),
 			graphql.NewInputUnmarshaler("ForceBreakerInput", ec.unmarshalInputForceBreakerInput),
 			graphql.NewInputUnmarshaler("ImportMappingInput", ec.unmarshalInputImportMappingInput),
+			graphql.NewInputUnmarshaler("JobFilter", ec.unmarshalInputJobFilter),
 			graphql.NewInputUnmarshaler("MappingPairInput", ec.unmarshalInputMappingPairInput),
 			graphql.NewInputUnmarshaler("PauseInput", ec.unmarshalInputPauseInput),
+			graphql.NewInputUnmarshaler("RedirectDeliveryInput", ec.unmarshalInputRedirectDeliveryInput),
 			graphql.NewInputUnmarshaler("RemoveMappingInput", ec.unmarshalInputRemoveMappingInput),
 			graphql.NewInputUnmarshaler("ReplayFilter", ec.unmarshalInputReplayFilter),
+			graphql.NewInputUnmarshaler("ReprocessInput", ec.unmarshalInputReprocessInput),
 			graphql.NewInputUnmarshaler("SetMappingDefaultInput", ec.unmarshalInputSetMappingDefaultInput),
 			graphql.NewInputUnmarshaler("SetMappingInput", ec.unmarshalInputSetMappingInput),
 			graphql.NewInputUnmarshaler("StartReplayInput", ec.unmarshalInputStartReplayInput),
@@ -4199,6 +4718,18 @@ type Query {
   """
   replayPreview(destination: String!, filter: ReplayFilter!, rate: Int! = 20): ReplayPreviewPayload!
 
+  "Jobs, the newest first, at most 100 at once: those before an id, where one is given."
+  jobs(first: Int! = 20, before: ID): [Job!]!
+
+  "One job; null where there is none."
+  job(id: ID!): Job
+
+  "What a job would do if it was started now: it changes nothing."
+  jobPreview(filter: JobFilter!): JobPreviewPayload!
+
+  "Edits of deliveries, the newest first, at most 100 at once: those before an id, where one is given."
+  edits(state: EditState, first: Int! = 20, before: ID): [Edit!]!
+
   """
   Every mapping table that has something in it, by name, shared ones before those of
   destinations.
@@ -4287,6 +4818,42 @@ type Mutation {
   meanwhile, and then its escalation goes on. It resolves nothing.
   """
   acknowledgeException(input: AcknowledgeExceptionInput!): AcknowledgeExceptionPayload!
+
+  """
+  Does the same with many deliveries, in the background: prepares them again by today's
+  mappings, retries or skips them. It takes what matches at this moment; what fails later is
+  not among them, and what goes on before its turn comes is left alone and listed. A delivery
+  belongs to one job at a time: ` + "`" + `CONFLICT` + "`" + ` says who was first, where others have all of them.
+  """
+  reprocess(input: ReprocessInput!): JobPayload!
+
+  """
+  Pauses a job, lets it run on, or cancels it: what it has done stays, the rest is as if
+  nobody had asked. Asking for the state that it is in changes nothing.
+  """
+  changeJob(input: ChangeJobInput!): JobPayload!
+
+  """
+  Changes fields of an event's payload for one delivery that has failed, as its route allows
+  (` + "`" + `edits` + "`" + `), and prepares it again from that, under a new idempotency key. The event stays as
+  it came. Where a field needs a second person, it waits for ` + "`" + `approveEdit` + "`" + `. Refused where an
+  earlier request is not proven to have had no effect.
+  """
+  editDelivery(input: EditDeliveryInput!): EditPayload!
+
+  "Approves an edit that waits for a second person: never one's own."
+  approveEdit(input: DecideEditInput!): EditPayload!
+
+  "Rejects an edit that waits for a second person, or takes one's own back."
+  rejectEdit(input: DecideEditInput!): EditPayload!
+
+  """
+  Ends a delivery as skipped, and has the same event delivered to another destination: a new
+  delivery, as a replay makes it, from the event as it came, behind what was accepted there of
+  its ordering key before. Refused where no route takes it there, and where an earlier request
+  may have had its effect or an earlier step is done.
+  """
+  redirectDelivery(input: RedirectDeliveryInput!): RedirectPayload!
 
   """
   Makes entries of a mapping table, new ones or with another target: all of them or none.
@@ -5159,6 +5726,129 @@ type ReplayPayload {
   userErrors: [UserError!]!
 }
 
+"A decision about many deliveries, and how far it is carried out."
+type Job {
+  id: ID!
+  action: JobAction!
+  state: JobState!
+  "What was asked for, as it was stored."
+  filter: JSON!
+  "Deliveries that matched when it was started."
+  total: Int64!
+  done: Int64!
+  "To so many nothing was done: ` + "`" + `failures` + "`" + ` says why."
+  failed: Int64!
+  "Deliveries a second, at most."
+  rate: Int!
+  requestedAt: Time!
+  endedAt: Time
+  actor: String!
+  reason: String!
+  "What did not work and why, the first thousand in all; after the number of one, where that is given."
+  failures(first: Int! = 50, after: Int64): [JobFailure!]!
+}
+
+"What a job does with each of its deliveries."
+enum JobAction {
+  "Try now, with all its attempts before it."
+  RETRY
+  """
+  Prepare again by today's mappings and routes, under a new idempotency key where all that
+  was sent is proven to have had no effect.
+  """
+  REPROCESS
+  "End without sending."
+  SKIP
+}
+
+enum JobState {
+  RUNNING
+  PAUSED
+  "Nothing is left to do."
+  DONE
+  "A person ended it; what it had done stays."
+  CANCELLED
+}
+
+"A delivery to which nothing was done."
+type JobFailure {
+  "Rises."
+  number: Int64!
+  delivery: Delivery
+  reason: String!
+}
+
+"What a job would do."
+type JobPreview {
+  "Deliveries that match."
+  total: Int64!
+  "Of these, held by exceptions; the others wait for a retry."
+  needsAction: Int64!
+  "Of these, may have had their effect: a retry asks about that first, where it can."
+  unknown: Int64!
+  "Of these, belong to other jobs that have not ended."
+  taken: Int64!
+  "Acceptance of the first and the last event; null where there is none."
+  first: Time
+  last: Time
+}
+
+type JobPreviewPayload {
+  preview: JobPreview
+  userErrors: [UserError!]!
+}
+
+type JobPayload {
+  job: Job
+  userErrors: [UserError!]!
+}
+
+"A change of fields for one delivery."
+type Edit {
+  id: ID!
+  delivery: Delivery
+  state: EditState!
+  changes: [FieldChange!]!
+  "It needs, or needed, the approval of another than who asked."
+  secondPerson: Boolean!
+  actor: String!
+  reason: String!
+  askedAt: Time!
+  "Who approved or rejected it; who asked, where nobody else had to."
+  decidedBy: String
+  decidedAt: Time
+  decidedReason: String
+}
+
+enum EditState {
+  "It waits for a second person."
+  PENDING
+  APPLIED
+  REJECTED
+}
+
+type FieldChange {
+  "A JSON pointer into the payload: /data/items/0/sku."
+  path: String!
+  value: JSON!
+}
+
+type EditPayload {
+  edit: Edit
+  userErrors: [UserError!]!
+}
+
+"What came of it, or why nothing was changed."
+type RedirectPayload {
+  "The one that has ended, or that is as it was."
+  delivery: Delivery
+  "The ` + "`" + `replay` + "`" + ` of the new delivery, which is made within seconds."
+  replay: Int
+  "By which it goes."
+  route: String
+  userErrors: [UserError!]!
+}
+
 "A table of what values are called at a destination: look-ups of its routes find them here."
 type MappingTable {
   name: String!
@@ -5305,6 +5995,12 @@ enum TimelineWhat {
   ACKNOWLEDGE
   "A team was told of an exception: ` + "`" + `detail` + "`" + ` has the addresses, and the events by which it is."
   ESCALATE
+  "A job was started, changed or done: ` + "`" + `detail` + "`" + ` has its number and its counts."
+  JOB
+  "A delivery is prepared again by today's mappings."
+  REPROCESS
+  "Fields were changed for a delivery, or are to be: ` + "`" + `detail` + "`" + ` has their paths, who asked, and what became of it."
+  EDIT
 }
 
 "One line of the audit."
@@ -5339,6 +6035,8 @@ type Changes {
   totals: Totals
   "All of them where one has changed, and in the first batch."
   destinations: [Destination!]
+  "Jobs that have got on, and in the first batch those that have not ended."
+  jobs: [Job!]
   "The last batch: the reader was too slow, or its cursor too old."
   lagged: Boolean!
 }
@@ -5507,6 +6205,92 @@ input ChangeReplayInput {
   number: Int!
   "RUNNING, PAUSED or CANCELLED."
   state: ReplayState!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+"""
+Which deliveries, of those that wait for a retry or need action. What is left out does not
+narrow it; a filter that narrows nothing needs ` + "`" + `everything` + "`" + `.
+"""
+input JobFilter {
+  "Named one by one, at most 1,000; nothing else may narrow them then."
+  deliveries: [ID!]
+  destination: String
+  "That holds them."
+  exception: ID
+  "Of an open exception that holds them."
+  class: String
+  "NEEDS_ACTION, or WAITING: for a retry."
+  state: DeliveryState
+  source: String
+  type: String
+  outlet: String
+  "Acceptance of the event."
+  acceptedFrom: Time
+  "Exclusive."
+  acceptedUntil: Time
+  "When an exception took hold of it."
+  heldFrom: Time
+  "Exclusive."
+  heldUntil: Time
+  everything: Boolean! = false
+}
+
+input ReprocessInput {
+  "Chosen by the caller, 1 to 100 bytes. A repeat answers with the first job."
+  requestId: String!
+  action: JobAction! = REPROCESS
+  filter: JobFilter!
+  "Deliveries a second, 1 to 10,000. The limits of destinations hold besides."
+  rate: Int! = 100
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input ChangeJobInput {
+  id: ID!
+  "RUNNING, PAUSED or CANCELLED."
+  state: JobState!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input FieldChangeInput {
+  "A JSON pointer into the payload: /data/items/0/sku."
+  path: String!
+  "As JSON text, so that numbers stay digit for digit: \"12.50\", \"\\\"ITM-42\\\"\"."
+  value: String!
+}
+
+input EditDeliveryInput {
+  id: ID!
+  "As in DeliveryTransitionInput."
+  requestId: String!
+  "The delivery's ` + "`" + `version` + "`" + ` as the caller saw it."
+  expectedVersion: Int!
+  "1 to 50."
+  changes: [FieldChangeInput!]!
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input RedirectDeliveryInput {
+  id: ID!
+  "As in DeliveryTransitionInput."
+  requestId: String!
+  "The delivery's ` + "`" + `version` + "`" + ` as the caller saw it."
+  expectedVersion: Int!
+  "Name of the other destination."
+  to: String!
+  "The route that is to take it, whatever its conditions say; null: the first that wants it today."
+  route: String
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input DecideEditInput {
+  id: ID!
   "For whoever reads the timeline, 1 to 500 bytes."
   reason: String!
 }
@@ -5801,6 +6585,8 @@ func (ec *executionContext) childFields_Changes(ctx context.Context, field graph
 		return ec.fieldContext_Changes_totals(ctx, field)
 	case "destinations":
 		return ec.fieldContext_Changes_destinations(ctx, field)
+	case "jobs":
+		return ec.fieldContext_Changes_jobs(ctx, field)
 	case "lagged":
 		return ec.fieldContext_Changes_lagged(ctx, field)
 	}
@@ -6009,6 +6795,44 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_oldestOpen(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Destination", field.Name)
+}
+
+func (ec *executionContext) childFields_Edit(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Edit_id(ctx, field)
+	case "delivery":
+		return ec.fieldContext_Edit_delivery(ctx, field)
+	case "state":
+		return ec.fieldContext_Edit_state(ctx, field)
+	case "changes":
+		return ec.fieldContext_Edit_changes(ctx, field)
+	case "secondPerson":
+		return ec.fieldContext_Edit_secondPerson(ctx, field)
+	case "actor":
+		return ec.fieldContext_Edit_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_Edit_reason(ctx, field)
+	case "askedAt":
+		return ec.fieldContext_Edit_askedAt(ctx, field)
+	case "decidedBy":
+		return ec.fieldContext_Edit_decidedBy(ctx, field)
+	case "decidedAt":
+		return ec.fieldContext_Edit_decidedAt(ctx, field)
+	case "decidedReason":
+		return ec.fieldContext_Edit_decidedReason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Edit", field.Name)
+}
+
+func (ec *executionContext) childFields_EditPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edit":
+		return ec.fieldContext_EditPayload_edit(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_EditPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type EditPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Effect(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6233,6 +7057,16 @@ func (ec *executionContext) childFields_Exposure(ctx context.Context, field grap
 	return nil, fmt.Errorf("no field named %q was found under type Exposure", field.Name)
 }
 
+func (ec *executionContext) childFields_FieldChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "path":
+		return ec.fieldContext_FieldChange_path(ctx, field)
+	case "value":
+		return ec.fieldContext_FieldChange_value(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type FieldChange", field.Name)
+}
+
 func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "table":
@@ -6265,6 +7099,88 @@ func (ec *executionContext) childFields_ImportMappingPayload(ctx context.Context
 		return ec.fieldContext_ImportMappingPayload_userErrors(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type ImportMappingPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_Job(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Job_id(ctx, field)
+	case "action":
+		return ec.fieldContext_Job_action(ctx, field)
+	case "state":
+		return ec.fieldContext_Job_state(ctx, field)
+	case "filter":
+		return ec.fieldContext_Job_filter(ctx, field)
+	case "total":
+		return ec.fieldContext_Job_total(ctx, field)
+	case "done":
+		return ec.fieldContext_Job_done(ctx, field)
+	case "failed":
+		return ec.fieldContext_Job_failed(ctx, field)
+	case "rate":
+		return ec.fieldContext_Job_rate(ctx, field)
+	case "requestedAt":
+		return ec.fieldContext_Job_requestedAt(ctx, field)
+	case "endedAt":
+		return ec.fieldContext_Job_endedAt(ctx, field)
+	case "actor":
+		return ec.fieldContext_Job_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_Job_reason(ctx, field)
+	case "failures":
+		return ec.fieldContext_Job_failures(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Job", field.Name)
+}
+
+func (ec *executionContext) childFields_JobFailure(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "number":
+		return ec.fieldContext_JobFailure_number(ctx, field)
+	case "delivery":
+		return ec.fieldContext_JobFailure_delivery(ctx, field)
+	case "reason":
+		return ec.fieldContext_JobFailure_reason(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobFailure", field.Name)
+}
+
+func (ec *executionContext) childFields_JobPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "job":
+		return ec.fieldContext_JobPayload_job(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_JobPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobPayload", field.Name)
+}
+
+func (ec *executionContext) childFields_JobPreview(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "total":
+		return ec.fieldContext_JobPreview_total(ctx, field)
+	case "needsAction":
+		return ec.fieldContext_JobPreview_needsAction(ctx, field)
+	case "unknown":
+		return ec.fieldContext_JobPreview_unknown(ctx, field)
+	case "taken":
+		return ec.fieldContext_JobPreview_taken(ctx, field)
+	case "first":
+		return ec.fieldContext_JobPreview_first(ctx, field)
+	case "last":
+		return ec.fieldContext_JobPreview_last(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobPreview", field.Name)
+}
+
+func (ec *executionContext) childFields_JobPreviewPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "preview":
+		return ec.fieldContext_JobPreviewPayload_preview(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_JobPreviewPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type JobPreviewPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_LookUpUsed(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -6677,6 +7593,20 @@ func (ec *executionContext) childFields_Receipt(ctx context.Context, field graph
 		return ec.fieldContext_Receipt_fields(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Receipt", field.Name)
+}
+
+func (ec *executionContext) childFields_RedirectPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "delivery":
+		return ec.fieldContext_RedirectPayload_delivery(ctx, field)
+	case "replay":
+		return ec.fieldContext_RedirectPayload_replay(ctx, field)
+	case "route":
+		return ec.fieldContext_RedirectPayload_route(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_RedirectPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type RedirectPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Reference(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -7219,6 +8149,28 @@ func (ec *executionContext) field_Exception_title_args(ctx context.Context, rawA
 	return args, nil
 }
 
+func (ec *executionContext) field_Job_failures_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*int64, error) {
+			return ec.unmarshalOInt642ᚖint64(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg1
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_acknowledgeException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -7233,12 +8185,40 @@ func (ec *executionContext) field_Mutation_acknowledgeException_args(ctx context
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_approveEdit_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.DecideEditInput, error) {
+			return ec.unmarshalNDecideEditInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDecideEditInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_assignException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.AssignExceptionInput, error) {
 			return ec.unmarshalNAssignExceptionInput2raffsyncᚋgraphᚋinternalᚋmodelᚐAssignExceptionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_changeJob_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ChangeJobInput, error) {
+			return ec.unmarshalNChangeJobInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeJobInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -7289,6 +8269,20 @@ func (ec *executionContext) field_Mutation_dismissException_args(ctx context.Con
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_editDelivery_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.EditDeliveryInput, error) {
+			return ec.unmarshalNEditDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐEditDeliveryInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_forceBreaker_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -7331,6 +8325,34 @@ func (ec *executionContext) field_Mutation_pause_args(ctx context.Context, rawAr
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_redirectDelivery_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.RedirectDeliveryInput, error) {
+			return ec.unmarshalNRedirectDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐRedirectDeliveryInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_rejectEdit_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.DecideEditInput, error) {
+			return ec.unmarshalNDecideEditInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDecideEditInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_removeMapping_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -7351,6 +8373,20 @@ func (ec *executionContext) field_Mutation_reopenException_args(ctx context.Cont
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.ExceptionStepInput, error) {
 			return ec.unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_reprocess_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ReprocessInput, error) {
+			return ec.unmarshalNReprocessInput2raffsyncᚋgraphᚋinternalᚋmodelᚐReprocessInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -7557,6 +8593,36 @@ func (ec *executionContext) field_Query_destination_args(ctx context.Context, ra
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_edits_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "state",
+		func(ctx context.Context, v any) (*model.EditState, error) {
+			return ec.unmarshalOEditState2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["state"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg2
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_effect_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -7672,6 +8738,56 @@ func (ec *executionContext) field_Query_exceptions_args(ctx context.Context, raw
 		return nil, err
 	}
 	args["after"] = arg3
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_jobPreview_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (model.JobFilter, error) {
+			return ec.unmarshalNJobFilter2raffsyncᚋgraphᚋinternalᚋmodelᚐJobFilter(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_job_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_jobs_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (int, error) {
+			return ec.unmarshalNInt2int(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "before",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["before"] = arg1
 	return args, nil
 }
 
@@ -8805,6 +9921,38 @@ func (ec *executionContext) fieldContext_Changes_destinations(_ context.Context,
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Destination(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Changes_jobs(ctx context.Context, field graphql.CollectedField, obj *model.Changes) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Changes_jobs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Jobs, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.Job) graphql.Marshaler {
+			return ec.marshalOJob2ᚕᚖraffsyncᚋoutboxᚐJobᚄ(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Changes_jobs(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Changes",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Job(ctx, field)
 		},
 	}
 	return fc, nil
@@ -10721,6 +11869,341 @@ func (ec *executionContext) fieldContext_Destination_oldestOpen(_ context.Contex
 		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_OldestOpen(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Edit_id(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Edit().ID(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, true, true, "ID")
+}
+
+func (ec *executionContext) _Edit_delivery(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_delivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Edit().Delivery(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_delivery(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Edit",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Edit_state(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Edit().State(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.EditState) graphql.Marshaler {
+			return ec.marshalNEditState2raffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, true, true, "EditState")
+}
+
+func (ec *executionContext) _Edit_changes(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_changes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Changes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []outbox.Change) graphql.Marshaler {
+			return ec.marshalNFieldChange2ᚕraffsyncᚋoutboxᚐChangeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_changes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Edit",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_FieldChange(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Edit_secondPerson(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_secondPerson(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Second, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_secondPerson(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _Edit_actor(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _Edit_reason(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _Edit_askedAt(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_askedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AskedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_askedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Edit_decidedBy(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_decidedBy(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DecidedBy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_decidedBy(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _Edit_decidedAt(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_decidedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DecidedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_decidedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Edit_decidedReason(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Edit_decidedReason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DecidedWhy, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Edit_decidedReason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Edit", field, false, false, "String")
+}
+
+func (ec *executionContext) _EditPayload_edit(ctx context.Context, field graphql.CollectedField, obj *model.EditPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EditPayload_edit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edit, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.Edit) graphql.Marshaler {
+			return ec.marshalOEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_EditPayload_edit(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "EditPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Edit(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _EditPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.EditPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_EditPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_EditPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "EditPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
 		},
 	}
 	return fc, nil
@@ -12925,6 +14408,52 @@ func (ec *executionContext) fieldContext_Exposure_units(_ context.Context, field
 	return graphql.NewScalarFieldContext("Exposure", field, false, false, "String")
 }
 
+func (ec *executionContext) _FieldChange_path(ctx context.Context, field graphql.CollectedField, obj *outbox.Change) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_FieldChange_path(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Path, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_FieldChange_path(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FieldChange", field, false, false, "String")
+}
+
+func (ec *executionContext) _FieldChange_value(ctx context.Context, field graphql.CollectedField, obj *outbox.Change) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_FieldChange_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return ec.marshalNJSON2encodingᚋjsonᚐRawMessage(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_FieldChange_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("FieldChange", field, false, false, "JSON")
+}
+
 func (ec *executionContext) _Gap_table(ctx context.Context, field graphql.CollectedField, obj *view.Gap) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13126,6 +14655,670 @@ func (ec *executionContext) _ImportMappingPayload_userErrors(ctx context.Context
 func (ec *executionContext) fieldContext_ImportMappingPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	fc = &graphql.FieldContext{
 		Object:     "ImportMappingPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Job_id(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Job().ID(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, true, true, "ID")
+}
+
+func (ec *executionContext) _Job_action(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_action(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Job().Action(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.JobAction) graphql.Marshaler {
+			return ec.marshalNJobAction2raffsyncᚋgraphᚋinternalᚋmodelᚐJobAction(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_action(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, true, true, "JobAction")
+}
+
+func (ec *executionContext) _Job_state(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Job().State(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.JobState) graphql.Marshaler {
+			return ec.marshalNJobState2raffsyncᚋgraphᚋinternalᚋmodelᚐJobState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, true, true, "JobState")
+}
+
+func (ec *executionContext) _Job_filter(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_filter(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Job().Filter(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return ec.marshalNJSON2encodingᚋjsonᚐRawMessage(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_filter(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, true, true, "JSON")
+}
+
+func (ec *executionContext) _Job_total(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_total(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Total, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_total(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Job_done(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_done(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Done, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_done(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Job_failed(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_failed(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Failed, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_failed(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Job_rate(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_rate(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Rate, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int32) graphql.Marshaler {
+			return ec.marshalNInt2int32(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_rate(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Job_requestedAt(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_requestedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RequestedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_requestedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Job_endedAt(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_endedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.EndedAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Job_endedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Job_actor(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "String")
+}
+
+func (ec *executionContext) _Job_reason(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Job", field, false, false, "String")
+}
+
+func (ec *executionContext) _Job_failures(ctx context.Context, field graphql.CollectedField, obj *outbox.Job) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Job_failures(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Job().Failures(ctx, obj, fc.Args["first"].(int), fc.Args["after"].(*int64))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.JobFailure) graphql.Marshaler {
+			return ec.marshalNJobFailure2ᚕᚖraffsyncᚋoutboxᚐJobFailureᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Job_failures(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Job",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_JobFailure(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Job_failures_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _JobFailure_number(ctx context.Context, field graphql.CollectedField, obj *outbox.JobFailure) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobFailure_number(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Number, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobFailure_number(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobFailure", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _JobFailure_delivery(ctx context.Context, field graphql.CollectedField, obj *outbox.JobFailure) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobFailure_delivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.JobFailure().Delivery(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_JobFailure_delivery(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "JobFailure",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _JobFailure_reason(ctx context.Context, field graphql.CollectedField, obj *outbox.JobFailure) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobFailure_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobFailure_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobFailure", field, false, false, "String")
+}
+
+func (ec *executionContext) _JobPayload_job(ctx context.Context, field graphql.CollectedField, obj *model.JobPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPayload_job(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Job, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.Job) graphql.Marshaler {
+			return ec.marshalOJob2ᚖraffsyncᚋoutboxᚐJob(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_JobPayload_job(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "JobPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Job(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _JobPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.JobPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "JobPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _JobPreview_total(ctx context.Context, field graphql.CollectedField, obj *model.JobPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreview_total(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Total, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreview_total(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobPreview", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _JobPreview_needsAction(ctx context.Context, field graphql.CollectedField, obj *model.JobPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreview_needsAction(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.NeedsAction, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreview_needsAction(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobPreview", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _JobPreview_unknown(ctx context.Context, field graphql.CollectedField, obj *model.JobPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreview_unknown(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unknown, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreview_unknown(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobPreview", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _JobPreview_taken(ctx context.Context, field graphql.CollectedField, obj *model.JobPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreview_taken(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Taken, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreview_taken(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobPreview", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _JobPreview_first(ctx context.Context, field graphql.CollectedField, obj *model.JobPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreview_first(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.First, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreview_first(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobPreview", field, false, false, "Time")
+}
+
+func (ec *executionContext) _JobPreview_last(ctx context.Context, field graphql.CollectedField, obj *model.JobPreview) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreview_last(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Last, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreview_last(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("JobPreview", field, false, false, "Time")
+}
+
+func (ec *executionContext) _JobPreviewPayload_preview(ctx context.Context, field graphql.CollectedField, obj *model.JobPreviewPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreviewPayload_preview(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Preview, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.JobPreview) graphql.Marshaler {
+			return ec.marshalOJobPreview2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐJobPreview(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreviewPayload_preview(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "JobPreviewPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_JobPreview(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _JobPreviewPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.JobPreviewPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_JobPreviewPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_JobPreviewPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "JobPreviewPayload",
 		Field:      field,
 		IsMethod:   false,
 		IsResolver: false,
@@ -15457,6 +17650,270 @@ func (ec *executionContext) fieldContext_Mutation_acknowledgeException(ctx conte
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_acknowledgeException_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_reprocess(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_reprocess(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().Reprocess(ctx, fc.Args["input"].(model.ReprocessInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.JobPayload) graphql.Marshaler {
+			return ec.marshalNJobPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐJobPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_reprocess(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_JobPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_reprocess_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_changeJob(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_changeJob(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ChangeJob(ctx, fc.Args["input"].(model.ChangeJobInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.JobPayload) graphql.Marshaler {
+			return ec.marshalNJobPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐJobPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_changeJob(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_JobPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_changeJob_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_editDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_editDelivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().EditDelivery(ctx, fc.Args["input"].(model.EditDeliveryInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+			return ec.marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_editDelivery(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EditPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_editDelivery_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_approveEdit(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_approveEdit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ApproveEdit(ctx, fc.Args["input"].(model.DecideEditInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+			return ec.marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_approveEdit(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EditPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_approveEdit_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_rejectEdit(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_rejectEdit(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RejectEdit(ctx, fc.Args["input"].(model.DecideEditInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+			return ec.marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_rejectEdit(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_EditPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_rejectEdit_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_redirectDelivery(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_redirectDelivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().RedirectDelivery(ctx, fc.Args["input"].(model.RedirectDeliveryInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.RedirectPayload) graphql.Marshaler {
+			return ec.marshalNRedirectPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐRedirectPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_redirectDelivery(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_RedirectPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_redirectDelivery_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -17883,6 +20340,182 @@ func (ec *executionContext) fieldContext_Query_replayPreview(ctx context.Context
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_jobs(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_jobs(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Jobs(ctx, fc.Args["first"].(int), fc.Args["before"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.Job) graphql.Marshaler {
+			return ec.marshalNJob2ᚕᚖraffsyncᚋoutboxᚐJobᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_jobs(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Job(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_jobs_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_job(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_job(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Job(ctx, fc.Args["id"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *outbox.Job) graphql.Marshaler {
+			return ec.marshalOJob2ᚖraffsyncᚋoutboxᚐJob(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_job(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Job(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_job_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_jobPreview(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_jobPreview(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().JobPreview(ctx, fc.Args["filter"].(model.JobFilter))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.JobPreviewPayload) graphql.Marshaler {
+			return ec.marshalNJobPreviewPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐJobPreviewPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_jobPreview(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_JobPreviewPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_jobPreview_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_edits(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_edits(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Edits(ctx, fc.Args["state"].(*model.EditState), fc.Args["first"].(int), fc.Args["before"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*outbox.Edit) graphql.Marshaler {
+			return ec.marshalNEdit2ᚕᚖraffsyncᚋoutboxᚐEditᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_edits(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Edit(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_edits_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_mappingTables(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -18328,6 +20961,116 @@ func (ec *executionContext) fieldContext_Receipt_fields(_ context.Context, field
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_Reference(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _RedirectPayload_delivery(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_delivery(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Delivery, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *view.Delivery) graphql.Marshaler {
+			return ec.marshalODelivery2ᚖraffsyncᚋoutboxᚋviewᚐDelivery(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_delivery(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RedirectPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Delivery(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _RedirectPayload_replay(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_replay(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Replay, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_replay(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RedirectPayload", field, false, false, "Int")
+}
+
+func (ec *executionContext) _RedirectPayload_route(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_route(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Route, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_route(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("RedirectPayload", field, false, false, "String")
+}
+
+func (ec *executionContext) _RedirectPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.RedirectPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_RedirectPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_RedirectPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "RedirectPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
 		},
 	}
 	return fc, nil
@@ -21774,6 +24517,62 @@ func UnmarshalAssignExceptionInput(ctx context.Context, raw any) (model.AssignEx
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputChangeJobInput(ctx context.Context, obj any) (model.ChangeJobInput, error) {
+	var it model.ChangeJobInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "state", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "state":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("state"))
+			data, err := ec.unmarshalNJobState2raffsyncᚋgraphᚋinternalᚋmodelᚐJobState(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.State = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalChangeJobInput unmarshals raw into the ChangeJobInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalChangeJobInput(ctx context.Context, raw any) (model.ChangeJobInput, error) {
+	var out model.ChangeJobInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ChangeJobInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputChangeReplayInput(ctx context.Context, obj any) (model.ChangeReplayInput, error) {
 	var it model.ChangeReplayInput
 	if obj == nil {
@@ -21827,6 +24626,55 @@ func (ec *executionContext) unmarshalInputChangeReplayInput(ctx context.Context,
 func UnmarshalChangeReplayInput(ctx context.Context, raw any) (model.ChangeReplayInput, error) {
 	var out model.ChangeReplayInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "ChangeReplayInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputDecideEditInput(ctx context.Context, obj any) (model.DecideEditInput, error) {
+	var it model.DecideEditInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalDecideEditInput unmarshals raw into the DecideEditInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalDecideEditInput(ctx context.Context, raw any) (model.DecideEditInput, error) {
+	var out model.DecideEditInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "DecideEditInput", raw, &out)
 	return out, err
 }
 
@@ -21939,6 +24787,76 @@ func (ec *executionContext) unmarshalInputDeliveryTransitionInput(ctx context.Co
 func UnmarshalDeliveryTransitionInput(ctx context.Context, raw any) (model.DeliveryTransitionInput, error) {
 	var out model.DeliveryTransitionInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "DeliveryTransitionInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputEditDeliveryInput(ctx context.Context, obj any) (model.EditDeliveryInput, error) {
+	var it model.EditDeliveryInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "requestId", "expectedVersion", "changes", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "changes":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("changes"))
+			data, err := ec.unmarshalNFieldChangeInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Changes = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalEditDeliveryInput unmarshals raw into the EditDeliveryInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalEditDeliveryInput(ctx context.Context, raw any) (model.EditDeliveryInput, error) {
+	var out model.EditDeliveryInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "EditDeliveryInput", raw, &out)
 	return out, err
 }
 
@@ -22173,6 +25091,55 @@ func UnmarshalExceptionStepInput(ctx context.Context, raw any) (model.ExceptionS
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputFieldChangeInput(ctx context.Context, obj any) (model.FieldChangeInput, error) {
+	var it model.FieldChangeInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"path", "value"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "path":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("path"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Path = data
+		case "value":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("value"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Value = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalFieldChangeInput unmarshals raw into the FieldChangeInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalFieldChangeInput(ctx context.Context, raw any) (model.FieldChangeInput, error) {
+	var out model.FieldChangeInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "FieldChangeInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputForceBreakerInput(ctx context.Context, obj any) (model.ForceBreakerInput, error) {
 	var it model.ForceBreakerInput
 	if obj == nil {
@@ -22334,6 +25301,136 @@ func UnmarshalImportMappingInput(ctx context.Context, raw any) (model.ImportMapp
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputJobFilter(ctx context.Context, obj any) (model.JobFilter, error) {
+	var it model.JobFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["everything"]; !present {
+		asMap["everything"] = false
+	}
+
+	fieldsInOrder := [...]string{"deliveries", "destination", "exception", "class", "state", "source", "type", "outlet", "acceptedFrom", "acceptedUntil", "heldFrom", "heldUntil", "everything"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "deliveries":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("deliveries"))
+			data, err := ec.unmarshalOID2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Deliveries = data
+		case "destination":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("destination"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Destination = data
+		case "exception":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("exception"))
+			data, err := ec.unmarshalOID2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Exception = data
+		case "class":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("class"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Class = data
+		case "state":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("state"))
+			data, err := ec.unmarshalODeliveryState2ᚖraffsyncᚋoutboxᚋviewᚐState(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.State = data
+		case "source":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("source"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Source = data
+		case "type":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("type"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Type = data
+		case "outlet":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("outlet"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Outlet = data
+		case "acceptedFrom":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("acceptedFrom"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.AcceptedFrom = data
+		case "acceptedUntil":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("acceptedUntil"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.AcceptedUntil = data
+		case "heldFrom":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("heldFrom"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.HeldFrom = data
+		case "heldUntil":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("heldUntil"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.HeldUntil = data
+		case "everything":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("everything"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Everything = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalJobFilter unmarshals raw into the JobFilter input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalJobFilter(ctx context.Context, raw any) (model.JobFilter, error) {
+	var out model.JobFilter
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "JobFilter", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputMappingPairInput(ctx context.Context, obj any) (model.MappingPairInput, error) {
 	var it model.MappingPairInput
 	if obj == nil {
@@ -22443,6 +25540,83 @@ func (ec *executionContext) unmarshalInputPauseInput(ctx context.Context, obj an
 func UnmarshalPauseInput(ctx context.Context, raw any) (model.PauseInput, error) {
 	var out model.PauseInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "PauseInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputRedirectDeliveryInput(ctx context.Context, obj any) (model.RedirectDeliveryInput, error) {
+	var it model.RedirectDeliveryInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"id", "requestId", "expectedVersion", "to", "route", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "to":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("to"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.To = data
+		case "route":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("route"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Route = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalRedirectDeliveryInput unmarshals raw into the RedirectDeliveryInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalRedirectDeliveryInput(ctx context.Context, raw any) (model.RedirectDeliveryInput, error) {
+	var out model.RedirectDeliveryInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "RedirectDeliveryInput", raw, &out)
 	return out, err
 }
 
@@ -22622,6 +25796,83 @@ func (ec *executionContext) unmarshalInputReplayFilter(ctx context.Context, obj 
 func UnmarshalReplayFilter(ctx context.Context, raw any) (model.ReplayFilter, error) {
 	var out model.ReplayFilter
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "ReplayFilter", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputReprocessInput(ctx context.Context, obj any) (model.ReprocessInput, error) {
+	var it model.ReprocessInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["action"]; !present {
+		asMap["action"] = "REPROCESS"
+	}
+	if _, present := asMap["rate"]; !present {
+		asMap["rate"] = 100
+	}
+
+	fieldsInOrder := [...]string{"requestId", "action", "filter", "rate", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "action":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("action"))
+			data, err := ec.unmarshalNJobAction2raffsyncᚋgraphᚋinternalᚋmodelᚐJobAction(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Action = data
+		case "filter":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("filter"))
+			data, err := ec.unmarshalNJobFilter2raffsyncᚋgraphᚋinternalᚋmodelᚐJobFilter(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Filter = data
+		case "rate":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("rate"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Rate = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalReprocessInput unmarshals raw into the ReprocessInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalReprocessInput(ctx context.Context, raw any) (model.ReprocessInput, error) {
+	var out model.ReprocessInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ReprocessInput", raw, &out)
 	return out, err
 }
 
@@ -23216,6 +26467,11 @@ func (ec *executionContext) _Changes(ctx context.Context, sel ast.SelectionSet, 
 			}
 		case "destinations":
 			out.Values[i] = ec._Changes_destinations(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "jobs":
+			out.Values[i] = ec._Changes_jobs(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -23881,6 +27137,130 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Destination_oldestOpen(ctx, field, obj)
 				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var editImplementors = []string{"Edit"}
+
+func (ec *executionContext) _Edit(ctx context.Context, sel ast.SelectionSet, obj *outbox.Edit) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, editImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Edit")
+		case "id":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Edit_id(ctx, field, obj)
+				})
+		case "delivery":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Edit_delivery(ctx, field, obj)
+				})
+		case "state":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Edit_state(ctx, field, obj)
+				})
+		case "changes":
+			out.Values[i] = ec._Edit_changes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "secondPerson":
+			out.Values[i] = ec._Edit_secondPerson(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "actor":
+			out.Values[i] = ec._Edit_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "reason":
+			out.Values[i] = ec._Edit_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "askedAt":
+			out.Values[i] = ec._Edit_askedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "decidedBy":
+			out.Values[i] = ec._Edit_decidedBy(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "decidedAt":
+			out.Values[i] = ec._Edit_decidedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "decidedReason":
+			out.Values[i] = ec._Edit_decidedReason(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var editPayloadImplementors = []string{"EditPayload"}
+
+func (ec *executionContext) _EditPayload(ctx context.Context, sel ast.SelectionSet, obj *model.EditPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, editPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("EditPayload")
+		case "edit":
+			out.Values[i] = ec._EditPayload_edit(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._EditPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -24607,6 +27987,44 @@ func (ec *executionContext) _Exposure(ctx context.Context, sel ast.SelectionSet,
 	return out
 }
 
+var fieldChangeImplementors = []string{"FieldChange"}
+
+func (ec *executionContext) _FieldChange(ctx context.Context, sel ast.SelectionSet, obj *outbox.Change) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, fieldChangeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("FieldChange")
+		case "path":
+			out.Values[i] = ec._FieldChange_path(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._FieldChange_value(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var gapImplementors = []string{"Gap"}
 
 func (ec *executionContext) _Gap(ctx context.Context, sel ast.SelectionSet, obj *view.Gap) graphql.Marshaler {
@@ -24711,6 +28129,282 @@ func (ec *executionContext) _ImportMappingPayload(ctx context.Context, sel ast.S
 			}
 		case "userErrors":
 			out.Values[i] = ec._ImportMappingPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var jobImplementors = []string{"Job"}
+
+func (ec *executionContext) _Job(ctx context.Context, sel ast.SelectionSet, obj *outbox.Job) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, jobImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Job")
+		case "id":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Job_id(ctx, field, obj)
+				})
+		case "action":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Job_action(ctx, field, obj)
+				})
+		case "state":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Job_state(ctx, field, obj)
+				})
+		case "filter":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Job_filter(ctx, field, obj)
+				})
+		case "total":
+			out.Values[i] = ec._Job_total(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "done":
+			out.Values[i] = ec._Job_done(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "failed":
+			out.Values[i] = ec._Job_failed(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "rate":
+			out.Values[i] = ec._Job_rate(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "requestedAt":
+			out.Values[i] = ec._Job_requestedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "endedAt":
+			out.Values[i] = ec._Job_endedAt(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "actor":
+			out.Values[i] = ec._Job_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "reason":
+			out.Values[i] = ec._Job_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "failures":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Job_failures(ctx, field, obj)
+				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var jobFailureImplementors = []string{"JobFailure"}
+
+func (ec *executionContext) _JobFailure(ctx context.Context, sel ast.SelectionSet, obj *outbox.JobFailure) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, jobFailureImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("JobFailure")
+		case "number":
+			out.Values[i] = ec._JobFailure_number(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "delivery":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._JobFailure_delivery(ctx, field, obj)
+				})
+		case "reason":
+			out.Values[i] = ec._JobFailure_reason(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var jobPayloadImplementors = []string{"JobPayload"}
+
+func (ec *executionContext) _JobPayload(ctx context.Context, sel ast.SelectionSet, obj *model.JobPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, jobPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("JobPayload")
+		case "job":
+			out.Values[i] = ec._JobPayload_job(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._JobPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var jobPreviewImplementors = []string{"JobPreview"}
+
+func (ec *executionContext) _JobPreview(ctx context.Context, sel ast.SelectionSet, obj *model.JobPreview) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, jobPreviewImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("JobPreview")
+		case "total":
+			out.Values[i] = ec._JobPreview_total(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "needsAction":
+			out.Values[i] = ec._JobPreview_needsAction(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unknown":
+			out.Values[i] = ec._JobPreview_unknown(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "taken":
+			out.Values[i] = ec._JobPreview_taken(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "first":
+			out.Values[i] = ec._JobPreview_first(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "last":
+			out.Values[i] = ec._JobPreview_last(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var jobPreviewPayloadImplementors = []string{"JobPreviewPayload"}
+
+func (ec *executionContext) _JobPreviewPayload(ctx context.Context, sel ast.SelectionSet, obj *model.JobPreviewPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, jobPreviewPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("JobPreviewPayload")
+		case "preview":
+			out.Values[i] = ec._JobPreviewPayload_preview(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._JobPreviewPayload_userErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -25636,6 +29330,48 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "reprocess":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_reprocess(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "changeJob":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_changeJob(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "editDelivery":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_editDelivery(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "approveEdit":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_approveEdit(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "rejectEdit":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_rejectEdit(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "redirectDelivery":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_redirectDelivery(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "setMapping":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_setMapping(ctx, field)
@@ -26359,6 +30095,30 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_replayPreview(ctx, field)
 				})
+		case "jobs":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_jobs(ctx, field)
+				})
+		case "job":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_job(ctx, field)
+				})
+		case "jobPreview":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_jobPreview(ctx, field)
+				})
+		case "edits":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_edits(ctx, field)
+				})
 		case "mappingTables":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, true,
@@ -26455,6 +30215,54 @@ func (ec *executionContext) _Receipt(ctx context.Context, sel ast.SelectionSet, 
 			}
 		case "fields":
 			out.Values[i] = ec._Receipt_fields(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var redirectPayloadImplementors = []string{"RedirectPayload"}
+
+func (ec *executionContext) _RedirectPayload(ctx context.Context, sel ast.SelectionSet, obj *model.RedirectPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, redirectPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("RedirectPayload")
+		case "delivery":
+			out.Values[i] = ec._RedirectPayload_delivery(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "replay":
+			out.Values[i] = ec._RedirectPayload_replay(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "route":
+			out.Values[i] = ec._RedirectPayload_route(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._RedirectPayload_userErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -27852,6 +31660,11 @@ func (ec *executionContext) marshalNCause2ᚖraffsyncᚋgraphᚋinternalᚋmodel
 	return ec._Cause(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNChangeJobInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeJobInput(ctx context.Context, v any) (model.ChangeJobInput, error) {
+	res, err := ec.unmarshalInputChangeJobInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNChangeReplayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐChangeReplayInput(ctx context.Context, v any) (model.ChangeReplayInput, error) {
 	res, err := ec.unmarshalInputChangeReplayInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -27957,6 +31770,11 @@ func (ec *executionContext) marshalNControlState2raffsyncᚋoutboxᚐControlStat
 	return res
 }
 
+func (ec *executionContext) unmarshalNDecideEditInput2raffsyncᚋgraphᚋinternalᚋmodelᚐDecideEditInput(ctx context.Context, v any) (model.DecideEditInput, error) {
+	res, err := ec.unmarshalInputDecideEditInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNDelivery2ᚕᚖraffsyncᚋoutboxᚋviewᚐDeliveryᚄ(ctx context.Context, sel ast.SelectionSet, v []*view.Delivery) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -28038,6 +31856,53 @@ func (ec *executionContext) marshalNDestination2ᚖraffsyncᚋoutboxᚋviewᚐDe
 		return graphql.Null
 	}
 	return ec._Destination(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNEdit2ᚕᚖraffsyncᚋoutboxᚐEditᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.Edit) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx context.Context, sel ast.SelectionSet, v *outbox.Edit) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Edit!")
+		return graphql.Null
+	}
+	return ec._Edit(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNEditDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐEditDeliveryInput(ctx context.Context, v any) (model.EditDeliveryInput, error) {
+	res, err := ec.unmarshalInputEditDeliveryInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNEditPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditPayload(ctx context.Context, sel ast.SelectionSet, v *model.EditPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "EditPayload!")
+		return graphql.Null
+	}
+	return ec._EditPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNEditState2raffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, v any) (model.EditState, error) {
+	var res model.EditState
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNEditState2raffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, sel ast.SelectionSet, v model.EditState) graphql.Marshaler {
+	return v
 }
 
 func (ec *executionContext) marshalNEscalation2ᚖraffsyncᚋoutboxᚋviewᚐEscalation(ctx context.Context, sel ast.SelectionSet, v *view.Escalation) graphql.Marshaler {
@@ -28209,6 +32074,45 @@ func (ec *executionContext) marshalNExposure2ᚖraffsyncᚋoutboxᚋviewᚐExpos
 	return ec._Exposure(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNFieldChange2raffsyncᚋoutboxᚐChange(ctx context.Context, sel ast.SelectionSet, v outbox.Change) graphql.Marshaler {
+	return ec._FieldChange(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNFieldChange2ᚕraffsyncᚋoutboxᚐChangeᚄ(ctx context.Context, sel ast.SelectionSet, v []outbox.Change) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNFieldChange2raffsyncᚋoutboxᚐChange(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalNFieldChangeInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInputᚄ(ctx context.Context, v any) ([]*model.FieldChangeInput, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*model.FieldChangeInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNFieldChangeInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) unmarshalNFieldChangeInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐFieldChangeInput(ctx context.Context, v any) (*model.FieldChangeInput, error) {
+	res, err := ec.unmarshalInputFieldChangeInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNFloat2float64(ctx context.Context, v any) (float64, error) {
 	res, err := graphql.UnmarshalFloatContext(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -28319,6 +32223,113 @@ func (ec *executionContext) marshalNInt642int64(ctx context.Context, sel ast.Sel
 		graphql.AddInvalidNullFromMarshaler(ctx, "Int64!")
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNJSON2encodingᚋjsonᚐRawMessage(ctx context.Context, v any) (json.RawMessage, error) {
+	res, err := scalar.UnmarshalJSON(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNJSON2encodingᚋjsonᚐRawMessage(ctx context.Context, sel ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "JSON!")
+		return graphql.Null
+	}
+	_ = sel
+	res := scalar.MarshalJSON(v)
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "JSON!")
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNJob2ᚕᚖraffsyncᚋoutboxᚐJobᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.Job) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNJob2ᚖraffsyncᚋoutboxᚐJob(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNJob2ᚖraffsyncᚋoutboxᚐJob(ctx context.Context, sel ast.SelectionSet, v *outbox.Job) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Job!")
+		return graphql.Null
+	}
+	return ec._Job(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNJobAction2raffsyncᚋgraphᚋinternalᚋmodelᚐJobAction(ctx context.Context, v any) (model.JobAction, error) {
+	var res model.JobAction
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNJobAction2raffsyncᚋgraphᚋinternalᚋmodelᚐJobAction(ctx context.Context, sel ast.SelectionSet, v model.JobAction) graphql.Marshaler {
+	return v
+}
+
+func (ec *executionContext) marshalNJobFailure2ᚕᚖraffsyncᚋoutboxᚐJobFailureᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.JobFailure) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNJobFailure2ᚖraffsyncᚋoutboxᚐJobFailure(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNJobFailure2ᚖraffsyncᚋoutboxᚐJobFailure(ctx context.Context, sel ast.SelectionSet, v *outbox.JobFailure) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "JobFailure!")
+		return graphql.Null
+	}
+	return ec._JobFailure(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNJobFilter2raffsyncᚋgraphᚋinternalᚋmodelᚐJobFilter(ctx context.Context, v any) (model.JobFilter, error) {
+	res, err := ec.unmarshalInputJobFilter(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNJobPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐJobPayload(ctx context.Context, sel ast.SelectionSet, v *model.JobPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "JobPayload!")
+		return graphql.Null
+	}
+	return ec._JobPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNJobPreviewPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐJobPreviewPayload(ctx context.Context, sel ast.SelectionSet, v *model.JobPreviewPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "JobPreviewPayload!")
+		return graphql.Null
+	}
+	return ec._JobPreviewPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNJobState2raffsyncᚋgraphᚋinternalᚋmodelᚐJobState(ctx context.Context, v any) (model.JobState, error) {
+	var res model.JobState
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNJobState2raffsyncᚋgraphᚋinternalᚋmodelᚐJobState(ctx context.Context, sel ast.SelectionSet, v model.JobState) graphql.Marshaler {
+	return v
 }
 
 func (ec *executionContext) unmarshalNLanguage2raffsyncᚋgraphᚋinternalᚋmodelᚐLanguage(ctx context.Context, v any) (model.Language, error) {
@@ -28763,6 +32774,19 @@ func (ec *executionContext) marshalNQuarantinedConnection2ᚖraffsyncᚋgraphᚋ
 	return ec._QuarantinedConnection(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNRedirectDeliveryInput2raffsyncᚋgraphᚋinternalᚋmodelᚐRedirectDeliveryInput(ctx context.Context, v any) (model.RedirectDeliveryInput, error) {
+	res, err := ec.unmarshalInputRedirectDeliveryInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNRedirectPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐRedirectPayload(ctx context.Context, sel ast.SelectionSet, v *model.RedirectPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "RedirectPayload!")
+		return graphql.Null
+	}
+	return ec._RedirectPayload(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNReference2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceᚄ(ctx context.Context, sel ast.SelectionSet, v []*model.Reference) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -28845,6 +32869,11 @@ func (ec *executionContext) unmarshalNReplayState2raffsyncᚋgraphᚋinternalᚋ
 
 func (ec *executionContext) marshalNReplayState2raffsyncᚋgraphᚋinternalᚋmodelᚐReplayState(ctx context.Context, sel ast.SelectionSet, v model.ReplayState) graphql.Marshaler {
 	return v
+}
+
+func (ec *executionContext) unmarshalNReprocessInput2raffsyncᚋgraphᚋinternalᚋmodelᚐReprocessInput(ctx context.Context, v any) (model.ReprocessInput, error) {
+	res, err := ec.unmarshalInputReprocessInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) marshalNSearchConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐSearchConnection(ctx context.Context, sel ast.SelectionSet, v *model.SearchConnection) graphql.Marshaler {
@@ -29417,6 +33446,29 @@ func (ec *executionContext) marshalODestination2ᚖraffsyncᚋoutboxᚋviewᚐDe
 	return ec._Destination(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalOEdit2ᚖraffsyncᚋoutboxᚐEdit(ctx context.Context, sel ast.SelectionSet, v *outbox.Edit) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Edit(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOEditState2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, v any) (*model.EditState, error) {
+	if v == nil {
+		return nil, nil
+	}
+	var res = new(model.EditState)
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOEditState2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐEditState(ctx context.Context, sel ast.SelectionSet, v *model.EditState) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return v
+}
+
 func (ec *executionContext) marshalOEffect2ᚖraffsyncᚋoutboxᚋviewᚐEffect(ctx context.Context, sel ast.SelectionSet, v *view.Effect) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
@@ -29496,6 +33548,59 @@ func (ec *executionContext) marshalOGap2ᚖraffsyncᚋoutboxᚋviewᚐGap(ctx co
 	return ec._Gap(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalOID2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]string, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNID2string(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOID2ᚕstringᚄ(ctx context.Context, sel ast.SelectionSet, v []string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNID2string(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalOID2ᚖstring(ctx context.Context, v any) (*string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := graphql.UnmarshalID(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOID2ᚖstring(ctx context.Context, sel ast.SelectionSet, v *string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalID(*v)
+	return res
+}
+
 func (ec *executionContext) unmarshalOInt2ᚖint(ctx context.Context, v any) (*int, error) {
 	if v == nil {
 		return nil, nil
@@ -29566,6 +33671,39 @@ func (ec *executionContext) marshalOJSON2encodingᚋjsonᚐRawMessage(ctx contex
 	_ = ctx
 	res := scalar.MarshalJSON(v)
 	return res
+}
+
+func (ec *executionContext) marshalOJob2ᚕᚖraffsyncᚋoutboxᚐJobᚄ(ctx context.Context, sel ast.SelectionSet, v []*outbox.Job) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNJob2ᚖraffsyncᚋoutboxᚐJob(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalOJob2ᚖraffsyncᚋoutboxᚐJob(ctx context.Context, sel ast.SelectionSet, v *outbox.Job) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Job(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOJobPreview2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐJobPreview(ctx context.Context, sel ast.SelectionSet, v *model.JobPreview) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._JobPreview(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOMappingChange2ᚖraffsyncᚋoutboxᚐMappingChange(ctx context.Context, sel ast.SelectionSet, v *outbox.MappingChange) graphql.Marshaler {

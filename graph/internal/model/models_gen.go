@@ -51,6 +51,14 @@ type Cause struct {
 	Suggestions []*view.MappingSuggestion `json:"suggestions"`
 }
 
+type ChangeJobInput struct {
+	ID string `json:"id"`
+	// RUNNING, PAUSED or CANCELLED.
+	State JobState `json:"state"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
 type ChangeReplayInput struct {
 	Number int `json:"number"`
 	// RUNNING, PAUSED or CANCELLED.
@@ -69,6 +77,8 @@ type Changes struct {
 	Totals *view.Totals `json:"totals,omitempty"`
 	// All of them where one has changed, and in the first batch.
 	Destinations []*view.Destination `json:"destinations,omitempty"`
+	// Jobs that have got on, and in the first batch those that have not ended.
+	Jobs []*outbox.Job `json:"jobs,omitempty"`
 	// The last batch: the reader was too slow, or its cursor too old.
 	Lagged bool `json:"lagged"`
 }
@@ -83,6 +93,12 @@ type ControlPayload struct {
 	// Null where nothing is held any more.
 	Control    *view.Control `json:"control,omitempty"`
 	UserErrors []*UserError  `json:"userErrors"`
+}
+
+type DecideEditInput struct {
+	ID string `json:"id"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
 }
 
 type DeliveryConnection struct {
@@ -112,6 +128,23 @@ type DeliveryTransitionInput struct {
 type DeliveryTransitionPayload struct {
 	Delivery   *view.Delivery `json:"delivery,omitempty"`
 	UserErrors []*UserError   `json:"userErrors"`
+}
+
+type EditDeliveryInput struct {
+	ID string `json:"id"`
+	// As in DeliveryTransitionInput.
+	RequestID string `json:"requestId"`
+	// The delivery's `version` as the caller saw it.
+	ExpectedVersion int `json:"expectedVersion"`
+	// 1 to 50.
+	Changes []*FieldChangeInput `json:"changes"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
+type EditPayload struct {
+	Edit       *outbox.Edit `json:"edit,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
 }
 
 type EventConnection struct {
@@ -176,6 +209,13 @@ type Explanation struct {
 	Turn string `json:"turn"`
 }
 
+type FieldChangeInput struct {
+	// A JSON pointer into the payload: /data/items/0/sku.
+	Path string `json:"path"`
+	// As JSON text, so that numbers stay digit for digit: "12.50", "\"ITM-42\"".
+	Value string `json:"value"`
+}
+
 type ForceBreakerInput struct {
 	// Chosen by the caller, 1 to 100 bytes: a repeat of what was carried out changes nothing.
 	RequestID string `json:"requestId"`
@@ -218,6 +258,57 @@ type ImportMappingPayload struct {
 	// Of a dry run: the first 100, by table and value.
 	Differences []*MappingDifference `json:"differences"`
 	UserErrors  []*UserError         `json:"userErrors"`
+}
+
+// Which deliveries, of those that wait for a retry or need action. What is left out does not
+// narrow it; a filter that narrows nothing needs `everything`.
+type JobFilter struct {
+	// Named one by one, at most 1,000; nothing else may narrow them then.
+	Deliveries  []string `json:"deliveries,omitempty"`
+	Destination *string  `json:"destination,omitempty"`
+	// That holds them.
+	Exception *string `json:"exception,omitempty"`
+	// Of an open exception that holds them.
+	Class *string `json:"class,omitempty"`
+	// NEEDS_ACTION, or WAITING: for a retry.
+	State  *view.State `json:"state,omitempty"`
+	Source *string     `json:"source,omitempty"`
+	Type   *string     `json:"type,omitempty"`
+	Outlet *string     `json:"outlet,omitempty"`
+	// Acceptance of the event.
+	AcceptedFrom *time.Time `json:"acceptedFrom,omitempty"`
+	// Exclusive.
+	AcceptedUntil *time.Time `json:"acceptedUntil,omitempty"`
+	// When an exception took hold of it.
+	HeldFrom *time.Time `json:"heldFrom,omitempty"`
+	// Exclusive.
+	HeldUntil  *time.Time `json:"heldUntil,omitempty"`
+	Everything bool       `json:"everything"`
+}
+
+type JobPayload struct {
+	Job        *outbox.Job  `json:"job,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
+// What a job would do.
+type JobPreview struct {
+	// Deliveries that match.
+	Total int64 `json:"total"`
+	// Of these, held by exceptions; the others wait for a retry.
+	NeedsAction int64 `json:"needsAction"`
+	// Of these, may have had their effect: a retry asks about that first, where it can.
+	Unknown int64 `json:"unknown"`
+	// Of these, belong to other jobs that have not ended.
+	Taken int64 `json:"taken"`
+	// Acceptance of the first and the last event; null where there is none.
+	First *time.Time `json:"first,omitempty"`
+	Last  *time.Time `json:"last,omitempty"`
+}
+
+type JobPreviewPayload struct {
+	Preview    *JobPreview  `json:"preview,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
 }
 
 type MappingConnection struct {
@@ -320,6 +411,31 @@ type Receipt struct {
 	Fields []*Reference `json:"fields"`
 }
 
+type RedirectDeliveryInput struct {
+	ID string `json:"id"`
+	// As in DeliveryTransitionInput.
+	RequestID string `json:"requestId"`
+	// The delivery's `version` as the caller saw it.
+	ExpectedVersion int `json:"expectedVersion"`
+	// Name of the other destination.
+	To string `json:"to"`
+	// The route that is to take it, whatever its conditions say; null: the first that wants it today.
+	Route *string `json:"route,omitempty"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
+// What came of it, or why nothing was changed.
+type RedirectPayload struct {
+	// The one that has ended, or that is as it was.
+	Delivery *view.Delivery `json:"delivery,omitempty"`
+	// The `replay` of the new delivery, which is made within seconds.
+	Replay *int `json:"replay,omitempty"`
+	// By which it goes.
+	Route      *string      `json:"route,omitempty"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
 // A number that people search by.
 type Reference struct {
 	Name  string `json:"name"`
@@ -399,6 +515,17 @@ type ReplayPreview struct {
 type ReplayPreviewPayload struct {
 	Preview    *ReplayPreview `json:"preview,omitempty"`
 	UserErrors []*UserError   `json:"userErrors"`
+}
+
+type ReprocessInput struct {
+	// Chosen by the caller, 1 to 100 bytes. A repeat answers with the first job.
+	RequestID string    `json:"requestId"`
+	Action    JobAction `json:"action"`
+	Filter    JobFilter `json:"filter"`
+	// Deliveries a second, 1 to 10,000. The limits of destinations hold besides.
+	Rate int `json:"rate"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
 }
 
 type SearchConnection struct {
@@ -539,6 +666,187 @@ func (e *BreakerOrder) UnmarshalJSON(b []byte) error {
 }
 
 func (e BreakerOrder) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type EditState string
+
+const (
+	// It waits for a second person.
+	EditStatePending  EditState = "PENDING"
+	EditStateApplied  EditState = "APPLIED"
+	EditStateRejected EditState = "REJECTED"
+)
+
+var AllEditState = []EditState{
+	EditStatePending,
+	EditStateApplied,
+	EditStateRejected,
+}
+
+func (e EditState) IsValid() bool {
+	switch e {
+	case EditStatePending, EditStateApplied, EditStateRejected:
+		return true
+	}
+	return false
+}
+
+func (e EditState) String() string {
+	return string(e)
+}
+
+func (e *EditState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = EditState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid EditState", str)
+	}
+	return nil
+}
+
+func (e EditState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *EditState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e EditState) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// What a job does with each of its deliveries.
+type JobAction string
+
+const (
+	// Try now, with all its attempts before it.
+	JobActionRetry JobAction = "RETRY"
+	// Prepare again by today's mappings and routes, under a new idempotency key where all that
+	// was sent is proven to have had no effect.
+	JobActionReprocess JobAction = "REPROCESS"
+	// End without sending.
+	JobActionSkip JobAction = "SKIP"
+)
+
+var AllJobAction = []JobAction{
+	JobActionRetry,
+	JobActionReprocess,
+	JobActionSkip,
+}
+
+func (e JobAction) IsValid() bool {
+	switch e {
+	case JobActionRetry, JobActionReprocess, JobActionSkip:
+		return true
+	}
+	return false
+}
+
+func (e JobAction) String() string {
+	return string(e)
+}
+
+func (e *JobAction) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = JobAction(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid JobAction", str)
+	}
+	return nil
+}
+
+func (e JobAction) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *JobAction) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e JobAction) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type JobState string
+
+const (
+	JobStateRunning JobState = "RUNNING"
+	JobStatePaused  JobState = "PAUSED"
+	// Nothing is left to do.
+	JobStateDone JobState = "DONE"
+	// A person ended it; what it had done stays.
+	JobStateCancelled JobState = "CANCELLED"
+)
+
+var AllJobState = []JobState{
+	JobStateRunning,
+	JobStatePaused,
+	JobStateDone,
+	JobStateCancelled,
+}
+
+func (e JobState) IsValid() bool {
+	switch e {
+	case JobStateRunning, JobStatePaused, JobStateDone, JobStateCancelled:
+		return true
+	}
+	return false
+}
+
+func (e JobState) String() string {
+	return string(e)
+}
+
+func (e *JobState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = JobState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid JobState", str)
+	}
+	return nil
+}
+
+func (e JobState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *JobState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e JobState) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
