@@ -11,7 +11,7 @@ DEMO     ?= 1
 # What `make run DEMO=0` serves; none: an empty installation.
 CONFIG   ?=
 # How long the tests of one package may take.
-TIMEOUT  ?= 10m
+TIMEOUT  ?= 20m
 # How long `make torture` lasts, and what fixes its course; none: a new one.
 SECONDS  ?= 60
 SEED     ?=
