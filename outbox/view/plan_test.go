@@ -134,6 +134,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"conflicts of an exception":             {exception, oldest, 0, []byte{}, "", 51},
 		"quarantined of an exception":           {exception, 0, 51},
 		"destinations":                          {},
+		"jobs going":                            {},
 		"breakers":                              {},
 		"limits":                                {},
 		"controls":                              {},
