@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -73,15 +74,31 @@ func newInstallation(t testing.TB) *installation {
 	return in
 }
 
-// freeAddress is a loopback address that nobody listens on.
+// ports are below those that systems give to connections (from 32,768 on Linux), so that
+// no connection takes one between its choice and its use.
+const (
+	firstPort = 10_000
+	manyPorts = 20_000
+)
+
+var portsTried atomic.Uint32
+
+// freeAddress is an address that nothing listens on, each time another.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range manyPorts {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+(uint32(os.Getpid())*97+portsTried.Add(1))%manyPorts)
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return address
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // command is the program with arguments, in this installation.
