@@ -69,12 +69,14 @@ func startPostgres(ctx context.Context, noFsync, small bool) (p *postgres, noDis
 	return p, noDisk, nil
 }
 
-func (p *postgres) start(ctx context.Context) (err error) {
+func (p *postgres) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, postgresLimit)
 	defer cancel()
-	if p.server, err = pglocal.Start(ctx, p.config); err != nil {
+	server, err := pglocal.Start(ctx, p.config)
+	if err != nil {
 		return err
 	}
+	p.server = server
 	p.dsn = p.server.DSN(databaseName)
 	parsed, err := pgx.ParseConfig(p.dsn)
 	if err != nil {
@@ -96,7 +98,12 @@ func (p *postgres) crash(ctx context.Context) error {
 	if err := p.server.Stop(stopping); err != nil {
 		return fmt.Errorf("wait for the end of Postgres: %w", err)
 	}
-	return p.start(context.WithoutCancel(ctx))
+	err := p.start(context.WithoutCancel(ctx))
+	for err != nil && stopping.Err() == nil {
+		pause(stopping, time.Second) // its sessions may linger, on a busy machine for long
+		err = p.start(context.WithoutCancel(ctx))
+	}
+	return err
 }
 
 // connect reaches the server itself, without a proxy.
