@@ -129,6 +129,27 @@ func TestReplica_Finish(t *testing.T) {
 		}
 	})
 
+	// A place proves nothing: after a rewrite the row may lie there as another version.
+	t.Run("LooksAtTheVersionOfWhatLiesThere", func(t *testing.T) {
+		s := shop.emptied(t)
+		d := s.dispatcher()
+		a := d.deliveryOf("a", "order/1", "books")
+		s.exec(`VACUUM FULL deliveries`)
+		a = d.open("books")[0]
+		d.intend(a)
+		s.changed(a)
+		s.exec(`VACUUM FULL deliveries`)
+		if now := d.open("books")[0]; now.Row != a.Row {
+			t.Fatalf("it lies at %v, and lay at %v", now.Row, a.Row)
+		}
+		if members := d.intend(a).Members; len(members) != 0 {
+			t.Errorf("intended are %v, by what was read before it changed", members)
+		}
+		if n := d.finish(attempt(a, outbox.StateDelivered)); n != 0 {
+			t.Errorf("%d changed, by what was read before it changed", n)
+		}
+	})
+
 	t.Run("RefusesAnUnknownState", func(t *testing.T) {
 		s := shop.emptied(t)
 		d := s.dispatcher()

@@ -297,10 +297,13 @@ func TestKeep(t *testing.T) {
 
 func eventually(t testing.TB, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !f(); {
-		if time.Now().After(end) {
+	limit, tick := time.After(10*time.Second), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		select {
+		case <-limit:
 			t.Fatal("it did not come")
+		case <-tick.C:
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
