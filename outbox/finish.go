@@ -148,7 +148,7 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	}
 	var elsewhere []Transition
 	for _, t := range transitions {
-		if t.To == StateDelivered && !stored[t.Position()] {
+		if t.To == StateDelivered && t.alone() && !stored[t.Position()] {
 			elsewhere = append(elsewhere, t)
 		}
 	}
@@ -159,6 +159,9 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	// stored by now stays so whatever comes of these.
 	return stored, r.finish(ctx, leases, elsewhere, stored, true)
 }
+
+// alone tells whether nothing but the delivery and its timeline changes with it.
+func (t *Transition) alone() bool { return t.Done == nil && t.Effect == nil && t.Snapshot == nil }
 
 // finish stores transitions, and notes which of the deliveries it changed. Rows of what is
 // delivered may have moved since they were read; those with more to store than that are
@@ -177,7 +180,7 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 			switch {
 			case t.Done != nil && t.Done.Existing:
 				steps.existing.add(&t)
-			case haveMoved || t.Done != nil || t.Effect != nil || t.Snapshot != nil:
+			case haveMoved || !t.alone():
 				moved.add(&t)
 			default:
 				delivered.add(&t)

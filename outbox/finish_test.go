@@ -133,9 +133,9 @@ func TestReplica_Finish(t *testing.T) {
 	t.Run("LooksAtTheVersionOfWhatLiesThere", func(t *testing.T) {
 		s := shop.emptied(t)
 		d := s.dispatcher()
-		a := d.deliveryOf("a", "order/1", "books")
+		d.deliveryOf("a", "order/1", "books")
 		s.exec(`VACUUM FULL deliveries`)
-		a = d.open("books")[0]
+		a := d.open("books")[0]
 		d.intend(a)
 		s.changed(a)
 		s.exec(`VACUUM FULL deliveries`)

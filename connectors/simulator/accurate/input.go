@@ -12,6 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"raffsync/connectors/simulator/loose"
+)
+
+var (
+	text  = loose.Text
+	lines = loose.List // of a document
 )
 
 const (
@@ -86,32 +93,6 @@ func unfold(into object, form url.Values) error {
 		at[rest] = values[0]
 	}
 	return nil
-}
-
-// text of a field; empty where there is none.
-func text(o object, name string) string {
-	switch v := o[name].(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	default:
-		return fmt.Sprint(v)
-	}
-}
-
-// lines of a document.
-func lines(o object, name string) []object {
-	list, _ := o[name].([]any)
-	var all []object
-	for _, element := range list {
-		if line, ok := element.(object); ok {
-			all = append(all, line)
-		}
-	}
-	return all
 }
 
 var number = regexp.MustCompile(`^-?\d{1,15}(\.\d{1,6})?$`)

@@ -1,51 +1,27 @@
 package shopify
 
 import (
-	"fmt"
 	"math/big"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"raffsync/connectors/simulator/loose"
 )
 
-var decimalForm = regexp.MustCompile(`^-?\d{1,15}(\.\d{1,10})?$`)
-
-func decimal(text string) (*big.Rat, bool) {
-	if !decimalForm.MatchString(text) {
-		return nil, false
-	}
-	return new(big.Rat).SetString(text)
-}
-
-func text(o object, name string) string {
-	switch v := o[name].(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	default:
-		return fmt.Sprint(v)
-	}
-}
+var (
+	decimal = loose.Decimal
+	text    = loose.Text
+	list    = loose.List
+)
 
 func inner(o object, names ...string) object {
 	for _, name := range names {
 		o, _ = o[name].(object)
 	}
 	return o
-}
-
-func list(o object, name string) []object {
-	elements, _ := o[name].([]any)
-	var all []object
-	for _, e := range elements {
-		if one, ok := e.(object); ok {
-			all = append(all, one)
-		}
-	}
-	return all
 }
 
 // number is that of a global id: gid://shopify/Order/1001.

@@ -5,52 +5,27 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"raffsync/connectors/simulator/loose"
+)
+
+var (
+	decimal = loose.Decimal
+	text    = loose.Text
+	list    = loose.List
 )
 
 var statuses = []string{"pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed"}
-
-var decimalForm = regexp.MustCompile(`^-?\d{1,15}(\.\d{1,10})?$`)
-
-func decimal(text string) (*big.Rat, bool) {
-	if !decimalForm.MatchString(text) {
-		return nil, false
-	}
-	return new(big.Rat).SetString(text)
-}
-
-// text of a field; empty where there is none.
-func text(o object, name string) string {
-	switch v := o[name].(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	default:
-		return fmt.Sprint(v)
-	}
-}
 
 func flag(o object, name string, otherwise bool) bool {
 	if v, ok := o[name].(bool); ok {
 		return v
 	}
 	return otherwise
-}
-
-func list(o object, name string) []object {
-	elements, _ := o[name].([]any)
-	var all []object
-	for _, e := range elements {
-		if one, ok := e.(object); ok {
-			all = append(all, one)
-		}
-	}
-	return all
 }
 
 func id(r *http.Request) int64 {
