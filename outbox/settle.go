@@ -153,6 +153,9 @@ func (c *stepColumns) add(t *Transition) {
 // where it is proven to have brought nothing about: trouble with one key delays no other.
 func (t *Transition) frees() (doubt *time.Time, frees bool) {
 	switch t.To {
+	case StatePending:
+		// What was there already is claimed where it came between the reading and the claim.
+		return t.UnknownAt, t.Done.Existing
 	case StateDelivered:
 		// What it has claimed by another name, before its route was changed.
 		if t.Sent {

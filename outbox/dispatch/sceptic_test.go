@@ -120,8 +120,10 @@ func TestDispatcher_FiveSnapshotsMakeOneOrderAndOneInvoice(t *testing.T) {
 	if n := value[int](b, `SELECT count(*) FROM timeline WHERE detail ? 'asked' AND kind = 1`); n < hanging {
 		t.Errorf("%d of the requests that hung were found by asking, want %d", n, hanging)
 	}
-	if n := value[int](b, `SELECT count(*) FROM effects WHERE revision <> 1 OR lane IS NOT NULL OR unknown_at IS NOT NULL`) + value[int](b, `SELECT count(*) FROM effect_waits`); n != 0 {
-		t.Errorf("%d effects and waits are not settled", n)
+	unsettled := values[string](b, `SELECT e::text FROM effects e WHERE revision <> 1 OR lane IS NOT NULL OR unknown_at IS NOT NULL
+UNION ALL SELECT 'waits: ' || w::text FROM effect_waits w`)
+	for _, u := range unsettled {
+		t.Errorf("not settled: %s; the ledger has %q", u, values[string](b, `SELECT e::text FROM effects e ORDER BY effect`))
 	}
 }
 

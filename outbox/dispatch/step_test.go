@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"raffsync/outbox"
+	"raffsync/outbox/dispatch"
 )
 
 const storySQL = `SELECT concat_ws(' ', t.step, t.detail ->> 'step', t.what, t.attempt, CASE WHEN t.detail ? 'asked' THEN 'asked' END, t.kind, t.state, t.detail ->> 'effect', t.detail ->> 'externalId')
@@ -267,5 +269,70 @@ func TestDispatcher_SupersedesBeforeItUpdates(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"0 order supersede SUPERSEDED"}, values[string](b, storySQL, "v1/b")); diff != "" {
 		t.Errorf("the story (-want +got):\n%s", diff)
+	}
+}
+
+// A claim that comes when another has just brought the effect about is not kept until the
+// delivery's last step: its end would leave a doubt about an order that is known.
+func TestFinish_WhatIsThereAlreadyEndsTheClaim(t *testing.T) {
+	t.Parallel()
+	b, _ := newShop(t, outbox.SkipExisting)
+	b.append(b.snapshot("sales", "a", "order/1", "1", "x"), b.snapshot("sales", "b", "order/2", "1", "y"))
+	r, err := b.store.Join(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Abandon)
+	leases, _, err := r.Spread(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writers, err := r.Writers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ranges []outbox.Range
+	for _, l := range leases {
+		for _, writer := range writers {
+			ranges = append(ranges, outbox.Range{Lane: l.Lane, Destination: b.destination("books").ID, Writer: writer.Writer, Limit: 10})
+		}
+	}
+	found, _, err := r.Read(t.Context(), writers, ranges)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := slices.Concat(found...)
+	if len(rows) != 2 {
+		t.Fatalf("%d deliveries were read, want 2", len(rows))
+	}
+	first, second := &rows[0], &rows[1]
+	policy := dispatch.Policy{Retry: outbox.DefaultRetry, Asks: true, Steps: []dispatch.Step{{Name: "order"}, {Name: "invoice"}}}
+	claim := func(d *outbox.Delivery) (sent time.Time, claimed outbox.Claimed) {
+		stored, became, err := r.IntendClaiming(t.Context(), r.NextBatch(), leases, []*outbox.Delivery{d}, []outbox.Claim{{Effect: "order/1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Claimed = became[d.Position()].Won
+		return stored.At, became[d.Position()]
+	}
+	finish := func(d *outbox.Delivery, a dispatch.Attempt) {
+		changed, err := r.Finish(t.Context(), leases, []outbox.Transition{dispatch.Decide(d, a, policy, r.Now(), 0)})
+		if err != nil || !changed[d.Position()] {
+			t.Fatalf("the delivery was not changed (%v)", err)
+		}
+	}
+	sent, _ := claim(first)
+	finish(first, dispatch.Attempt{Sent: true, StartedAt: sent, Outcome: delivered, Effect: &dispatch.AttemptEffect{Name: "order/1", Source: "till", Event: "a"}})
+	sent, became := claim(second) // it was prepared before that
+	if !sent.IsZero() || !became.Won {
+		t.Fatalf("intended at %s, and %+v: the claim is to be made, and nothing to be sent", sent, became)
+	}
+	there, err := r.Effects(t.Context(), []outbox.EffectName{{Tenant: "kopi", Destination: second.Destination, Effect: "order/1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish(second, dispatch.Attempt{Outcome: delivered, Effect: &dispatch.AttemptEffect{Name: "order/1", Existing: there[0]}})
+	if got := values[string](b, `SELECT format('revision %s, claimed %s, unknown %s', revision, lane IS NOT NULL, unknown_at IS NOT NULL) FROM effects`); !slices.Equal(got, []string{"revision 1, claimed f, unknown f"}) {
+		t.Errorf("the ledger: %q", got)
 	}
 }
