@@ -94,7 +94,7 @@ func (f *feed) runOnce(ctx context.Context) error {
 	var fresh []*view.Entry
 	var now picture
 	err = f.hub.view.As(ctx, f.tenant, func(tx *view.Tx) (err error) {
-		if window, err = tx.EntryIDsSince(ctx, view.EntryID{At: since}, mostWindow+1); err != nil {
+		if window, err = tx.EntryIDsSince(ctx, view.FirstEntryAt(since), mostWindow+1); err != nil {
 			return err
 		}
 		if len(window) > mostWindow {

@@ -78,7 +78,7 @@ func (r subscriptionResolver) start(ctx context.Context, tenant string, f *feed,
 			return nil
 		}
 		opening.Cursor = view.FormatHorizon(earlier(from, horizon))
-		ids, err := tx.EntryIDsSince(ctx, view.EntryID{At: from}, mostBehind+1)
+		ids, err := tx.EntryIDsSince(ctx, view.FirstEntryAt(from), mostBehind+1)
 		if err != nil {
 			return err
 		}

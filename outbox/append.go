@@ -12,8 +12,8 @@ import (
 	"raffsync/outbox/mutant"
 )
 
-// Append makes a batch durable: events, deliveries and timeline entries in one
-// transaction, for every entry whose id is new. When it returns without error, each
+// Append makes a batch durable: events, which are their own entries of the timeline, and
+// deliveries in one transaction, for every entry whose id is new. When it returns without error, each
 // entry is as its result says, and stays so through any crash; results stand in the
 // order of the batch. When it returns an error nothing of the batch may be
 // acknowledged: some of it may or may not be durable, and sending it again, with
@@ -102,9 +102,10 @@ func newItem(e *Entry, arrival, lanes int) item {
 	return item{entry: e, arrival: arrival, hash: e.Event.Hash(), keyHash: keyHash, lane: LaneOf(keyHash, lanes)}
 }
 
+// compareIDs is the order of the index that ids are looked for in.
 func compareIDs(a, b *item) int {
 	x, y := &a.entry.Event, &b.entry.Event
-	return cmp.Or(cmp.Compare(x.Tenant, y.Tenant), cmp.Compare(x.Source, y.Source), cmp.Compare(x.ID, y.ID))
+	return cmp.Or(cmp.Compare(x.ID, y.ID), cmp.Compare(x.Source, y.Source), cmp.Compare(x.Tenant, y.Tenant))
 }
 
 // insert appends the items, in order of arrival, whose ids are new. One that Postgres
@@ -181,7 +182,7 @@ WITH fresh AS (
                 $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[])
       AS i(tenant, source, id, seq, key_hash, lane, unrouted, occurred_at, type, ordering_key, outlet, content_type, refs, payload)
     JOIN fresh USING (seq)
-  RETURNING tenant, seq, unrouted
+  RETURNING tenant, unrouted
 ), referred AS (
   INSERT INTO event_references (tenant, value, seq, name)
   SELECT r.tenant, r.value, r.seq, r.name
@@ -194,9 +195,6 @@ WITH fresh AS (
       AS d(tenant, lane, destination, seq, key_hash, route)
     JOIN fresh USING (seq)
   RETURNING tenant, destination
-), audited AS (
-  INSERT INTO timeline (tenant, event, event_at, what, state)
-  SELECT tenant, seq, now(), 'accepted', CASE WHEN unrouted THEN NULL ELSE 'PENDING' END FROM kept
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, accepted, unrouted)
   SELECT tenant, destination, $26::smallint, sum(accepted), sum(unrouted) FROM (

@@ -22,7 +22,7 @@ func TestWriter_Append(t *testing.T) {
 		if n := one[int](s, `SELECT count(*) FROM deliveries d JOIN events e ON e.seq = d.event AND e.accepted_at = d.event_at AND e.tenant = d.tenant AND e.lane = d.lane`); n != 2 {
 			t.Errorf("%d deliveries of the event, want 2", n)
 		}
-		if n := one[int](s, `SELECT count(*) FROM timeline t JOIN events e ON e.seq = t.event AND e.accepted_at = t.event_at WHERE what = 'accepted' AND state = 'PENDING'`); n != 1 {
+		if n := one[int](s, `SELECT count(*) FROM audit t JOIN events e ON e.seq = t.event AND e.accepted_at = t.event_at WHERE what = 'accepted' AND state = 'PENDING'`); n != 1 {
 			t.Errorf("%d accepted entries, want 1", n)
 		}
 		if id := one[string](s, `SELECT e.id FROM event_references r JOIN events e USING (tenant, accepted_at, seq) WHERE r.value = '1042' AND r.name = 'order'`); id != "e1" {

@@ -27,7 +27,6 @@ const (
 	copyEventsSQL     = `COPY events (tenant, source, id, seq, key_hash, lane, unrouted, accepted_at, occurred_at, type, ordering_key, outlet, content_type, refs, payload) FROM STDIN BINARY`
 	copyReferencesSQL = `COPY event_references (tenant, value, accepted_at, seq, name) FROM STDIN BINARY`
 	copyDeliveriesSQL = `COPY deliveries (tenant, lane, destination, seq, event, event_at, accepted_at, key_hash, route) FROM STDIN BINARY`
-	copyTimelineSQL   = `COPY timeline (tenant, at, event, event_at, what, state) FROM STDIN BINARY`
 
 	copyBeginSQL  = `BEGIN`
 	copyNowSQL    = `SELECT now()`
@@ -101,7 +100,6 @@ func (w *Writer) copyTables(ctx context.Context, conn *pgconn.PgConn, items []*i
 		{copyEventsSQL, func(r *binaryRows, it *item) error { return r.addEvent(it, at) }},
 		{copyReferencesSQL, func(r *binaryRows, it *item) error { r.addReferences(it, at); return nil }},
 		{copyDeliveriesSQL, func(r *binaryRows, it *item) error { r.addDeliveries(it, at); return nil }},
-		{copyTimelineSQL, func(r *binaryRows, it *item) error { r.addAccepted(it, at); return nil }},
 	}
 	for i, table := range tables {
 		rows := &w.rows
@@ -187,20 +185,6 @@ func (r *binaryRows) addDeliveries(it *item, at time.Time) {
 		r.time(at)
 		r.int64(it.keyHash)
 		r.text(t.Route)
-	}
-}
-
-func (r *binaryRows) addAccepted(it *item, at time.Time) {
-	r.row(6)
-	r.text(it.entry.Event.Tenant)
-	r.time(at)
-	r.int64(int64(it.seq))
-	r.time(at)
-	r.text("accepted")
-	if len(it.entry.Targets) == 0 {
-		r.null()
-	} else {
-		r.text(StatePending)
 	}
 }
 

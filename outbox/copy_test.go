@@ -44,7 +44,7 @@ func TestWriter_AppendByCopy(t *testing.T) {
 		`SELECT row(tenant, key_hash, source, lane, unrouted, CASE WHEN occurred_at = accepted_at THEN 'accepted' ELSE occurred_at::text END, id, type, ordering_key, outlet, content_type, refs, payload)::text FROM events ORDER BY id`,
 		`SELECT row(r.tenant, r.value, r.name, e.id)::text FROM event_references r JOIN events e USING (tenant, accepted_at, seq) ORDER BY e.id, r.name`,
 		`SELECT row(d.tenant, d.lane, d.destination, d.key_hash, d.route, d.state, d.version, d.requests, d.replay, e.id)::text FROM deliveries d JOIN events e ON e.seq = d.event AND d.seq = d.event AND e.accepted_at = d.event_at AND d.accepted_at = d.event_at ORDER BY e.id, d.destination`,
-		`SELECT row(t.tenant, t.what, t.state, t.actor, e.id)::text FROM timeline t JOIN events e ON e.seq = t.event AND e.accepted_at = t.event_at AND t.at = e.accepted_at ORDER BY e.id`,
+		`SELECT row(t.tenant, t.what, t.state, t.actor, e.id)::text FROM audit t JOIN events e ON e.seq = t.event AND e.accepted_at = t.event_at AND t.at = e.accepted_at ORDER BY e.id`,
 		`SELECT row(tenant, destination, sum(accepted), sum(unrouted), sum(duplicates))::text FROM tallies GROUP BY tenant, destination ORDER BY 1`,
 		`SELECT e.id FROM deliveries d JOIN events e ON e.seq = d.event ORDER BY d.key_hash, d.destination, d.accepted_at, d.seq`,
 	}

@@ -25,7 +25,6 @@ SELECT 'kopi', (1::bigint << 40) + g, hashint8extended(g % 5000, 7), 1, abs(hash
   FROM generate_series(1, 100000) g;
 INSERT INTO event_ids (tenant, source, id, hash, seq, accepted_at) SELECT tenant, source, id, '\x00', seq, accepted_at FROM events;
 INSERT INTO event_references (tenant, value, accepted_at, seq, name) SELECT tenant, 'INV-' || seq % 30000, accepted_at, seq, 'invoice' FROM events;
-INSERT INTO timeline (tenant, event, event_at, what, state) SELECT tenant, seq, accepted_at, 'accepted', 'PENDING' FROM events;
 INSERT INTO deliveries (seq, event, event_at, accepted_at, key_hash, due_at, exception, destination, lane, state, tenant, route)
 SELECT seq, seq, accepted_at, accepted_at, key_hash, CASE WHEN seq % 10 = 1 THEN now() + interval '1 minute' END, CASE WHEN seq % 10 = 2 THEN 1 + seq % 50 END,
        d.id, lane, CASE seq % 10 WHEN 1 THEN 1 WHEN 2 THEN 2 ELSE 0 END, e.tenant, 'sales'

@@ -215,6 +215,7 @@ func TestReplica_Load(t *testing.T) {
 	}
 
 	// Two that are gone, one of another shape, one with a time that is none.
+	s.exec(`DROP TRIGGER events_is_append_only ON events`) // it would refuse
 	s.exec(`DELETE FROM events WHERE id = 'e01'`)
 	s.exec(`UPDATE events SET refs = '[1, 2]' WHERE id = 'e02'`)
 	s.exec(`DELETE FROM events WHERE id = 'e03'`)

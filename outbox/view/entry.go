@@ -72,7 +72,12 @@ type TimelineFilter struct {
 	Before      time.Time // exclusive
 }
 
-const timelineBounds = ` FROM timeline WHERE at <= $1 AND (at, entry) < ($1, $2) AND at > $3 ORDER BY at DESC, entry DESC`
+// That an event was accepted is told by the event: see migration 19. $4 bounds how many
+// entries are looked through.
+const (
+	entryBounds    = ` WHERE at <= $1 AND (at, entry) < ($1, $2) AND at > $3 ORDER BY at DESC, entry DESC LIMIT $4`
+	timelineBounds = ` FROM ((SELECT * FROM timeline` + entryBounds + `) UNION ALL (SELECT * FROM accepted` + entryBounds + `)) AS both_kinds ORDER BY at DESC, entry DESC`
+)
 
 var (
 	timelineOfTenant = register("timeline of the tenant", `

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,15 +40,24 @@ func (v *View) Horizon(ctx context.Context) (time.Time, error) {
 
 var (
 	entryIDsSince = register("entries since a time", `
-SELECT at, entry FROM timeline WHERE at >= $1 AND (at, entry) > ($1, $2) ORDER BY at, entry LIMIT $3`)
+(SELECT at, entry FROM timeline WHERE at >= $1 AND (at, entry) > ($1, $2) ORDER BY at, entry LIMIT $3)
+UNION ALL
+(SELECT at, entry FROM accepted WHERE at >= $1 AND (at, entry) > ($1, $2) ORDER BY at, entry LIMIT $3)
+ ORDER BY at, entry LIMIT $3`)
 
 	entriesByID = register("entries by id", `
 SELECT `+entryColumns+`
   FROM unnest($1::timestamptz[], $2::bigint[]) AS k(at, entry)
-  JOIN timeline t ON t.at = k.at AND t.entry = k.entry
+ CROSS JOIN LATERAL (
+   SELECT * FROM timeline WHERE k.entry > 0 AND timeline.at = k.at AND timeline.entry = k.entry
+   UNION ALL
+   SELECT * FROM accepted a WHERE k.entry < 0 AND a.at = k.at AND a.event = k.entry - '-9223372036854775808'::bigint) AS t
   LEFT JOIN destinations n ON n.id = t.destination
  ORDER BY t.at, t.entry`)
 )
+
+// FirstEntryAt stands before every entry of that time.
+func FirstEntryAt(at time.Time) EntryID { return EntryID{At: at, Entry: math.MinInt64} }
 
 // EntryIDsSince returns the ids of entries after one, in the order of their time, at
 // most limit of them.

@@ -73,7 +73,7 @@ func TestTx_EntriesSince(t *testing.T) {
 		h.event(t, seeded{seq: int64(1 + i), at: h.base.Add(time.Duration(i/2) * time.Second)})
 	}
 	h.as(t, "kopi", func(ctx context.Context, tx *Tx) error {
-		ids, err := tx.EntryIDsSince(ctx, EntryID{At: h.base}, 3)
+		ids, err := tx.EntryIDsSince(ctx, FirstEntryAt(h.base), 3)
 		if err != nil || len(ids) != 3 {
 			t.Fatalf("%d ids, %v; want 3", len(ids), err)
 		}

@@ -112,7 +112,6 @@ func (h *house) event(t testing.TB, s seeded) outbox.EventID {
 	for name, value := range s.references {
 		h.exec(t, `INSERT INTO event_references (tenant, value, accepted_at, seq, name) VALUES ($1, $2, $3, $4, $5)`, s.tenant, value, s.at, s.seq, name)
 	}
-	h.exec(t, `INSERT INTO timeline (tenant, at, event, event_at, what, state) VALUES ($1, $2, $3, $2, 'accepted', 'PENDING')`, s.tenant, s.at, s.seq)
 	return outbox.EventID{AcceptedAt: s.at.UTC(), Seq: outbox.Seq(s.seq)}
 }
 

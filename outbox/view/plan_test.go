@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,6 @@ SELECT s.tenant, now() - interval '35 days' + g * interval '30 seconds', (1::big
   JOIN sources s ON s.tenant = CASE WHEN g % 4 = 0 THEN 'teh' ELSE 'kopi' END AND s.name = 's' || 1 + g % 3;
 INSERT INTO event_ids (tenant, source, id, hash, seq, accepted_at) SELECT tenant, source, id, '\x00', seq, accepted_at FROM events;
 INSERT INTO event_references (tenant, value, accepted_at, seq, name) SELECT tenant, 'INV-' || seq % 30000, accepted_at, seq, 'invoice' FROM events;
-INSERT INTO timeline (tenant, at, event, event_at, what, state) SELECT tenant, accepted_at, seq, accepted_at, 'accepted', 'PENDING' FROM events;
 INSERT INTO timeline (tenant, at, event, event_at, destination, replay, attempt, step, kind, what, state)
 SELECT e.tenant, accepted_at + interval '1 second', seq, accepted_at, d.id, 0, 1, 0, 1, 'attempt', 'DELIVERED'
   FROM events e JOIN destinations d ON d.tenant = e.tenant AND d.name = 'd2' WHERE NOT unrouted;
@@ -144,7 +144,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"totals":                                {},
 		"sources":                               {},
 		"horizon":                               {},
-		"entries since a time":                  {now.Add(-24 * time.Hour), 0, 1000},
+		"entries since a time":                  {now.Add(-24 * time.Hour), int64(math.MinInt64), 1000},
 		"mapping tables":                        {},
 		"mapping table":                         {"sku", "d3"},
 		"mapping version":                       {},
@@ -157,7 +157,10 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"uses of a mapping entry":               {"sku", "d3", "SKU-77", earliest, latest, newest, 1, 1, 9, "", 51},
 		"mapping gaps":                          {Budget, 50, 0, "sku", "d3", 51},
 		"mapping neighbours":                    {[]int32{d3, d3}, []string{"sku", "sku"}, []string{"SKU-17", "SKU-9x"}, neighbours},
-		"entries by id":                         {ats, []int64{h.number(t, `SELECT entry FROM timeline WHERE at = $1`, at)}},
+		"entries by id": {
+			[]time.Time{at, at.Add(time.Second)},
+			[]int64{h.number(t, `SELECT entry FROM accepted WHERE at = $1`, at), h.number(t, `SELECT entry FROM timeline WHERE at = $1`, at.Add(time.Second))},
+		},
 	}
 }
 

@@ -34,10 +34,14 @@ SELECT (k.ord - 1)::integer AS place, `+entryColumns+`
   FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::bigint[], $5::bigint[]) WITH ORDINALITY
        AS k(event, since, at, entry, most, ord)
  CROSS JOIN LATERAL (
-   SELECT * FROM timeline
-    WHERE timeline.event = k.event AND timeline.at >= k.since - interval '1 hour'
-      AND (timeline.at, timeline.entry) > (k.at, k.entry)
-    ORDER BY timeline.at, timeline.entry LIMIT k.most) AS t
+   (SELECT * FROM accepted a
+     WHERE a.event = k.event AND a.at = k.since AND (a.at, a.entry) > (k.at, k.entry))
+   UNION ALL
+   (SELECT * FROM timeline
+     WHERE timeline.event = k.event AND timeline.at >= k.since - interval '1 hour'
+       AND (timeline.at, timeline.entry) > (k.at, k.entry)
+     ORDER BY timeline.at, timeline.entry LIMIT k.most)
+   ORDER BY at, entry LIMIT k.most) AS t
   LEFT JOIN destinations n ON n.id = t.destination
  ORDER BY k.ord, t.at, t.entry`)
 

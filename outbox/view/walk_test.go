@@ -123,7 +123,7 @@ func TestTx_WalksYieldEachRowOnce(t *testing.T) {
 				return tx.Timeline(ctx, TimelineFilter{What: []string{"accepted"}}, first, after)
 			})
 		case "story":
-			id := outbox.EventID{AcceptedAt: h.base, Seq: outbox.Seq(1<<40 + 5)}
+			id := outbox.EventID{AcceptedAt: h.one(t, `SELECT accepted_at FROM events WHERE seq = $1`, 1<<40+5), Seq: 1<<40 + 5}
 			want = func(id string) bool { return id == fmt.Sprintf("e%d", int64(1<<40+5)) }
 			got = walkAllPages(h, t, between, func(e *Entry) string { return fmt.Sprintf("e%d", *e.EventSeq) }, func(ctx context.Context, tx *Tx, after string) (Page[*Entry], error) {
 				pages, err := tx.EventStories(ctx, []EventStory{{id, first, after}})

@@ -68,7 +68,7 @@ const (
 
 	eventsSQL    = `SELECT id, ordering_key, seq, sha256(payload) FROM events`
 	conflictsSQL = `SELECT sha256(payload) FROM conflicts`
-	acceptedSQL  = `SELECT event, count(*)::integer FROM timeline WHERE what = 'accepted' GROUP BY event`
+	acceptedSQL  = `SELECT event, count(*)::integer FROM accepted GROUP BY event`
 	entriesSQL   = `
 SELECT t.entry, t.event, d.name, t.what, coalesce(t.state, ''), coalesce(t.kind, 0)::integer, coalesce(t.attempt, 0), t.started_at, t.at,
        coalesce(t.reason, ''), coalesce(t.detail->>'rule', ''), coalesce(t.actor, '')
