@@ -19,7 +19,8 @@ SELECT tenant, at, entry, event, event_at, started_at, next_at, exception, desti
  UNION ALL
 SELECT * FROM accepted;
 
-GRANT SELECT ON accepted, audit TO raffsync_engine, raffsync_api, raffsync_analytics;
+GRANT SELECT ON accepted TO raffsync_api, raffsync_analytics;
+GRANT SELECT ON audit TO raffsync_analytics;
 
 -- What is there of such lines goes: the one change that the timeline ever sees, and no fact
 -- is lost with it. The policies are for others than the owner.

@@ -105,7 +105,10 @@ func newItem(e *Entry, arrival, lanes int) item {
 // compareIDs is the order of the index that ids are looked for in.
 func compareIDs(a, b *item) int {
 	x, y := &a.entry.Event, &b.entry.Event
-	return cmp.Or(cmp.Compare(x.ID, y.ID), cmp.Compare(x.Source, y.Source), cmp.Compare(x.Tenant, y.Tenant))
+	if x.ID != y.ID {
+		return cmp.Compare(x.ID, y.ID)
+	}
+	return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.Tenant, y.Tenant))
 }
 
 // insert appends the items, in order of arrival, whose ids are new. One that Postgres

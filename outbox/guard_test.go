@@ -43,35 +43,37 @@ const (
 	appendOnly = "RS003"
 )
 
-// The timeline refuses UPDATE, DELETE and TRUNCATE, of the whole and of any partition,
-// whoever asks.
+// The timeline and the events, which are its beginning, refuse UPDATE, DELETE and TRUNCATE,
+// of the whole and of any partition, whoever asks.
 func TestTimeline_IsAppendOnly(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "books")
 	s.append(s.writer(), s.entry("e1", "order/1", "books"))
 	s.exec(`SELECT raffsync_ensure_partitions(now(), now() + interval '1 year')`) // those of later are guarded too
-	tables := append(column[string](s, `SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'timeline'::regclass`), "timeline")
-	if len(tables) < 12 {
-		t.Fatalf("tables %v, want a year of them", tables)
-	}
-	filled := one[string](s, `SELECT DISTINCT tableoid::regclass::text FROM timeline`)
-	for _, table := range tables {
-		for _, sql := range []string{`UPDATE %s SET reason = 'it was another'`, `DELETE FROM %s`, `TRUNCATE %s`} {
-			sql = fmt.Sprintf(sql, table)
-			for _, role := range []string{"raffsync_engine", "raffsync_api", "raffsync_analytics"} {
-				if state, _ := s.as(role, "kopi", sql); state != denied {
-					t.Errorf("%s as %s: %q, want that it is denied", sql, role, state)
+	for _, whole := range []string{"timeline", "events"} {
+		tables := append(column[string](s, `SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '`+whole+`'::regclass`), whole)
+		if len(tables) < 12 {
+			t.Fatalf("tables %v, want a year of them", tables)
+		}
+		filled := one[string](s, `SELECT DISTINCT tableoid::regclass::text FROM `+whole)
+		for _, table := range tables {
+			for _, sql := range []string{`UPDATE %s SET tenant = 'another'`, `DELETE FROM %s`, `TRUNCATE %s`} {
+				sql = fmt.Sprintf(sql, table)
+				for _, role := range []string{"raffsync_engine", "raffsync_api", "raffsync_analytics"} {
+					if state, _ := s.as(role, "kopi", sql); state != denied {
+						t.Errorf("%s as %s: %q, want that it is denied", sql, role, state)
+					}
+				}
+				state, _ := s.as("", "", sql) // the owner, a superuser here
+				empty := table != filled && table != whole && sql[0] != 'T'
+				if empty && state != "" || !empty && state != appendOnly {
+					t.Errorf("%s as the owner: %q", sql, state)
 				}
 			}
-			state, _ := s.as("", "", sql) // the owner, a superuser here
-			empty := table != filled && table != "timeline" && sql[0] != 'T'
-			if empty && state != "" || !empty && state != appendOnly {
-				t.Errorf("%s as the owner: %q", sql, state)
-			}
 		}
-	}
-	if n := one[int](s, `SELECT count(*) FROM timeline`); n == 0 {
-		t.Error("the timeline is empty")
+		if n := one[int](s, `SELECT count(*) FROM `+whole); n == 0 {
+			t.Errorf("%s is empty", whole)
+		}
 	}
 }
 
@@ -112,7 +114,7 @@ SELECT table_name::text, string_agg(privilege_type::text, ' ' ORDER BY privilege
 		return got
 	}
 	if diff := cmp.Diff(map[string]string{
-		"breakers": "SELECT", "configuration": "SELECT", "configuration_use": "SELECT", "processes": "SELECT", "conflicts": "SELECT", "controls": "DELETE INSERT SELECT UPDATE", "deliveries": "DELETE SELECT UPDATE", "destinations": "SELECT", "due": "INSERT SELECT", "effect_waits": "DELETE SELECT", "edits": "INSERT SELECT", "effects": "SELECT", "escalations": "SELECT UPDATE",
+		"accepted": "SELECT", "breakers": "SELECT", "configuration": "SELECT", "configuration_use": "SELECT", "processes": "SELECT", "conflicts": "SELECT", "controls": "DELETE INSERT SELECT UPDATE", "deliveries": "DELETE SELECT UPDATE", "destinations": "SELECT", "due": "INSERT SELECT", "effect_waits": "DELETE SELECT", "edits": "INSERT SELECT", "effects": "SELECT", "escalations": "SELECT UPDATE",
 		"event_ids": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT UPDATE", "exposures": "DELETE SELECT UPDATE", "holds": "DELETE SELECT UPDATE",
 		"installation": "SELECT", "intents": "SELECT", "job_failures": "INSERT SELECT", "job_members": "DELETE INSERT SELECT", "jobs": "INSERT SELECT UPDATE", "late": "SELECT", "operator_requests": "INSERT SELECT", "quarantined": "SELECT", "releases": "DELETE INSERT SELECT", "replays": "INSERT SELECT UPDATE", "shares": "SELECT", "sources": "SELECT", "tallies": "INSERT SELECT UPDATE", "team_notices": "SELECT", "throttles": "SELECT", "timeline": "INSERT SELECT",
 		"mapping_changes": "INSERT SELECT", "mapping_entries": "DELETE INSERT SELECT UPDATE", "mapping_history": "INSERT SELECT", "mapping_tables": "INSERT SELECT UPDATE", "mapping_uses": "SELECT", "mapping_versions": "INSERT SELECT UPDATE", "shadow_findings": "SELECT",
@@ -120,7 +122,7 @@ SELECT table_name::text, string_agg(privilege_type::text, ' ' ORDER BY privilege
 		t.Errorf("of the API (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[string]string{
-		"controls": "SELECT", "deliveries": "SELECT", "destinations": "SELECT", "edits": "SELECT", "effects": "SELECT", "escalations": "SELECT", "job_failures": "SELECT", "jobs": "SELECT", "team_notices": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT", "exposures": "SELECT", "holds": "SELECT", "late": "SELECT",
+		"accepted": "SELECT", "audit": "SELECT", "controls": "SELECT", "deliveries": "SELECT", "destinations": "SELECT", "edits": "SELECT", "effects": "SELECT", "escalations": "SELECT", "job_failures": "SELECT", "jobs": "SELECT", "team_notices": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT", "exposures": "SELECT", "holds": "SELECT", "late": "SELECT",
 		"replays": "SELECT", "sources": "SELECT", "tallies": "SELECT", "timeline": "SELECT",
 		"mapping_changes": "SELECT", "mapping_entries": "SELECT", "mapping_history": "SELECT", "mapping_tables": "SELECT", "mapping_uses": "SELECT", "mapping_versions": "SELECT", "shadow_findings": "SELECT",
 	}, privileges("raffsync_analytics")); diff != "" {

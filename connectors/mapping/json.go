@@ -1,5 +1,7 @@
 package mapping
 
+import "encoding/binary"
+
 // maxDepth is how deep JSON may nest: encoding/json's own limit.
 const maxDepth = 10_000
 
@@ -90,7 +92,7 @@ func skipElements(data []byte, i, depth int, visit func(name, value [2]int)) int
 }
 
 func skipString(data []byte, i int) int {
-	for i++; i < len(data); i++ {
+	for i = skipPlain(data, i+1); i < len(data); i++ {
 		switch c := data[i]; {
 		case c == '"':
 			return i + 1
@@ -115,6 +117,20 @@ func skipString(data []byte, i int) int {
 		}
 	}
 	return -1
+}
+
+// skipPlain goes over what a string may hold as it is, eight bytes at once. It may stop
+// early.
+func skipPlain(data []byte, i int) int {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(data)-i >= 8; i += 8 {
+		w := binary.LittleEndian.Uint64(data[i:])
+		quote, backslash := w^each*'"', w^each*'\\'
+		if ((w-each*0x20)&^w|(quote-each)&^quote|(backslash-each)&^backslash)&high != 0 {
+			return i
+		}
+	}
+	return i
 }
 
 func isHex(c byte) bool {
