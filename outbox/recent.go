@@ -32,7 +32,7 @@ type keptEvent struct {
 
 const (
 	// recentBytes is about what each of two generations may hold in memory.
-	recentBytes = 16 << 20
+	recentBytes = 32 << 20
 	// recentFor is how long an event is of the young generation at most, and of the old
 	// one after that.
 	recentFor = 5 * time.Second

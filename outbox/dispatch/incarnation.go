@@ -34,7 +34,7 @@ type incarnation struct {
 	held    laneSet // as the database was heard to say
 	holding atomic.Pointer[controls]
 	hungry  chan struct{}  // holds one token while something is to be leased
-	sending sync.WaitGroup // senders, and every call of a connector's Send
+	sending *crew          // senders, and every call of a connector's Send
 	waiting sync.WaitGroup // for mappings; see prepareAgain
 }
 
@@ -81,7 +81,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	n := &incarnation{
 		Dispatcher: d, replica: replica,
 		news: newInbox[func(*scheduler)](), launches: newInbox[*flight](), requests: newInbox[*flight](), outcomes: newInbox[*flight](), breakers: newInbox[outbox.BreakerRow](),
-		hungry: make(chan struct{}, 1),
+		hungry: make(chan struct{}, 1), sending: newCrew(),
 	}
 	d.current.Store(n)
 	defer d.current.Store(nil)

@@ -62,7 +62,7 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 			continue
 		}
 		f.attempt.Sent, f.attempt.StartedAt, f.batch = true, stored.At, b
-		n.sending.Go(func() { n.send(ctx, f) })
+		n.sending.run(ctx, func() { n.send(ctx, f) })
 	}
 	return nil
 }
