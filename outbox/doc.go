@@ -14,8 +14,8 @@
 // What it promises:
 //
 //   - [Writer.Append] returns without error only for what is durable; an event is
-//     there exactly with its deliveries and its accepted entry, and an id makes one
-//     event for ever.
+//     there exactly with its deliveries, is its own entry of the timeline, and never
+//     changes; an id makes one event for ever.
 //   - [Replica.Intend] comes before any request; what it stored and [Replica.Finish]
 //     never answered is found by the next owner of the lane.
 //   - Whatever a replica stores is fenced: nothing of a lost lease is applied.
