@@ -30,6 +30,11 @@ was expected. Nothing is sent, unless --online says so, and no database is neede
 file and those that ship with each kind of destination, are classified: one that comes
 to something else than it says is an error, a rule that none reaches a warning.
 
+Sample events beside the file, in samples/SOURCE/*.json, are taken through its routes: an
+expression that fails for one is an error, wherever a file is loaded. A sample is what
+raffsync send takes, or for a source that streams {"id": …, "type": …, "orderingKey": …,
+"data": {…}}, in *.jsonl one a line. What they look up in mapping tables is listed.
+
 Examples:
   raffsync check shop.yaml
   raffsync check shop.yaml --secrets
@@ -58,6 +63,7 @@ func (c *checkCommand) Run(ctx context.Context) error {
 	}
 	fmt.Printf("%s: right: %s, %s, %s\n", c.File, counted(len(file.Configuration.Sources), "source"),
 		counted(len(file.Configuration.Destinations), "destination"), counted(len(file.Configuration.Routes), "route"))
+	printTrials(os.Stdout, file.Trials)
 	if len(c.Online) == 0 {
 		return nil
 	}
