@@ -78,9 +78,19 @@ func (b *book) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-const paidOrder = `{"type": "order.updated", "data": {"id": "ord_9", "number": "1042", "payment_status": "paid", "updated_at": "2026-11-23T10:41:10Z",
- "currency": "IDR", "total": 81000, "customer": {"id": "88", "name": "Budi"},
- "line_items": [{"sku": "LATTE-OAT", "quantity": 2, "price": 27000}, {"sku": "CROISSANT", "quantity": 1, "price": 27000}]}}`
+// guideSample is the sample of GUIDE.md.
+func guideSample(t testing.TB) string {
+	t.Helper()
+	content, err := os.ReadFile("GUIDE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile("(?s)```json\n(.*?)```").FindSubmatch(content)
+	if found == nil {
+		t.Fatal("the guide has no sample")
+	}
+	return string(found[1])
+}
 
 // The guide's YAML works as the guide says: the steps of the route against a server that
 // loses answers and deduplicates nothing, with a look-up that misses first.
@@ -112,7 +122,7 @@ func TestGuide(t *testing.T) {
 		step := connectors.Step{
 			Event: &connectors.Event{
 				Tenant: "kopi", Source: "shop", ID: "order.updated/ord_9", Type: "order.updated", OrderingKey: "order/ord_9",
-				References: map[string]string{"order": "1042"}, ContentType: "application/json", Data: []byte(paidOrder),
+				References: map[string]string{"order": "1042"}, ContentType: "application/json", Data: []byte(guideSample(t)),
 			},
 			Destination: "ledger", Index: i, Attempt: 1, Key: strings.Repeat("0a1b2c3d", 8),
 			Name: name, Plan: plan, Effect: strings.ReplaceAll(effect, "${body.data.id}", "ord_9"), Receipts: receipts,
