@@ -66,7 +66,7 @@ func stepFields(s *outbox.StepConfig) []field {
 		name("name", &s.Name, "a name that no other step of the route has", "Later steps have its receipt by this name.").demanded(),
 		text("call", &s.Call, maxCall, "the name of one of the destination's calls", "the one thing that it does", "What the destination does in this step."),
 		text("effect", &s.Effect, 4096, `a text, as "order/${body.id}"`, "the event itself",
-			"What the step brings about, by a name of the business, unique for the destination: whichever events have it, it is brought about once. Each `${…}` is CEL over `event` and `body`."),
+			"What the step brings about, by a name of the business, unique for the destination: whichever events have it, it is brought about once. Each `${…}` is CEL over `event` and `body`: what the platform gave and what tables say is refused, since it may be another thing tomorrow."),
 		choice("if_exists", &s.IfExists, []outbox.IfExists{outbox.SkipExisting, outbox.UpdateExisting, outbox.RaiseExisting},
 			"What becomes of the step where its effect is there already: it is done, it updates what is there unless that is the same, or a person decides (class EFFECT_EXISTS)."),
 		mapField(&s.Map),
