@@ -13,6 +13,8 @@ type plan struct {
 	create, update *mapping.Template
 	// keyed: it reads request.key.
 	keyed bool
+	// unrelated: it can't update, since it says nothing of what is there.
+	unrelated bool
 }
 
 // Plan implements [connectors.Planner].
@@ -40,6 +42,7 @@ func (d *destination) Plan(s connectors.StepConfig) (any, error) {
 	p := &plan{call: chosen, create: c.template("map", doc), keyed: chosen.keyed || mentions(doc, "request")}
 	if chosen.update != nil {
 		p.update = c.template("map", overlaid(doc, chosen.update.doc))
+		p.unrelated = chosen.update.needsExisting && !mentions(doc, "existing")
 	}
 	if len(c.errs) > 0 {
 		wrong := c.errs[0].(*Error) // it makes no other
