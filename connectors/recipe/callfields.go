@@ -120,7 +120,9 @@ var (
 		},
 	}, []field[callDocument]{repeatableField, {
 		rules.Setting{Name: "needs_existing", Takes: "true or false", Fallback: "false", Doc: "A map of a route's step that does not read `existing` updates nothing: its lines would be added to those that are there."},
-		func(p *problems, path string, raw json.RawMessage, c *callDocument) { c.needsExisting = p.truth(path, raw) },
+		func(p *problems, path string, raw json.RawMessage, c *callDocument) {
+			c.needsExisting = p.truth(path, raw)
+		},
 	}})
 )
 
