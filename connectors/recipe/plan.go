@@ -39,6 +39,9 @@ func (d *destination) Plan(s connectors.StepConfig) (any, error) {
 		return nil, &connectors.PlanError{Path: "map", Message: "expected a mapping"}
 	}
 	c := d.compiler()
+	if s.Before != nil {
+		c.env.calls = c.env.calls.WithSteps(s.Before...)
+	}
 	p := &plan{call: chosen, create: c.template("map", doc), keyed: chosen.keyed || mentions(doc, "request")}
 	if chosen.update != nil {
 		p.update = c.template("map", overlaid(doc, chosen.update.doc))

@@ -204,3 +204,19 @@ func TestLoad_SamplesBeside(t *testing.T) {
 		t.Fatalf("%+v, %v", f, err)
 	}
 }
+
+// Steps that wait for each other, or for themselves, are refused: a receipt is of an earlier
+// step.
+func TestParse_CircularSteps(t *testing.T) {
+	circular := strings.Replace(strings.Replace(sampled, "call: order, effect", `call: order, map: {a: "${steps.invoice.receipt.id}"}, effect`, 1),
+		"call: invoice, effect", `call: invoice, map: {a: "${steps.order.receipt.id}", b: "${steps.invoice.receipt.id}"}, effect`, 1)
+	_, err := config.Parse("shop.yaml", []byte(circular), options(false))
+	for _, want := range []string{
+		`routes.sales.steps[0].map.a: no step before this one is named "invoice": there is none before this one`,
+		`routes.sales.steps[1].map.b: no step before this one is named "invoice": those before this one are order`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+}

@@ -100,6 +100,7 @@ func (d *decoder) plan(path string, r *outbox.RouteConfig) {
 	if !ok && len(r.Steps) > 1 {
 		d.fail(d.places[element(path, 1)], path, "destination %s does one thing; expected one step", r.To)
 	}
+	before := make([]string, 0, len(r.Steps))
 	for i, s := range r.Steps {
 		step := element(path, i)
 		if !ok {
@@ -110,9 +111,10 @@ func (d *decoder) plan(path string, r *outbox.RouteConfig) {
 			}
 			continue
 		}
-		if _, err := planner.Plan(connectors.StepConfig{Name: s.Name, Call: s.Call, Map: s.Map}); err != nil {
+		if _, err := planner.Plan(connectors.StepConfig{Name: s.Name, Call: s.Call, Before: before, Map: s.Map}); err != nil {
 			d.planProblem(step, err)
 		}
+		before = append(before, s.Name)
 	}
 }
 
