@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"raffsync/connectors/mapping"
@@ -18,24 +17,24 @@ type Effect func(*outbox.Event) (string, error)
 // at fault, with the place in the text.
 //
 // Which effect an event has may not depend on anything but the event, lest two of them be
-// made of one: earlier steps are not there, and look-ups find nothing.
+// made of one: what the platform gave in earlier steps, and what mapping tables say, is
+// refused.
 func CompileEffect(text string) (Effect, error) {
 	if text == "" {
 		return nil, nil
 	}
-	compiled, err := mapping.CompileText(text, mapping.Events().WithSteps())
+	compiled, err := mapping.CompileText(text, mapping.Events().Without(
+		"the name of an effect is made of the event alone, lest one that comes by another event, or another day, has another name",
+		"steps", "existing", "lookup", "reference"))
 	if err != nil {
 		return nil, err
 	}
 	return func(e *outbox.Event) (string, error) {
 		var seen view
 		event, body := seen.of(e)
-		name, missing, err := compiled.Render(context.Background(), &mapping.Scope{Event: event, Body: body, Outlet: mapping.Outlet{Name: e.Outlet}, Tenant: e.Tenant})
-		switch {
-		case err != nil:
+		name, _, err := compiled.Render(context.Background(), &mapping.Scope{Event: event, Body: body, Outlet: mapping.Outlet{Name: e.Outlet}, Tenant: e.Tenant})
+		if err != nil {
 			return "", err
-		case len(missing) > 0:
-			return "", errors.New("it looks something up, and the name of an effect is made of the event alone")
 		}
 		return name, outbox.CheckEffect(name)
 	}, nil

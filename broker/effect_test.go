@@ -12,20 +12,19 @@ import (
 func TestCompileEffect(t *testing.T) {
 	e := &outbox.Event{ID: "e1", Type: "order.created", ContentType: "application/json", Payload: []byte(`{"data":{"id":9007199254740993,"number":"A-7","none":null,"t":"2026-11-23T10:00:00Z"}}`)}
 	for text, want := range map[string]string{
-		"order":                                    "order",
-		"order/${body.data.id}":                    "order/9007199254740993",
-		"${event.type}/${body.data.number}/x":      "order.created/A-7/x",
-		`order/${ {"a": "}"}["a"] }`:               "order/}",
-		`order/${"a\"}" + body.data.number}`:       `order/a"}A-7`,
-		"at/${timestamp(body.data.t)}":             "at/2026-11-23T10:00:00Z",
-		"$order/$${event.id}":                      "$order/${event.id}",
-		"order/${body.data.missing}":               "!it reads something that is not there",
-		"order/${body.data.none}":                  "!it reads something that is not there",
-		"order/${body.data}":                       "!and got map",
-		"${body.data.number.substring(0, 0)}":      "!",
-		"order/${body.data.number + '\\u0000'}":    "!1 to 200 bytes",
-		"order/${lookup('sku', body.data.number)}": "!made of the event alone",
-		strings.Repeat("x", 201):                   "!1 to 200 bytes",
+		"order":                                 "order",
+		"order/${body.data.id}":                 "order/9007199254740993",
+		"${event.type}/${body.data.number}/x":   "order.created/A-7/x",
+		`order/${ {"a": "}"}["a"] }`:            "order/}",
+		`order/${"a\"}" + body.data.number}`:    `order/a"}A-7`,
+		"at/${timestamp(body.data.t)}":          "at/2026-11-23T10:00:00Z",
+		"$order/$${event.id}":                   "$order/${event.id}",
+		"order/${body.data.missing}":            "!it reads something that is not there",
+		"order/${body.data.none}":               "!it reads something that is not there",
+		"order/${body.data}":                    "!and got map",
+		"${body.data.number.substring(0, 0)}":   "!",
+		"order/${body.data.number + '\\u0000'}": "!1 to 200 bytes",
+		strings.Repeat("x", 201):                "!1 to 200 bytes",
 	} {
 		effect, err := CompileEffect(text)
 		if err != nil {
@@ -47,6 +46,23 @@ func TestCompileEffect(t *testing.T) {
 	}
 	if effect, err := CompileEffect(""); effect != nil || err != nil {
 		t.Errorf("no effect: %v", err)
+	}
+}
+
+// What may be another thing tomorrow names no effect.
+func TestCompileEffect_OfTheEventAlone(t *testing.T) {
+	for text, want := range map[string]string{
+		"a/${lookup('sku', body.n)}":                    "line 1, column 11: lookup() cannot be used here: the name of an effect is made of the event alone",
+		"a/${lookup('sku', body.n, {default: body.n})}": "lookup() cannot be used here",
+		"a/${reference(20)}":                            "reference() cannot be used here",
+		"a/${steps.order.receipt.id}":                   "line 1, column 5: steps cannot be used here: the name of an effect",
+		"a/${has(steps.order) ? 'a' : 'b'}":             "steps cannot be used here",
+		"a/${steps['order'].receipt.id}":                "steps cannot be used here",
+		"a/${existing.id}":                              "existing cannot be used here",
+	} {
+		if _, err := CompileEffect(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"raffsync/connectors/mapping"
@@ -15,11 +17,34 @@ type Exposure func(*outbox.Event) *outbox.Exposure
 // CompileExposure compiles what a route says of it; nil where it says nothing. Its error is
 // an [*ExposureError].
 func CompileExposure(c outbox.ExposureConfig) (Exposure, error) {
+	worth, err := compileExposure(c)
+	if worth == nil {
+		return nil, err
+	}
+	return func(e *outbox.Event) *outbox.Exposure {
+		it, _ := worth(e)
+		return it
+	}, nil
+}
+
+// TryExposure says why the expressions tell nothing of an event: an [*ExposureError], nil
+// where they do, or read something that it does not have.
+func TryExposure(c outbox.ExposureConfig, e *outbox.Event) error {
+	worth, err := compileExposure(c)
+	if worth == nil {
+		return err
+	}
+	_, err = worth(e)
+	return err
+}
+
+func compileExposure(c outbox.ExposureConfig) (func(*outbox.Event) (*outbox.Exposure, error), error) {
 	if c == (outbox.ExposureConfig{}) {
 		return nil, nil
 	}
-	var texts [3]*mapping.Text
-	for i, f := range c.Fields() {
+	fields := c.Fields()
+	texts := make([]*mapping.Text, len(fields))
+	for i, f := range fields {
 		if f.Text == "" {
 			continue
 		}
@@ -28,28 +53,38 @@ func CompileExposure(c outbox.ExposureConfig) (Exposure, error) {
 			return nil, &ExposureError{f.Name, err}
 		}
 	}
-	return func(e *outbox.Event) *outbox.Exposure {
+	return func(e *outbox.Event) (*outbox.Exposure, error) {
 		var seen view
 		event, body := seen.of(e)
 		scope := &mapping.Scope{Event: event, Body: body, Outlet: mapping.Outlet{Name: e.Outlet}, Tenant: e.Tenant}
-		var values [3]string
+		values := make([]string, len(texts))
+		var failed error
 		for i, t := range texts {
 			if t == nil {
 				continue
 			}
 			text, missing, err := t.Render(context.Background(), scope)
-			if err == nil && len(missing) == 0 {
+			var absent *mapping.AbsentError
+			switch {
+			case err == nil && len(missing) == 0:
 				values[i] = text
+			case err == nil:
+				failed = cmp.Or[error](failed, &ExposureError{fields[i].Name, errors.New("it looks something up, and what is at stake is told by the event alone")})
+			case !errors.As(err, &absent):
+				failed = cmp.Or[error](failed, &ExposureError{fields[i].Name, err})
 			}
 		}
 		worth := outbox.Exposure{Amount: values[0], Currency: values[1], Units: values[2]}
 		if worth.Amount == "" || worth.Currency == "" { // units alone are something, too
 			worth.Amount, worth.Currency = "", ""
 		}
-		if worth == (outbox.Exposure{}) || outbox.CheckExposure(worth) != nil {
-			return nil
+		if worth == (outbox.Exposure{}) {
+			return nil, failed
 		}
-		return &worth
+		if err := outbox.CheckExposure(worth); err != nil {
+			return nil, cmp.Or[error](failed, &ExposureError{"amount", err})
+		}
+		return &worth, failed
 	}, nil
 }
 

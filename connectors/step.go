@@ -38,6 +38,9 @@ type Planner interface {
 type StepConfig struct {
 	// Name of the step in its route, and Call, which of the destination's calls it makes.
 	Name, Call string
+	// Before are the names of the steps before it, whose receipts its map may read; nil where
+	// they are not known.
+	Before []string
 	// Map is the step's mapping as JSON; absent: the destination's own serves.
 	Map json.RawMessage
 }

@@ -26,9 +26,19 @@ type checkCommand struct {
 
 func (checkCommand) Help() string {
 	return `Says all that is wrong with a configuration file, with line and column, and what
-was expected. Nothing is sent, unless --online says so, and no database is needed. Recorded answers, those of the
-file and those that ship with each kind of destination, are classified: one that comes
-to something else than it says is an error, a rule that none reaches a warning.
+was expected. Nothing is sent, unless --online says so, and no database is needed but for
+--online where a person has agreed (raffsync connect): what the platform gave then is kept
+there. Recorded answers, those of the file and those that ship with each kind of
+destination, are classified: one that comes to something else than it says is an error, a
+rule that none reaches a warning.
+
+Sample events beside the file, in samples/SOURCE/*.json, are taken through its routes: an
+expression that fails for one is an error, wherever a file is loaded. A sample is what
+raffsync send takes, or for a source that streams {"id": …, "type": …, "orderingKey": …,
+"data": {…}}, in *.jsonl one a line. What they look up in mapping tables is listed.
+
+Exit status: 0 where all is well, 1 where something is wrong, 3 where nothing is but
+--online could not try a destination, since the database cannot be read; it says why.
 
 Examples:
   raffsync check shop.yaml
@@ -37,7 +47,7 @@ Examples:
   raffsync check --reference`
 }
 
-func (c *checkCommand) Run(ctx context.Context) error {
+func (c *checkCommand) Run(ctx context.Context, line *commandLine) error {
 	if c.Reference {
 		fmt.Print(config.Reference(registry()))
 		return nil
@@ -58,10 +68,17 @@ func (c *checkCommand) Run(ctx context.Context) error {
 	}
 	fmt.Printf("%s: right: %s, %s, %s\n", c.File, counted(len(file.Configuration.Sources), "source"),
 		counted(len(file.Configuration.Destinations), "destination"), counted(len(file.Configuration.Routes), "route"))
+	printTrials(os.Stdout, file.Trials)
 	if len(c.Online) == 0 {
 		return nil
 	}
-	return checkOnline(ctx, os.Stdout, registry(), file.Configuration.Destinations, c.Online, c.Development)
+	stored := &storedConnections{line: line, tenant: file.Configuration.Tenant}
+	if stored.configured, err = file.Database.Resolve(); err != nil {
+		return err
+	}
+	defer stored.Close()
+	a := &asking{out: os.Stdout, kinds: registry(), loopback: c.Development, stored: stored.of}
+	return a.checkOnline(ctx, file.Configuration.Destinations, c.Online)
 }
 
 // checkShipped holds the rules that ship with each kind of destination to the answers

@@ -98,7 +98,7 @@ func (c *demoCommand) serve(ctx context.Context, line *commandLine, begin time.T
 	if err != nil {
 		return err
 	}
-	file, err := config.Parse("the demo's configuration", []byte(text), config.Options{Registry: registry(), Rules: ruleSets(), Notices: noticeKinds(), AllowLoopback: true, Secrets: true})
+	file, err := config.Parse("the demo's configuration", []byte(text), config.Options{Registry: registry(), Rules: ruleSets(), Notices: noticeKinds(), AllowLoopback: true, Secrets: true, Samples: demo.Samples()})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ var house = []struct {
 	{"connectors/connectortest", []string{"connectors", "proto/raffsync/v1"}},
 	{"connectors/simulator", []string{"connectors", "proto/raffsync/v1"}},
 	{"connectors/simulator/*", []string{"connectors/simulator/loose"}},
+	{"connectors/recipe/examples/*", []string{"connectors/simulator/*"}},
 	{"connectors/outcome", []string{"connectors", "connectors/egress", "connectors/rules", "proto/raffsync/v1"}},
 	{"connectors/auth", []string{"connectors", "connectors/egress", "connectors/mapping", "proto/raffsync/v1"}},
 	{"connectors/*", []string{"connectors", "connectors/auth", "connectors/client", "connectors/egress", "connectors/mapping", "connectors/outcome", "connectors/rules", "proto/raffsync/v1"}},

@@ -62,12 +62,43 @@ destinations:
 	} {
 		status = test.status
 		var out strings.Builder
-		err := checkOnline(t.Context(), &out, registry(), file.Configuration.Destinations, test.names, true)
+		a := &asking{out: &out, kinds: registry(), loopback: true}
+		err := a.checkOnline(t.Context(), file.Configuration.Destinations, test.names)
 		if out.String() != test.out || test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
 			t.Errorf("%d %v: %q, %v", test.status, test.names, out.String(), err)
 		}
 		if err != nil && strings.Contains(err.Error(), "tok-0123456789") {
 			t.Errorf("a secret is shown: %v", err)
 		}
+	}
+}
+
+// What a person agreed to is in the database: where that can't be read, it is said that
+// nothing was tried, and why, by an exit status of its own; where it can, the platform is
+// asked with it.
+func TestProgram_ChecksOnlineWithWhatIsKept(t *testing.T) {
+	t.Parallel()
+	x, in := newXeroBooks(t, nil), newInstallation(t)
+	in.env = append(in.env, "XERO_ID=client", "XERO_SECRET=client-secret-text", "SHOPIFY_SECRET=hush")
+	untried := func(config, why string, more ...string) {
+		t.Helper()
+		stdout, stderr, code := in.try(append([]string{"check", config, "--online", "books", "--development"}, more...)...)
+		if code != untriedStatus || !strings.Contains(stderr, "books: not tried: what a person agreed to by `raffsync connect books` is kept in the database") || !strings.Contains(stderr, why) {
+			t.Errorf("status %d, %s%s\nwant %s", code, stdout, stderr, why)
+		}
+	}
+	config := in.write("shopify-xero.yaml", x.example(t, "shopify-xero.yaml"))
+	untried(config, "no installation")
+	in.env = append(in.env, "DATABASE_URL=postgres://raffsync@127.0.0.1:1/raffsync")
+	untried(config, "127.0.0.1:1")
+	in.env = in.env[:len(in.env)-1]
+	x.started(t, in, "shopify-xero.yaml")
+	if out := in.run("check", config, "--online", "books", "--development"); !strings.Contains(out, "books: the platform answers, and takes the credentials") {
+		t.Errorf("check says\n%s", out)
+	}
+	untried(in.write("other.yaml", strings.Replace(x.example(t, "shopify-xero.yaml"), "tenant: kopi", "tenant: teh", 1)), "tenant teh has no configuration there yet")
+	in.run("connections", "disconnect", "books", "--reason", "test")
+	if _, stderr, code := in.try("check", config, "--online", "books", "--development"); code != 1 || !strings.Contains(stderr, "not connected: run raffsync connect") {
+		t.Errorf("status %d, %s", code, stderr)
 	}
 }

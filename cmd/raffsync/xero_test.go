@@ -43,8 +43,8 @@ func newXeroBooks(t testing.TB, fault func(n int, method, path string) xero.Faul
 	return &xeroBooks{sim, server.URL}
 }
 
-// started serves an example of the recipes with the simulator for Xero, connected.
-func (x *xeroBooks) started(t *testing.T, in *installation, example string) *process {
+// example is one of the recipes' examples with the simulator for Xero.
+func (x *xeroBooks) example(t testing.TB, example string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("..", "..", "connectors", "recipe", "examples", example))
 	if err != nil {
@@ -54,14 +54,20 @@ func (x *xeroBooks) started(t *testing.T, in *installation, example string) *pro
 	if !strings.Contains(string(content), auth) {
 		t.Fatalf("%s is not authorised as the test thinks", example)
 	}
-	config := in.write(example, strings.Replace(string(content), auth, fmt.Sprintf(`timeout: 1s
+	return strings.Replace(string(content), auth, fmt.Sprintf(`timeout: 1s
     settings: {url: "%[1]s/api.xro/2.0"}
     auth:
       client_id: "env:XERO_ID"
       client_secret: "env:XERO_SECRET"
       authorize_url: "%[1]s/authorize"
       token_url: "%[1]s/connect/token"
-      after: [{method: GET, url: "%[1]s/connections", variables: {tenant: 0.tenantId}}]`, x.url), 1))
+      after: [{method: GET, url: "%[1]s/connections", variables: {tenant: 0.tenantId}}]`, x.url), 1)
+}
+
+// started serves an example of the recipes with the simulator for Xero, connected.
+func (x *xeroBooks) started(t *testing.T, in *installation, example string) *process {
+	t.Helper()
+	config := in.write(example, x.example(t, example))
 	in.env = append(in.env, "XERO_ID=client", "XERO_SECRET=client-secret-text", "SHOPIFY_SECRET=hush", "WOOCOMMERCE_SECRET=hush")
 	p := in.start("serve", "--development", "--config", config)
 	p.until(`"msg":"ready"`)

@@ -52,7 +52,7 @@ func (d document) odoo() document {
 }
 
 // tryton is the session of Tryton's JSON-RPC: user, user's id and session in one header.
-// A wrong password is a null result. (tryton/trytond, protocols/wrappers.py and
+// A wrong password is a null result, or a LoginException. (tryton/trytond, protocols/wrappers.py and
 // protocols/dispatcher.py.)
 func (d document) tryton() document {
 	return d.preset(callDocument{

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"raffsync/connectors"
@@ -67,11 +68,12 @@ func (d *destination) Format(f fmt.State, _ rune) {
 // Traits implements [connectors.Destination]: see the package's documentation.
 func (d *destination) Traits() connectors.Traits { return connectors.Traits{Idempotent: true} }
 
-// message is a prepared request. It prints as its length.
-type message struct{ body func() []byte }
+// message is a prepared request. It prints as its length. What it says is behind a pointer:
+// fmt prints what an unexported field points to, and no more.
+type message struct{ body *[]byte }
 
-func (m message) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "chat message, %d bytes", len(m.body()))
+func (m *message) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "chat message, %d bytes", len(*m.body))
 }
 
 // escaped: these three are all that Slack has as its own in plain text.
@@ -93,16 +95,17 @@ func (d *destination) Prepare(step connectors.Step) (connectors.Request, error) 
 	if err := encoder.Encode(map[string]string{"text": escaped.Replace(text)}); err != nil {
 		return nil, err
 	}
-	return message{body.Bytes}, nil
+	written := body.Bytes()
+	return &message{&written}, nil
 }
 
 // Send implements [connectors.Destination].
 func (d *destination) Send(ctx context.Context, prepared connectors.Request) connectors.Outcome {
-	m, ok := prepared.(message)
+	m, ok := prepared.(*message)
 	if !ok {
 		return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: "request not valid", Reason: "the request is none that this destination prepared"}
 	}
-	request, err := http.NewRequest(http.MethodPost, "https://"+d.host, bytes.NewReader(m.body()))
+	request, err := http.NewRequest(http.MethodPost, "https://"+d.host, bytes.NewReader(*m.body))
 	if err != nil {
 		return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON, Rule: "request not valid", Reason: "no HTTP request can be made of it"}
 	}
@@ -131,6 +134,9 @@ func failed(err error) connectors.Outcome {
 	return o
 }
 
+// refusals are what chats answer to an address or a message that they will never take.
+var refusals = []int{400, 401, 403, 404, 405, 410, 413, 415, 422}
+
 // answered takes a chat at its status. What it says besides is not kept: it may quote the
 // address.
 func answered(r *egress.Response) connectors.Outcome {
@@ -142,8 +148,10 @@ func answered(r *egress.Response) connectors.Outcome {
 		o.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED
 	case r.Status == http.StatusRequestTimeout, r.Status >= 500:
 		o.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT
-	default:
+	case r.Status/100 == 3, slices.Contains(refusals, r.Status):
 		o.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_VALIDATION
+	default:
+		o.Kind = raffsyncv1.OutcomeKind_OUTCOME_KIND_UNCLASSIFIED
 	}
 	return o
 }

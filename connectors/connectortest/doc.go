@@ -7,6 +7,9 @@
 //   - Prepare is pure, and leaves the event alone, whatever the data is;
 //   - one Send is at most one request on the wire: no redirect followed, nothing
 //     sent again when a kept connection breaks;
+//   - so many Sends at once are no more requests at once, and none is left when they have
+//     returned: by that the dispatcher keeps the limits that a destination declares, as
+//     TestDestinations_KeepTheirLimits of cmd/raffsync holds each that ships to;
 //   - the outcome says whether the platform may have had an effect, when it
 //     answers, refuses, resets, hangs, or talks nonsense;
 //   - Send ends when its context does;

@@ -90,6 +90,7 @@ func Run(t *testing.T, h Harness) {
 
 	t.Run("Traits", s.traits)
 	t.Run("Prepare", s.prepare)
+	t.Run("Limits", s.limits)
 	t.Run("Payloads", s.payloads)
 	t.Run("Answers", s.answers)
 	t.Run("Redirects", s.redirects)

@@ -34,6 +34,7 @@ func TestRun_Catches(t *testing.T) {
 		"keeps the last body":               "Concurrent",
 		"takes silence for absence":         "Asking/",
 		"takes trouble for absence":         "Asking/503",
+		"leaves a request behind":           "Limits",
 		"sends no key":                      "Payloads/JSON",
 		"takes any cancel for nothing sent": "Context/Cancelled_meanwhile",
 		"tells the attempt to the platform": "Resend",

@@ -117,6 +117,9 @@ func (d *toy) Send(ctx context.Context, prepared connectors.Request) connectors.
 	if d.flaws["logs the token"] {
 		slog.Info("sending", "authorization", "Bearer "+d.token())
 	}
+	if d.flaws["leaves a request behind"] {
+		go d.post(context.WithoutCancel(ctx), r.key, nil)
+	}
 	o := d.post(ctx, r.key, body)
 	if d.flaws["retries by itself"] && o.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT {
 		o = d.post(ctx, r.key, body)

@@ -108,13 +108,53 @@ func TestTemplate_Check(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	findings := template.Check(t.Context(), Sample{"paid", testScope(shop)}, Sample{"zero", testScope(`{"n":0,"memo":"m"}`)}, Sample{"csv", testScope("id;name")})
+	findings := template.Check(t.Context(), Sample{"paid", testScope(shop)}, Sample{"zero", testScope(`{"n":0,"memo":"m"}`)},
+		Sample{"one of two", testScope(`{"n":1,"lines":[{"sku":"LATTE","qty":1},{"sku":"LATTE","qty":1,"note":"n"}]}`)}, Sample{"csv", testScope("id;name")})
 	want := []Finding{
-		{Sample: "paid", Missing: []Miss{{"sku", "TEA", "/b/1/item"}}, LeftOut: []string{"/a", "/b/0/note", "/b/1/note"}},
+		{Sample: "paid", Missing: []Miss{{"sku", "TEA", "/b/1/item"}}, LeftOut: []string{"/a", "/b/*/note"}},
 		{Sample: "zero", Err: errors.New("/c: division by zero")},
+		{Sample: "one of two", LeftOut: []string{"/a"}},
 		{Sample: "csv", Err: errors.New("/: the payload is not JSON")},
 	}
 	if diff := cmp.Diff(want, findings, cmp.Comparer(func(a, b error) bool { return (a == nil) == (b == nil) && (a == nil || a.Error() == b.Error()) })); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What is not known stops nothing, and is neither an error nor a miss, whatever is done
+// with it; what stands beside it is tried.
+func TestTemplate_CheckUnknown(t *testing.T) {
+	scope := testScope(`{"n": 3, "lines": [1]}`)
+	scope.Unknown = []string{"steps", "existing"}
+	for _, expression := range []string{
+		"steps.order.receipt.number", "steps['order'].receipt['number']", "int(steps.order.receipt.number) + body.n", "steps.order.receipt.number + 'x'",
+		"existing['line_' + string(body.n)]", "has(existing.id) ? existing.id : 'none'", "existing.?id.orValue('none')", "date(steps.order.receipt.on, 'UTC', 'iso')",
+		"lookup('sku', steps.order.receipt.number)", "money(decimal(steps.order.receipt.total), 'IDR')", "required(steps.order.receipt.id)",
+		"steps.order.receipt.number.split(',').map(x, x.trim()).join('-')", "body.lines.map(l, existing['line_' + string(l)])",
+		"body.lines.exists(l, existing['n'] == string(l)) ? 1 : 2", "sum(steps.order.receipt.lines.split(',').map(x, decimal(x)))",
+		"steps.order.receipt.number.truncate(3)", "string(steps.order.receipt.number).matches('a')", "existing",
+		"has(steps.order) && steps.order.receipt.paid == 'yes'", "size(existing)", "{'a': existing.id}", "[existing.id]", "existing.id in ['a']",
+	} {
+		for shape, doc := range map[string]any{
+			"value": map[string]any{"a": "${" + expression + "}"}, "text": map[string]any{"a": "no ${" + expression + "}."},
+			"each": map[string]any{"a": []any{map[string]any{"$each": map[string]any{"x": "${" + expression + "}"}, "$value": "${x}"}}},
+		} {
+			template, err := CompileTemplate(doc, Events())
+			if err != nil {
+				continue // not of a list, for instance
+			}
+			for _, f := range template.Check(t.Context(), Sample{"s", scope}) {
+				if f.Err != nil || len(f.Missing) > 0 || len(f.LeftOut) > 0 {
+					t.Errorf("%s of %s: %+v", shape, expression, f)
+				}
+			}
+		}
+	}
+	template, err := CompileTemplate(map[string]any{"a": "${steps.order.receipt.id}", "b": "${1 / 0 + int(existing.id)}"}, Events())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := template.Check(t.Context(), Sample{"s", scope})[0]; f.Err == nil || !strings.Contains(f.Err.Error(), "/b: division by zero") {
+		t.Errorf("beside it: %+v", f)
 	}
 }

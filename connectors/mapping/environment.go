@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"sync"
@@ -19,6 +20,8 @@ type Environment struct {
 	cel       *cel.Env
 	variables []string
 	steps     []string // nil: any
+	// without are variables and functions that may not be used, with the reason.
+	without map[string]string
 }
 
 // Events is the environment of what routes and recipes make of an event: event, body,
@@ -49,7 +52,7 @@ func (e *Environment) With(variables ...string) (*Environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL: %w", err)
 	}
-	return &Environment{cel: extended, variables: all, steps: e.steps}, nil
+	return &Environment{cel: extended, variables: all, steps: e.steps, without: e.without}, nil
 }
 
 // WithSteps says which steps come earlier, so that `steps.NAME` with any other name is an
@@ -57,6 +60,20 @@ func (e *Environment) With(variables ...string) (*Environment, error) {
 func (e *Environment) WithSteps(names ...string) *Environment {
 	with := *e
 	with.steps = append([]string{}, names...)
+	return &with
+}
+
+// Without says which variables and functions of it an expression may not use: that is an
+// error at load, which gives the reason.
+func (e *Environment) Without(why string, names ...string) *Environment {
+	with := *e
+	with.without = maps.Clone(e.without)
+	if with.without == nil {
+		with.without = make(map[string]string, len(names))
+	}
+	for _, name := range names {
+		with.without[name] = why
+	}
 	return &with
 }
 

@@ -25,9 +25,16 @@ func (c *compiler) inspect(tree *ast.AST, into *expression) error {
 			into.loops = true
 		case ast.IdentKind:
 			*c.body = *c.body || e.AsIdent() == "body"
+			if why, refused := c.env.without[e.AsIdent()]; refused {
+				wrong(e, fmt.Sprintf("%s cannot be used here: %s", e.AsIdent(), why))
+			}
 		case ast.SelectKind:
 			c.inspectStep(e, wrong)
 		case ast.CallKind:
+			function := strings.TrimPrefix(e.AsCall().FunctionName(), "@")
+			if why, refused := c.env.without[function]; refused {
+				wrong(e, fmt.Sprintf("%s() cannot be used here: %s", function, why))
+			}
 			for i, arg := range e.AsCall().Args() {
 				if message := refused(e.AsCall(), i); message != "" {
 					wrong(arg, message)
@@ -40,6 +47,9 @@ func (c *compiler) inspect(tree *ast.AST, into *expression) error {
 
 // inspectStep looks at steps.NAME.receipt.
 func (c *compiler) inspectStep(e ast.Expr, wrong func(ast.Expr, string)) {
+	if _, refused := c.env.without["steps"]; refused {
+		return // which is said of the variable
+	}
 	operand, field := e.AsSelect().Operand(), e.AsSelect().FieldName()
 	if operand.Kind() == ast.SelectKind && isIdent(operand.AsSelect().Operand(), "steps") && field != "receipt" {
 		wrong(e, fmt.Sprintf("a step has no %q: it is steps.%s.receipt.…", field, operand.AsSelect().FieldName()))

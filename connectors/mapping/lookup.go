@@ -126,9 +126,12 @@ func (r *run) miss(table, value string) ref.Val {
 // gap is what stands in the output where a look-up missed, for those who look at it: the
 // first miss that the value depends on.
 func (r *run) gap(u *types.Unknown) string {
-	first := len(r.missing)
+	first := unknownID
 	for _, id := range u.IDs() {
 		first = min(first, int(id))
+	}
+	if first == unknownID {
+		return "‹not known›"
 	}
 	miss := r.missing[first-1]
 	return "‹no " + miss.Table + " for " + miss.Value + "›"

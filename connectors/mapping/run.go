@@ -3,7 +3,8 @@ package mapping
 import (
 	"context"
 	"fmt"
-	"strconv"
+	"math"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -21,6 +22,10 @@ const (
 	maxWork = 2_000_000
 )
 
+// unknownID is that of what a scope does not know, where a look-up that missed has its
+// place among the misses.
+const unknownID = math.MaxInt64
+
 // run is one rendering. It is what CEL resolves names and functions by.
 type run struct {
 	ctx    context.Context
@@ -34,8 +39,8 @@ type run struct {
 	steps, existing any // once resolved
 	size, spent     int
 
-	noting  bool // whether leftOut is of interest
-	leftOut []string
+	// noting are the places that something was left out of; nil where nobody asks.
+	noting map[string]bool
 }
 
 // step leads from a value of the output to one inside: by name, or by place in a list.
@@ -89,8 +94,8 @@ func (r *run) eval(e *expression) (ref.Val, error) {
 
 // nothing is what an expression or a text gives that reads something that is not there.
 func (r *run) nothing() any {
-	if r.noting && len(r.leftOut) < maxLeftOut {
-		r.leftOut = append(r.leftOut, r.pointer())
+	if r.noting != nil && len(r.noting) < maxLeftOut {
+		r.noting[r.place()] = true
 	}
 	return absent
 }
@@ -162,24 +167,14 @@ func (r *run) text(segments []segment) (any, error) {
 	return result, nil
 }
 
-// pointer is where in the output the run is, as a JSON pointer.
-func (r *run) pointer() string {
-	var out string
-	for _, s := range r.path {
-		if s.index >= 0 {
-			out += "/" + strconv.Itoa(s.index)
-		} else {
-			out = pointer(out, s.name)
-		}
-	}
-	return out
-}
-
 func (r *run) ResolveName(name string) (any, bool) {
 	for i := len(r.locals) - 1; i >= 0; i-- {
 		if r.locals[i].name == name {
 			return r.locals[i].value, true
 		}
+	}
+	if r.scope.Unknown != nil && slices.Contains(r.scope.Unknown, name) {
+		return types.NewUnknown(unknownID, nil), true
 	}
 	switch name {
 	case "event":

@@ -23,6 +23,9 @@ type Scope struct {
 	Tenant, Destination, Effect string
 	// Lookup finds a value's counterpart in a mapping table. Nil finds nothing.
 	Lookup func(table, value string) (string, bool)
+	// Unknown names variables whose values are not known, as steps and existing where a
+	// sample is tried. What depends on them is as unknown, and no error, nor missing.
+	Unknown []string
 	// Variables are the values of what the environment declares besides: trees of
 	// map[string]any, map[string]string, []any, []string, string, bool, int, int64,
 	// json.Number, time.Time and nil, or a *Body.

@@ -118,7 +118,12 @@ var (
 			rules.Setting{Name: "find", Takes: "a mapping, as `find` of the call", Fallback: "nobody can be asked", Doc: "The question whether what is there is up to date."},
 			findField.read,
 		},
-	}, []field[callDocument]{repeatableField})
+	}, []field[callDocument]{repeatableField, {
+		rules.Setting{Name: "needs_existing", Takes: "true or false", Fallback: "false", Doc: "A map of a route's step that does not read `existing` updates nothing: its lines would be added to those that are there."},
+		func(p *problems, path string, raw json.RawMessage, c *callDocument) {
+			c.needsExisting = p.truth(path, raw)
+		},
+	}})
 )
 
 var receiptFields = []field[receiptDocument]{

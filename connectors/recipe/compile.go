@@ -40,6 +40,8 @@ type call struct {
 	find       *find
 	update     *call
 	repeatable bool
+	// needsExisting: a map that does not read existing updates nothing.
+	needsExisting bool
 	// question: it brings nothing about, whatever its method.
 	question bool
 	// keyed: it reads request.key, so that its content is told without.
@@ -128,7 +130,7 @@ func (c *compiler) update(d *callDocument, base *call) *call {
 	over := u.mapping
 	u.mapping = nil
 	made := c.request(&u)
-	made.rules, made.receipt, made.repeatable = base.rules, base.receipt, u.repeatable
+	made.rules, made.receipt, made.repeatable, made.needsExisting = base.rules, base.receipt, u.repeatable, u.needsExisting
 	if over != nil {
 		// Compiled alone for what is wrong with it, and with each map that it is laid over.
 		made.doc, _ = tree(over)

@@ -68,6 +68,7 @@ type callDocument struct {
 	find           *findDocument
 	update         *callDocument
 	repeatable     bool
+	needsExisting  bool
 }
 
 type receiptDocument struct {

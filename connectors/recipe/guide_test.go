@@ -1,19 +1,16 @@
 package recipe_test
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"raffsync/connectors"
 	"raffsync/connectors/recipe"
+	ledgersim "raffsync/connectors/simulator/ledger"
 )
 
 // guide is the YAML of GUIDE.md, one file of all its blocks.
@@ -30,63 +27,25 @@ func guide(t testing.TB) map[string]any {
 	return readYAML(t, []byte(file.String()))
 }
 
-// book is Ledger as the guide has it: it deduplicates nothing, refuses what it does not
-// know, and forgets to answer when it is told to.
-type book struct {
-	mu      sync.Mutex
-	entries map[string][]map[string]any // by collection
-	silent  bool                        // the next POST has its effect, and no answer
-	asked   int
-}
-
-func (b *book) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if r.Header.Get("Authorization") != "Bearer "+token {
-		w.WriteHeader(http.StatusUnauthorized)
-		return
+// guideSample is the sample of GUIDE.md.
+func guideSample(t testing.TB) string {
+	t.Helper()
+	content, err := os.ReadFile("GUIDE.md")
+	if err != nil {
+		t.Fatal(err)
 	}
-	collection, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/"), "/")
-	var sent map[string]any
-	_ = json.NewDecoder(r.Body).Decode(&sent)
-	answer := func(v map[string]any) { _ = json.NewEncoder(w).Encode(v) }
-	switch {
-	case r.URL.Path == "/v1/me":
-		answer(map[string]any{"ok": true})
-	case r.Method == http.MethodGet:
-		b.asked++
-		found := []map[string]any{}
-		for _, e := range b.entries[collection] {
-			if e["reference"] == r.URL.Query().Get("reference") {
-				found = append(found, e)
-			}
-		}
-		answer(map[string]any{"ok": true, "items": found})
-	case r.Method == http.MethodPut:
-		answer(map[string]any{"ok": true, "item": map[string]any{"id": 3, "code": "C-" + key, "name": sent["name"]}})
-	case collection == "orders" && sent["customer"] != "C-88", collection == "invoices" && sent["order"] != "O-1":
-		answer(map[string]any{"ok": false, "code": "unknown", "field": "order"})
-	default:
-		n := len(b.entries[collection]) + 1
-		sent["id"], sent["number"] = n, fmt.Sprintf("%c-%d", strings.ToUpper(collection)[0], n)
-		b.entries[collection] = append(b.entries[collection], sent)
-		if b.silent {
-			b.silent = false
-			panic(http.ErrAbortHandler)
-		}
-		answer(map[string]any{"ok": true, "item": sent})
+	found := regexp.MustCompile("(?s)```json\n(.*?)```").FindSubmatch(content)
+	if found == nil {
+		t.Fatal("the guide has no sample")
 	}
+	return string(found[1])
 }
-
-const paidOrder = `{"type": "order.updated", "data": {"id": "ord_9", "number": "1042", "payment_status": "paid", "updated_at": "2026-11-23T10:41:10Z",
- "currency": "IDR", "total": 81000, "customer": {"id": "88", "name": "Budi"},
- "line_items": [{"sku": "LATTE-OAT", "quantity": 2, "price": 27000}, {"sku": "CROISSANT", "quantity": 1, "price": 27000}]}}`
 
 // The guide's YAML works as the guide says: the steps of the route against a server that
 // loses answers and deduplicates nothing, with a look-up that misses first.
 func TestGuide(t *testing.T) {
-	ledger := &book{entries: map[string][]map[string]any{}}
-	server := httptest.NewServer(ledger)
+	books := ledgersim.New(token)
+	server := httptest.NewServer(books)
 	defer server.Close()
 	file := guide(t)
 	settings := file["destinations"].(map[string]any)["ledger"].(map[string]any)
@@ -112,7 +71,7 @@ func TestGuide(t *testing.T) {
 		step := connectors.Step{
 			Event: &connectors.Event{
 				Tenant: "kopi", Source: "shop", ID: "order.updated/ord_9", Type: "order.updated", OrderingKey: "order/ord_9",
-				References: map[string]string{"order": "1042"}, ContentType: "application/json", Data: []byte(paidOrder),
+				References: map[string]string{"order": "1042"}, ContentType: "application/json", Data: []byte(guideSample(t)),
 			},
 			Destination: "ledger", Index: i, Attempt: 1, Key: strings.Repeat("0a1b2c3d", 8),
 			Name: name, Plan: plan, Effect: strings.ReplaceAll(effect, "${body.data.id}", "ord_9"), Receipts: receipts,
@@ -133,7 +92,9 @@ func TestGuide(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ledger.silent = name == "order"
+		if name == "order" {
+			books.Silence()
+		}
 		o := d.Send(t.Context(), request)
 		if name == "order" {
 			if o.Kind != unknown {
@@ -150,13 +111,13 @@ func TestGuide(t *testing.T) {
 		}
 		receipts[name] = connectors.Receipt{ExternalID: o.ExternalID, URL: o.URL, Fields: o.Fields}
 	}
-	if n, m := len(ledger.entries["orders"]), len(ledger.entries["invoices"]); n != 1 || m != 1 || ledger.asked != 1 {
-		t.Errorf("%d orders, %d invoices, asked %d times", n, m, ledger.asked)
+	if n, m := len(books.Entries("orders")), len(books.Entries("invoices")); n != 1 || m != 1 || books.Asked() != 1 {
+		t.Errorf("%d orders, %d invoices, asked %d times", n, m, books.Asked())
 	}
 	if got := receipts["invoice"]; got.ExternalID != "1" || got.URL != "https://app.ledger.example/invoices/1" || got.Fields["number"] != "I-1" {
 		t.Errorf("receipt %+v", got)
 	}
-	if total := ledger.entries["invoices"][0]["total"]; total != 81000.0 {
+	if total := books.Entries("invoices")[0]["total"]; total != 81000.0 {
 		t.Errorf("total %v", total)
 	}
 }

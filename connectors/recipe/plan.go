@@ -13,6 +13,8 @@ type plan struct {
 	create, update *mapping.Template
 	// keyed: it reads request.key.
 	keyed bool
+	// unrelated: it can't update, since it says nothing of what is there.
+	unrelated bool
 }
 
 // Plan implements [connectors.Planner].
@@ -37,9 +39,13 @@ func (d *destination) Plan(s connectors.StepConfig) (any, error) {
 		return nil, &connectors.PlanError{Path: "map", Message: "expected a mapping"}
 	}
 	c := d.compiler()
+	if s.Before != nil {
+		c.env.calls = c.env.calls.WithSteps(s.Before...)
+	}
 	p := &plan{call: chosen, create: c.template("map", doc), keyed: chosen.keyed || mentions(doc, "request")}
 	if chosen.update != nil {
 		p.update = c.template("map", overlaid(doc, chosen.update.doc))
+		p.unrelated = chosen.update.needsExisting && !mentions(doc, "existing")
 	}
 	if len(c.errs) > 0 {
 		wrong := c.errs[0].(*Error) // it makes no other

@@ -36,6 +36,9 @@ func (d *destination) Prepare(step connectors.Step) (connectors.Request, error) 
 		if made, template = p.call.update, p.update; made == nil {
 			return nil, unpreparable("update", "", fmt.Sprintf("the recipe does not say how what call %s made is updated", p.call.name))
 		}
+		if p.unrelated {
+			return nil, unpreparable("update", "map", fmt.Sprintf("the step's map does not read existing, so that call %s would add its lines to those that are there", p.call.name))
+		}
 	}
 	r, err := d.rendered(made, template, &step)
 	if err != nil {

@@ -193,12 +193,15 @@ func TestPlan(t *testing.T) {
 		{"order", `[1]`, "map", "expected a mapping"},
 		{"order", `{"lines": [{"item": "${bodi.x}"}]}`, "map.lines[0].item", "undeclared reference"},
 		{"order", `{"a": "${settings.x}"}`, "map.a", "there is no setting"},
+		{"order", `{"a": "${steps.zeroth.receipt.id}"}`, "", ""},
+		{"order", `{"a": "${steps.first.receipt.id}"}`, "map.a", `no step before this one is named "first": those before this one are zeroth`},
+		{"order", `{"a": ["${steps.last.receipt.id}"]}`, "map.a[0]", `no step before this one is named "last"`},
 	} {
 		var raw json.RawMessage
 		if test.of != "" {
 			raw = json.RawMessage(test.of)
 		}
-		plan, err := d.Plan(connectors.StepConfig{Name: "first", Call: test.call, Map: raw})
+		plan, err := d.Plan(connectors.StepConfig{Name: "first", Call: test.call, Before: []string{"zeroth"}, Map: raw})
 		var wrong *connectors.PlanError
 		switch {
 		case test.message == "" && (err != nil || plan == nil):

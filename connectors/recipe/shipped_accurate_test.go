@@ -85,8 +85,11 @@ func accurateHarness(t *testing.T, call, more string) connectortest.Harness {
 		return connectortest.Answer{Name: name, Status: 200, Body: string(body), Want: connectors.Outcome{Kind: kind, Rule: rule, Code: code}}
 	}
 	saved := connectors.Outcome{Kind: delivered, Rule: "saved", ExternalID: "4711", Fields: map[string]string{"number": "A-1"}}
-	if call == "item-adjustment.save-target-quantity" {
+	switch call {
+	case "item-adjustment.save-target-quantity":
 		saved.Fields = nil
+	case "sales-invoice.save": // of lines without ids
+		saved.Fields["parts"], saved.Fields["parts_0"] = "1", ";"
 	}
 	const gone, long = `Barang "ITM-42" tidak ditemukan atau sudah dihapus`, "Nomor terlalu besar. Maksimal 30 karakter"
 	h := connectortest.Harness{
@@ -153,9 +156,13 @@ func accurateQuestions(name string) ([]connectortest.Question, func(*http.Reques
 		{Name: "500", Status: 500, WantOutcome: connectors.Outcome{Kind: unknown}},
 	}, func(r *http.Request) connectortest.Question {
 		number := r.URL.Query().Get(name)
+		fields := map[string]string{"number": number}
+		if name == "number" {
+			fields["parts"], fields["parts_0"] = "3", "8;9" // a line and an expense
+		}
 		return connectortest.Question{
-			Name: "found", Status: 200, Body: fmt.Sprintf(`{"s": true, "d": {"id": 4711, %q: %q}}`, name, number), Want: connectors.Found,
-			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "4711", Fields: map[string]string{"number": number}},
+			Name: "found", Status: 200, Body: fmt.Sprintf(`{"s": true, "d": {"id": 4711, %q: %q, "detailItem": [{"id": 8}], "detailExpense": [{"id": 9}]}}`, name, number), Want: connectors.Found,
+			WantOutcome: connectors.Outcome{Kind: delivered, ExternalID: "4711", Fields: fields},
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"raffsync/connectors"
+	"raffsync/connectors/hooks"
 )
 
 // field is one setting of the format: how it is read, and what [Reference] says of it.
@@ -52,6 +53,8 @@ type decoder struct {
 	// connectors are the destinations that could be built, by name: they plan their routes'
 	// steps.
 	connectors map[string]connectors.Destination
+	// receivers are the sources that webhooks are received of, by name.
+	receivers map[string]*hooks.Source
 }
 
 func (d *decoder) fail(at position, path, format string, args ...any) {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
 	"raffsync/connectors"
+	"raffsync/connectors/hooks"
 	"raffsync/connectors/rules"
 	"raffsync/outbox"
 )
@@ -34,6 +36,8 @@ type File struct {
 	Configuration outbox.Configuration
 	// Warnings are what does no harm, but was hardly meant.
 	Warnings []Problem
+	// Trials is what came of the sample events beside it; nil where there is no folder of them.
+	Trials *Trials
 }
 
 // Listen holds the addresses to listen on, loopback all of them.
@@ -80,6 +84,9 @@ type Options struct {
 	// Secrets says that references to secrets must lead to one: for a process that is
 	// going to use them. Otherwise only their form is checked.
 	Secrets bool
+	// Samples is a folder of sample events for each source; [Load] takes [SamplesFolder]
+	// beside the file where it is nil. nil: nothing is tried.
+	Samples fs.FS
 }
 
 // Load reads the file and checks all of it. What is wrong with it is an error of type
@@ -88,6 +95,9 @@ func Load(path string, o Options) (*File, error) {
 	content, err := read(path)
 	if err != nil {
 		return nil, Problems{{File: path, Message: err.Error()}}
+	}
+	if o.Samples == nil {
+		o.Samples = samplesBeside(path)
 	}
 	return Parse(path, content, o)
 }
@@ -116,13 +126,16 @@ func Parse(name string, content []byte, o Options) (*File, error) {
 	if problem != nil {
 		return nil, Problems{*problem}
 	}
-	d := &decoder{options: o, src: src, places: map[string]position{}, names: map[string]position{}, references: map[string]string{}, unsound: map[string]bool{}, connectors: map[string]connectors.Destination{}}
+	d := &decoder{options: o, src: src, places: map[string]position{}, names: map[string]position{}, references: map[string]string{}, unsound: map[string]bool{}, connectors: map[string]connectors.Destination{}, receivers: map[string]*hooks.Source{}}
 	f := &File{Path: name, Listen: Listen{HTTP: DefaultHTTP, GRPC: DefaultGRPC}}
 	if !d.refuse(root) {
 		d.object(value{node: root}, rootFields(f, o.Registry))
 		d.checkListeners(f)
 		d.checkRoutes(&f.Configuration)
 		d.checkEscalation(&f.Configuration)
+	}
+	if len(d.problems) == 0 && o.Samples != nil {
+		f.Trials = d.try(&f.Configuration)
 	}
 	if len(d.problems) > 0 {
 		return nil, Problems(d.finish(d.problems))

@@ -26,6 +26,7 @@ func Reference(kinds connectors.Registry) string {
 		"Secrets stand there as references: `env:NAME` (a variable of the environment) or `file:PATH` " +
 		"(a file, mode 0600, from the working directory where the path is relative; one line feed at its end does not count).\n\n" +
 		fmt.Sprintf("At most %d KiB.\n\n", maxFileBytes>>10) +
+		fmt.Sprintf("Sample events in `%s/SOURCE/*.json` beside the file (what `raffsync send` takes, or `{\"id\": …, \"type\": …, \"orderingKey\": …, \"data\": {…}}` of a source that streams; in `*.jsonl` one a line) are taken through its routes whenever it is loaded; at most %d files. An expression that fails for one is an error.\n\n", SamplesFolder, maxSamples) +
 		"```yaml\n" + strings.TrimSpace(Example) + "\n```\n")
 	describe(&b, "", "The file", "", rootFields(&File{Listen: Listen{HTTP: DefaultHTTP, GRPC: DefaultGRPC}}, kinds))
 	b.WriteString("\n## `auth` of a destination's kind\n\n" +

@@ -66,7 +66,7 @@ func stepFields(s *outbox.StepConfig) []field {
 		name("name", &s.Name, "a name that no other step of the route has", "Later steps have its receipt by this name.").demanded(),
 		text("call", &s.Call, maxCall, "the name of one of the destination's calls", "the one thing that it does", "What the destination does in this step."),
 		text("effect", &s.Effect, 4096, `a text, as "order/${body.id}"`, "the event itself",
-			"What the step brings about, by a name of the business, unique for the destination: whichever events have it, it is brought about once. Each `${…}` is CEL over `event` and `body`."),
+			"What the step brings about, by a name of the business, unique for the destination: whichever events have it, it is brought about once. Each `${…}` is CEL over `event` and `body`: what the platform gave and what tables say is refused, since it may be another thing tomorrow."),
 		choice("if_exists", &s.IfExists, []outbox.IfExists{outbox.SkipExisting, outbox.UpdateExisting, outbox.RaiseExisting},
 			"What becomes of the step where its effect is there already: it is done, it updates what is there unless that is the same, or a person decides (class EFFECT_EXISTS)."),
 		mapField(&s.Map),
@@ -100,6 +100,7 @@ func (d *decoder) plan(path string, r *outbox.RouteConfig) {
 	if !ok && len(r.Steps) > 1 {
 		d.fail(d.places[element(path, 1)], path, "destination %s does one thing; expected one step", r.To)
 	}
+	before := make([]string, 0, len(r.Steps))
 	for i, s := range r.Steps {
 		step := element(path, i)
 		if !ok {
@@ -110,9 +111,10 @@ func (d *decoder) plan(path string, r *outbox.RouteConfig) {
 			}
 			continue
 		}
-		if _, err := planner.Plan(connectors.StepConfig{Name: s.Name, Call: s.Call, Map: s.Map}); err != nil {
+		if _, err := planner.Plan(connectors.StepConfig{Name: s.Name, Call: s.Call, Before: before, Map: s.Map}); err != nil {
 			d.planProblem(step, err)
 		}
+		before = append(before, s.Name)
 	}
 }
 

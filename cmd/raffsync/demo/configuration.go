@@ -1,7 +1,9 @@
 package demo
 
 import (
+	"embed"
 	"encoding/json"
+	"io/fs"
 	"slices"
 	"strings"
 	"text/template"
@@ -48,6 +50,19 @@ func Configuration(endpoints []Endpoint) (string, error) {
 	var text strings.Builder
 	err := configuration.Execute(&text, map[string]any{"Tenant": Tenant, "Source": Source, "At": byName})
 	return text.String(), err
+}
+
+//go:embed samples
+var samples embed.FS
+
+// Samples are what the shop's tills send, one of each kind that is routed, to try the
+// configuration with.
+func Samples() fs.FS {
+	inside, err := fs.Sub(samples, "samples")
+	if err != nil {
+		panic(err) // only of a name that is no path
+	}
+	return inside
 }
 
 // A text in JSON is one in YAML.

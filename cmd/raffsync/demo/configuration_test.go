@@ -26,7 +26,7 @@ func parse(t *testing.T, endpoints []Endpoint, secrets bool) *config.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := config.Parse("demo.yaml", []byte(text), config.Options{Registry: kinds, AllowLoopback: true, Secrets: secrets})
+	file, err := config.Parse("demo.yaml", []byte(text), config.Options{Registry: kinds, AllowLoopback: true, Secrets: secrets, Samples: Samples()})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -47,6 +47,12 @@ func TestConfiguration(t *testing.T) {
 		c := parse(t, endpoints, false).Configuration
 		if c.Tenant != Tenant || len(c.Sources) != 1 || c.Sources[0].Name != Source || len(c.Destinations) != 3 || len(c.Routes) != 3 {
 			t.Errorf("%+v", c)
+		}
+	})
+	t.Run("IsTriedWithSamples", func(t *testing.T) {
+		tried := parse(t, endpoints, false).Trials
+		if len(tried.Samples) != 3 || len(tried.Unrouted)+len(tried.Unreached)+len(tried.LeftOut) > 0 || len(tried.LookUps) != 3 || tried.LookUps[0].Value != Missing {
+			t.Errorf("%+v", tried)
 		}
 	})
 	t.Run("Golden", func(t *testing.T) {

@@ -2,7 +2,9 @@ package accurate
 
 import (
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -76,7 +78,10 @@ func (s *Simulator) save(kindName string, o object) answer {
 		return refused(problem)
 	}
 	if !isNew {
-		o = amended(b.byID[id], o)
+		var gone bool
+		if o, gone = amended(b.byID[id], o); gone {
+			return refused("Data rincian tidak ditemukan atau sudah dihapus")
+		}
 	}
 	does, problems := k.check(s, o)
 	if len(problems) > 0 {
@@ -92,6 +97,7 @@ func (s *Simulator) save(kindName string, o object) answer {
 		s.move(b.did[id], -1)
 	}
 	o["id"] = id
+	s.identifyLines(o)
 	s.move(does, 1)
 	if does.total != nil {
 		o["totalAmount"] = exact(does.total)
@@ -102,8 +108,24 @@ func (s *Simulator) save(kindName string, o object) answer {
 		s.stock[text(o, "no")] = new(big.Rat)
 	}
 	a := done([]any{fmt.Sprintf("%s %q berhasil disimpan", k.called, text(o, k.name))})
-	a.body["r"] = object{"id": id, k.name: text(o, k.name), "totalAmount": o["totalAmount"]}
+	a.body["r"] = o
+	if s.config.Brief {
+		a.body["r"] = object{"id": id, k.name: text(o, k.name)}
+	}
 	return a
+}
+
+// identifyLines gives the lines of a document that have none yet ids of their own.
+func (s *Simulator) identifyLines(o object) {
+	for _, value := range o {
+		list, _ := value.([]any)
+		for _, element := range list {
+			if line, ok := element.(object); ok && text(line, "id") == "" {
+				s.lastID++
+				line["id"] = s.lastID
+			}
+		}
+	}
 }
 
 // identify finds out whether a save is about a new document, and whether its number is
@@ -126,12 +148,9 @@ func (s *Simulator) identify(k kind, b *book, o object) (id int64, isNew bool, p
 }
 
 // amended is a document with what a save changes in it. A line with an id changes that
-// one, or deletes it; one without is added.
-func amended(old, change object) object {
-	merged := make(object)
-	for name, value := range old {
-		merged[name] = value
-	}
+// one, or deletes it; one without is added; gone is that there is none of an id.
+func amended(old, change object) (merged object, gone bool) {
+	merged = maps.Clone(old)
 	for name, value := range change {
 		list, isList := value.([]any)
 		before, wasList := old[name].([]any)
@@ -139,27 +158,26 @@ func amended(old, change object) object {
 			merged[name] = value
 			continue
 		}
-		all := append([]any(nil), before...)
+		all := slices.Clone(before)
 		for _, element := range list {
 			line, _ := element.(object)
-			at := -1
-			for i := range all {
-				if one, ok := all[i].(object); ok && text(line, "id") != "" && text(one, "id") == text(line, "id") {
-					at = i
-				}
+			if text(line, "id") == "" {
+				all = append(all, line)
+				continue
 			}
+			at := slices.IndexFunc(all, func(one any) bool { o, ok := one.(object); return ok && text(o, "id") == text(line, "id") })
 			switch {
 			case at < 0:
-				all = append(all, line)
+				return nil, true
 			case text(line, "_status") == "delete":
-				all = append(all[:at], all[at+1:]...)
+				all = slices.Delete(all, at, at+1)
 			default:
-				all[at] = amended(all[at].(object), line)
+				all[at], _ = amended(all[at].(object), line)
 			}
 		}
 		merged[name] = all
 	}
-	return merged
+	return merged, false
 }
 
 // move changes the stock by what a document does, or takes it back.

@@ -22,6 +22,9 @@ type Config struct {
 	// LimitStatus is the HTTP status of a call beyond a limit: 429 where 0. Unverified: no
 	// source names it.
 	LimitStatus int
+	// Brief has a save answer id, name and number alone, and not the whole document with the
+	// ids of its lines. Unverified: the sources' examples are cut short there.
+	Brief bool
 	// Items and Customers are known from the beginning, by their numbers.
 	Items     []Item
 	Customers []Customer
