@@ -8,7 +8,7 @@ CREATE POLICY of_the_tenant ON snapshots TO raffsync_api
 GRANT SELECT, INSERT, UPDATE ON snapshots TO raffsync_api;
 
 -- What routes in shadow have found is forgotten when somebody has seen it.
-GRANT DELETE ON shadow_findings TO raffsync_api;
+GRANT DELETE, UPDATE (reason) ON shadow_findings TO raffsync_api; -- a lock needs UPDATE
 
 -- Which entries of mapping tables requests were made with: one row for the requests of a
 -- batch of intents to one destination, in that batch's transaction. It was a row for each
