@@ -120,7 +120,7 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"stories of exceptions":                  {[]int64{exception}, []time.Time{oldest}, []int64{0}, one},
 		"attempts of deliveries":                 {seqs, ats, []int32{d3 - 1}, []int32{0}, one},
 		"steps of deliveries":                    {seqs, ats, []int32{d3 - 1}, []int32{0}, one},
-		"steps of routes":                       {[]string{"sales"}},
+		"steps of routes":                        {[]string{"sales"}},
 		"an effect by its name":                  {"d3", "order/77777"},
 		"claims that are waited for":             {[]int16{lane}, []int32{d3}, seqs},
 		"exceptions by time":                     exceptions,
