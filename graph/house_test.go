@@ -93,7 +93,7 @@ func openHouse(t testing.TB, change func(*Config)) *house {
 	}
 	t.Cleanup(func() { h.writer.Close(context.Background()) })
 	config := Config{
-		View: h.view, Operators: h.store, Transitions: h.store, Replays: testReplays{h.store}, Jobs: h.store, Edits: h.store, Mappings: h.store, Previews: testPreviews{h.store}, Development: true,
+		View: h.view, Operators: h.store, Transitions: h.store, Replays: testReplays{h.store}, Jobs: h.store, Edits: h.store, Verdicts: testVerdicts{h.store}, Mappings: h.store, Previews: testPreviews{h.store}, Development: true,
 		Log: slog.New(slog.NewTextHandler(h.log, nil)),
 	}
 	if change != nil {

@@ -60,3 +60,70 @@ func TestException_ShowsWhatIsQuarantined(t *testing.T) {
 		t.Errorf("another tenant sees %+v", other)
 	}
 }
+
+// Webhooks that were quarantined are evaluated again, or put aside, as any exception is
+// retried or dismissed: by whom and why, once for each request, as it was seen.
+func TestMutation_RetriesAndDismissesWhatIsQuarantined(t *testing.T) {
+	h := openHouse(t, nil)
+	h.exec(t, `INSERT INTO exceptions (tenant, class, source, code, sample, held) SELECT 'kopi', 'QUARANTINED', id, 'BODY_NOT_JSON', 'the body is no JSON', 2 FROM sources WHERE tenant = 'kopi' LIMIT 1`)
+	h.exec(t, `INSERT INTO quarantined (tenant, source, id, exception, code, reason, content_type, query, body_bytes, body_sha256, body)
+		SELECT 'kopi', x.source, 'q' || g, x.id, x.code, x.sample, 'text/html', '', 6, '', '' FROM exceptions x, generate_series(1, 2) g WHERE class = 'QUARANTINED'`)
+	var list struct {
+		Exceptions struct {
+			Nodes []struct {
+				ID      string
+				Version int
+			}
+		}
+	}
+	h.get(t, "kopi", `{ exceptions(filter: {class: "QUARANTINED"}) { nodes { id version } } }`, nil, &list)
+	x := list.Exceptions.Nodes[0]
+	type payload struct {
+		Exception *struct {
+			Status      string
+			Version     int
+			Quarantined struct{ Nodes []struct{ Asked bool } }
+			History     []struct{ Action, Actor, Reason string }
+		}
+		UserErrors []struct{ Code string }
+	}
+	do := func(tenant, what, request string, version int) payload {
+		t.Helper()
+		var p struct{ Done payload }
+		h.get(t, tenant, `mutation ($in: ExceptionStepInput!) { done: `+what+`(input: $in) { exception { status version quarantined(first: 5) { nodes { asked } } history { action actor reason } } userErrors { code } } }`,
+			map[string]any{"in": map[string]any{"requestId": request, "id": x.ID, "expectedVersion": version, "reason": "because " + request}}, &p)
+		return p.Done
+	}
+	asked := func(p payload) (n int) {
+		for _, q := range p.Exception.Quarantined.Nodes {
+			if q.Asked {
+				n++
+			}
+		}
+		return n
+	}
+	var p payload
+	for range 2 { // a repeat changes nothing
+		p = do("kopi", "retryException", "r1", x.Version)
+		if len(p.UserErrors) != 0 || asked(p) != 2 || p.Exception.Status != "NEEDS_ACTION" || p.Exception.Version != x.Version+1 {
+			t.Fatalf("retried: %+v", p)
+		}
+	}
+	if p := do("kopi", "dismissException", "r2", x.Version); len(p.UserErrors) != 1 || p.UserErrors[0].Code != "CONFLICT" {
+		t.Errorf("of an outdated version: %+v", p)
+	}
+	if p := do("teh", "dismissException", "r3", x.Version+1); len(p.UserErrors) != 1 || p.UserErrors[0].Code != "NOT_FOUND" {
+		t.Errorf("another tenant's: %+v", p)
+	}
+	p = do("kopi", "dismissException", "r4", x.Version+1)
+	if len(p.UserErrors) != 0 || asked(p) != 0 || p.Exception.Status != "DISMISSED" || len(p.Exception.Quarantined.Nodes) != 2 {
+		t.Fatalf("dismissed: %+v", p)
+	}
+	if l := p.Exception.History; len(l) != 2 || l[1].Action != "DISMISSED" || l[1].Actor != "op-kopi" || l[1].Reason != "because r4" {
+		t.Errorf("its history: %+v", l)
+	}
+	p = do("kopi", "reopenException", "r5", p.Exception.Version)
+	if p = do("kopi", "retryException", "r6", p.Exception.Version); len(p.UserErrors) != 0 || asked(p) != 2 {
+		t.Errorf("reopened and retried: %+v", p)
+	}
+}

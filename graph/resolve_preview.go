@@ -20,6 +20,17 @@ type Previews interface {
 	PreviewEvent(ctx context.Context, tenant string, id outbox.EventID, route string) (*outbox.Preview, error)
 	// ShadowFindings of a route, or of all.
 	ShadowFindings(ctx context.Context, tenant, route string, most int) ([]outbox.ShadowFinding, error)
+	ResetShadow(context.Context, outbox.Actor, outbox.ShadowReset) (int64, error)
+}
+
+func (r mutationResolver) ResetShadow(ctx context.Context, in model.ResetShadowInput) (*model.ResetShadowPayload, error) {
+	actor, err := actorOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	forgotten, err := r.previews.ResetShadow(ctx, actor, outbox.ShadowReset{RequestID: in.RequestID, Reason: in.Reason, Route: value(in.Route)})
+	told, err := stepErrors(err)
+	return &model.ResetShadowPayload{Forgotten: forgotten, UserErrors: told}, err
 }
 
 func (r deliveryResolver) Preview(ctx context.Context, d *view.Delivery) (*outbox.Preview, error) {

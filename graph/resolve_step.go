@@ -8,12 +8,16 @@ import (
 )
 
 func (deliveryResolver) Steps(ctx context.Context, d *view.Delivery) ([]*view.Step, error) {
-	return loadersOf(ctx).steps.Load(ctx, view.StepsOf{Delivery: d.Ref, Newest: view.MaxFirst})
+	return loadersOf(ctx).steps.Load(ctx, d.StepsOf())
 }
 
 type stepResolver struct{}
 
 func (stepResolver) Index(_ context.Context, s *view.Step) (int, error) { return int(s.Index), nil }
+
+func (stepResolver) State(_ context.Context, s *view.Step) (model.StepState, error) {
+	return model.StepState(s.State), nil
+}
 
 func (stepResolver) Name(_ context.Context, s *view.Step) (*string, error) {
 	return optional(s.Name), nil

@@ -26,6 +26,7 @@ type Config struct {
 	Replays     Replays
 	Jobs        Jobs
 	Edits       Edits
+	Verdicts    Verdicts
 	Mappings    Mappings
 	Previews    Previews
 	Log         *slog.Logger
@@ -47,12 +48,12 @@ type API struct {
 
 // New makes the API.
 func New(c Config) (*API, error) {
-	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Jobs == nil || c.Edits == nil || c.Mappings == nil || c.Previews == nil || c.Log == nil {
-		return nil, errors.New("graph: View, Operators, Transitions, Replays, Jobs, Edits, Mappings, Previews and Log are needed")
+	if c.View == nil || c.Operators == nil || c.Transitions == nil || c.Replays == nil || c.Jobs == nil || c.Edits == nil || c.Verdicts == nil || c.Mappings == nil || c.Previews == nil || c.Log == nil {
+		return nil, errors.New("graph: View, Operators, Transitions, Replays, Jobs, Edits, Verdicts, Mappings, Previews and Log are needed")
 	}
 	a := &API{hub: newHub(c.View, c.Log)}
 	a.base, a.stop = context.WithCancel(context.Background())
-	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, jobs: c.Jobs, edits: c.Edits, mappings: c.Mappings, previews: c.Previews, hub: a.hub}
+	r := &resolver{view: c.View, transitions: c.Transitions, replays: c.Replays, jobs: c.Jobs, edits: c.Edits, verdicts: c.Verdicts, mappings: c.Mappings, previews: c.Previews, hub: a.hub}
 	server := newGraphQL(c, r, gatherFor)
 	var err error
 	a.Handler, err = newFront(c, server, a.base)
@@ -75,6 +76,7 @@ type resolver struct {
 	replays     Replays
 	jobs        Jobs
 	edits       Edits
+	verdicts    Verdicts
 	mappings    Mappings
 	previews    Previews
 	hub         *hub

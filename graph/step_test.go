@@ -88,3 +88,40 @@ func TestQuery_ShowsStepsAndEffects(t *testing.T) {
 		t.Errorf("an effect that is not known: %+v", got.Unknown)
 	}
 }
+
+// What is still to come of an open delivery is listed as its route has it today, also where
+// its destination drains; of one that has ended there is nothing to come.
+func TestDelivery_ListsTheStepsThatAreStillToCome(t *testing.T) {
+	h := openHouse(t, nil)
+	h.publish(t, "kopi", 3, "books")
+	h.exec(t, `UPDATE deliveries SET route = (ARRAY['three', 'drains', 'plain'])[1 + (seq - (SELECT min(seq) FROM deliveries))::integer]`)
+	h.exec(t, `INSERT INTO configuration (tenant, version, document, digest, actor, reason)
+		SELECT t, v, d::jsonb, '', 'a', 'r' FROM (VALUES ('teh', 98, '{"routes": [{"name": "three", "steps": [{"name": "theirs"}]}]}'), ('kopi', 98, '{"routes": [{"name": "three", "steps": [{"name": "before"}]}]}'),
+		('kopi', 99, '{"routes": [{"name": "three", "steps": [{"name": "order"}, {"name": "confirm"}, {"name": "invoice"}]}, {"name": "plain"}],
+		  "draining": [{"routes": [{"name": "drains", "steps": [{"name": "last"}]}, {"name": "three", "steps": [{"name": "replaced"}]}]}]}')) AS c(t, v, d)`)
+	h.exec(t, `UPDATE deliveries SET step = 1, receipts = '{"order": {}}' WHERE route = 'three'`)
+	h.exec(t, `INSERT INTO timeline (tenant, event, event_at, destination, replay, step, attempt, kind, what, state, detail)
+		SELECT tenant, event, event_at, destination, replay, 0, 1, 1, 'attempt', 'PENDING', '{"step": "order", "effect": "order/1"}' FROM deliveries WHERE route = 'three'`)
+	var got struct {
+		Deliveries struct {
+			Nodes []struct {
+				Route string
+				Steps []struct {
+					Name, State string
+					Done        bool
+				}
+			}
+		}
+	}
+	h.get(t, "kopi", `{ deliveries(first: 5) { nodes { route steps { name state done } } } }`, nil, &got)
+	var told []string
+	for _, d := range got.Deliveries.Nodes {
+		for _, s := range d.Steps {
+			told = append(told, d.Route+" "+s.Name+" "+s.State)
+		}
+	}
+	want := []string{"three order DONE", "three confirm CURRENT", "three invoice NOT_BEGUN", "drains last CURRENT", "plain  CURRENT"}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("steps (-want +got):\n%s", diff)
+	}
+}

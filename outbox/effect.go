@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -141,16 +141,17 @@ WITH asked AS MATERIALIZED (
 ), noted AS (
   UPDATE deliveries d SET claimed = true FROM outcome o
    WHERE o.won AND d.lane = o.lane AND d.destination = o.destination AND d.seq = o.seq AND d.key_hash = o.key_hash AND NOT d.claimed
+  RETURNING d.lane, d.destination, d.seq, d.ctid AS tid
 ), waiting AS (
   INSERT INTO effect_waits (tenant, destination, effect, lane, seq, key_hash)
   SELECT tenant, destination, effect, lane, seq, key_hash FROM outcome WHERE NOT won
   ON CONFLICT DO NOTHING
 )
-SELECT lane, destination, seq, won, same, by_lane, by_seq, unknown_at FROM outcome`
+SELECT lane, destination, seq, won, same, by_lane, by_seq, unknown_at, tid FROM outcome LEFT JOIN noted USING (lane, destination, seq)`
 
 // IntendClaiming is [Replica.Intend] of deliveries that each claim an effect in the same
 // transaction: only those that have it are in the batch. No two of them may claim the same.
-func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery, claims []Claim) (Batch, map[Position]Claimed, error) {
+func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery, claims []Claim, uses ...Using) (Batch, map[Position]Claimed, error) {
 	var c finishColumns
 	var effects, keys []string
 	var revisions []int32
@@ -164,17 +165,20 @@ func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lea
 		lanes, epochs := fenceArguments(heeded(leases))
 		batch := &pgx.Batch{}
 		batch.Queue(fenceSQL, r.id, lanes, epochs)
-		ready := make(map[Position]bool)
+		ready := make(map[Position]pgtype.TID) // where its row is by now, if the claim has moved it
 		batch.Queue(claimSQL, c.lane, c.destination, c.seq, c.version, c.keyHash, c.acceptedAt, effects, revisions, keys).Query(func(rows pgx.Rows) error {
 			var p, by Position
 			var won, same bool
 			var unknownAt *time.Time
-			_, err := pgx.ForEachRow(rows, []any{&p.Lane, &p.Destination, &p.Seq, &won, &same, &by.Lane, &by.Seq, &unknownAt}, func() error {
+			var moved pgtype.TID
+			_, err := pgx.ForEachRow(rows, []any{&p.Lane, &p.Destination, &p.Seq, &won, &same, &by.Lane, &by.Seq, &unknownAt, &moved}, func() error {
 				made := Claimed{Won: won, UnknownAt: unknownAt}
 				if !won {
 					made.By = &Position{by.Lane, p.Destination, by.Seq}
 				}
-				became[p], ready[p] = made, won && same && unknownAt == nil
+				if became[p] = made; won && same && unknownAt == nil {
+					ready[p] = moved
+				}
 				unknownAt = nil
 				return nil
 			})
@@ -183,8 +187,21 @@ func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lea
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
-		going := slices.DeleteFunc(slices.Clone(deliveries), func(d *Delivery) bool { return !ready[d.Position()] })
-		return stored.scan(tx.QueryRow(ctx, intendSQL, r.intendArguments(number, going)...))
+		var going []*Delivery
+		for _, d := range deliveries {
+			switch row, ok := ready[d.Position()]; {
+			case ok && row.Valid:
+				there := *d
+				there.Row = row
+				going = append(going, &there)
+			case ok:
+				going = append(going, d)
+			}
+		}
+		if err := stored.scan(tx.QueryRow(ctx, intendSQL, r.intendArguments(number, going)...)); err != nil || len(uses) == 0 {
+			return err
+		}
+		return stored.use(ctx, tx, uses)
 	})
 	if sqlState(err) == uniqueViolation { // an earlier call stored it and lost the answer
 		err = stored.scan(r.pool.QueryRow(ctx, intendedSQL, r.id, number))

@@ -1,10 +1,24 @@
 package outbox
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
+
+// RecordUses keeps uses as if all of them had just been intended.
+func (r *Replica) RecordUses(ctx context.Context, at time.Time, uses []Using) error {
+	stored := Batch{At: at, Members: make(map[Position]bool)}
+	for _, u := range uses {
+		stored.Members[u.Position()] = true
+	}
+	batch := &pgx.Batch{}
+	queueUses(batch, stored, uses)
+	return r.pool.SendBatch(ctx, batch).Close()
+}
 
 // DispatchSettings are those of a replica's sessions.
 var DispatchSettings = dispatchSettings

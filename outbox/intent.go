@@ -62,21 +62,34 @@ const (
 // operator changed since it was read is left out; so is one whose row has moved in the
 // table, and both are to be read again.
 //
+// What requests were made with by mapping tables is kept in the same transaction: uses are
+// of these deliveries, or of some of them.
+//
 // An error other than [ErrLeaseLost] leaves it open whether the batch was stored;
 // calling again with the same number settles it.
-func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery) (Batch, error) {
+func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery, uses ...Using) (Batch, error) {
 	fencedLanes, epochs := fenceArguments(heeded(leases))
 	var stored storedIntents
 	// Pipelined: one round trip, one transaction.
 	batch := &pgx.Batch{}
 	batch.Queue(fenceSQL, r.id, fencedLanes, epochs)
 	batch.Queue(intendSQL, r.intendArguments(number, deliveries)...).QueryRow(stored.scan)
-	err := leaseError(r.pool.SendBatch(ctx, batch).Close())
+	var err error
+	if len(uses) == 0 {
+		err = r.pool.SendBatch(ctx, batch).Close()
+	} else { // who is in the batch must be known first
+		err = pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+			if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+				return err
+			}
+			return stored.use(ctx, tx, uses)
+		})
+	}
 	if sqlState(err) == uniqueViolation {
 		// An earlier call stored it and lost the answer.
 		err = stored.scan(r.pool.QueryRow(ctx, intendedSQL, r.id, number))
 	}
-	if err != nil {
+	if err = leaseError(err); err != nil {
 		return Batch{}, fmt.Errorf("store intents: %w", err)
 	}
 	return stored.batch(), nil
@@ -118,6 +131,16 @@ func (s *storedIntents) batch() Batch {
 		b.Members[Position{s.lanes[i], s.destinations[i], s.seqs[i]}] = true
 	}
 	return b
+}
+
+// use keeps what those that are stored were made with.
+func (s *storedIntents) use(ctx context.Context, tx pgx.Tx, uses []Using) error {
+	batch := &pgx.Batch{}
+	queueUses(batch, s.batch(), uses)
+	if batch.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, batch).Close()
 }
 
 const uniqueViolation = "23505"

@@ -107,6 +107,7 @@ func fill(s *shop) {
 	s.exec(`INSERT INTO exposures (exception, currency, tenant, deliveries) SELECT 1, tenant, tenant, 1 FROM deliveries ON CONFLICT DO NOTHING`)
 	s.exec(`INSERT INTO shadow_findings (tenant, route, destination, prospect, seen, event, event_at) SELECT tenant, 'r', id, 'SEND', 1, 1, now() FROM destinations`)
 	s.exec(`INSERT INTO mapping_uses (tenant, name, value, destination, at, event, event_at, replay, attempt, step, shared, fallback, version, target, route) SELECT tenant, 'sku', 'TEA', id, now(), 1, now(), 0, 1, 0, true, false, 1, 'T', 'r' FROM destinations`)
+	s.exec(`INSERT INTO snapshots (lane, destination, route, ordering_key, tenant, kind, number, text, event) SELECT lane, destination, route, 'k', tenant, 1, 1, '', 'e' FROM deliveries`)
 	s.exec(`INSERT INTO late (exception, lane, destination, seq, tenant) SELECT 1, lane, destination, seq, tenant FROM deliveries`)
 	s.exec(`INSERT INTO replays (tenant, request_id, digest, destination, from_at, until_at, rate, after_at, actor, reason) SELECT t, 'r', '', 1, now(), now(), 1, now(), 'a', 'r' FROM unnest(ARRAY['kopi', 'teh']) AS t`)
 	s.exec(`INSERT INTO jobs (tenant, request_id, digest, action, filter, rate, actor, reason) VALUES ('kopi', 'r', '', 'SKIP', '{}', 1, 'a', 'r'), ('teh', 'r', '', 'SKIP', '{}', 1, 'a', 'r')`)

@@ -35,6 +35,15 @@ DELETE FROM intents i
      SELECT FROM unnest(i.lanes, i.destinations, i.seqs, i.steps, i.attempts) AS p(lane, destination, seq, step, attempt)
        JOIN deliveries d ON d.lane = p.lane AND d.destination = p.destination AND d.seq = p.seq AND d.step = p.step AND d.requests < p.attempt)`
 
+	// forgetUsesSQL: what a request was made with goes with the events of its time, a part at
+	// a time. The ledger of effects and the newest snapshots stay, as ids of events do: what
+	// is sent again after that makes no second effect, and takes nothing back.
+	forgetUsesSQL = `
+DELETE FROM mapping_used WHERE ctid = ANY (ARRAY(
+  SELECT u.ctid FROM destinations d
+   CROSS JOIN LATERAL (SELECT m.ctid FROM mapping_used m WHERE m.tenant = d.tenant AND m.destination = d.id AND m.at < (SELECT raffsync_events_since()) ORDER BY m.at LIMIT 1000) AS u
+   LIMIT 1000))`
+
 	// forgetProcessesSQL: one that was only slow reports all of it again.
 	forgetProcessesSQL = `
 WITH dead AS (DELETE FROM processes WHERE alive_until < now() - interval '1 minute' RETURNING id)
@@ -52,6 +61,7 @@ var housekeeping = []struct {
 	{"forget writers with nothing open", false, forgetWritersSQL},
 	{"prune intents of the dead", false, pruneDeadSQL},
 	{"forget what operators asked for long ago", false, forgetRequestsSQL},
+	{"forget what was looked up for events that are gone", false, forgetUsesSQL},
 	{"forget processes that ended without a word", false, forgetProcessesSQL},
 }
 

@@ -64,7 +64,8 @@ SELECT p.ord::integer - 1, d.seq, d.route, (extract(epoch FROM d.accepted_at + p
  ORDER BY p.ord, d.seq`
 
 // Late puts what has become late in these lanes into the LATE exception of its
-// destination, and takes out of it what is not open any more. Lanes that are not held are
+// destination, and takes out of it what is not open any more. Of what a person has put
+// aside nothing joins another one. Lanes that are not held are
 // harmless: they are looked at twice.
 func (w *Sweeper) Late(ctx context.Context, lanes []int16, deadlines []Deadline) error {
 	if err := w.lookForLate(ctx, lanes, deadlines); err != nil {

@@ -141,6 +141,45 @@ func TestSweeper_Late(t *testing.T) {
 		}
 	})
 
+	t.Run("WhatIsPutAsideStaysSoUntilItEnds", func(t *testing.T) {
+		s := shop.emptied(t)
+		d := s.dispatcher()
+		d.deliveryOf("e1", "order/1", "books")
+		d.deliveryOf("e2", "order/2", "books")
+		s.age(2 * time.Hour)
+		first := d.open("books")[0]
+		s.late(s.sweeper(), time.Hour)
+		done, err := s.StepException(t.Context(), clerk, outbox.ExceptionRequest{
+			RequestID: "aside", Reason: "the shop is closed", Exception: one[int64](s, `SELECT id FROM exceptions`), Step: outbox.StepDismiss,
+		})
+		if err != nil || done.Status != outbox.Dismissed {
+			t.Fatal(done, err)
+		}
+		for range 2 { // each of them after a restart
+			w := s.sweeper()
+			s.late(w, time.Hour)
+			s.late(w, 30*time.Minute) // another deadline begins anew, too
+			if s.lateNow() != [2]int{0, 2} || s.swept("exception") != 1 {
+				t.Fatalf("it came back: %v, %d entries", s.lateNow(), s.swept("exception"))
+			}
+		}
+		// One of them ends, and another one is late: that is for a person to decide anew.
+		d.intend(first)
+		d.finish(attempt(first, outbox.StateDelivered))
+		d.deliveryOf("e3", "order/3", "books")
+		s.age(2 * time.Hour)
+		w := s.sweeper()
+		s.late(w, time.Hour)
+		if s.lateNow() != [2]int{1, 2} || s.swept("exception") != 2 {
+			t.Errorf("the next one: %v, %d entries", s.lateNow(), s.swept("exception"))
+		}
+		s.exec(`DELETE FROM deliveries`)
+		s.late(w, time.Hour)
+		if s.lateNow() != [2]int{0, 0} || s.swept("resolved") != 1 {
+			t.Errorf("after the end of all: %v, %d resolved", s.lateNow(), s.swept("resolved"))
+		}
+	})
+
 	t.Run("GoesThroughABacklogInPages", func(t *testing.T) {
 		s := shop.emptied(t)
 		s.exec(`

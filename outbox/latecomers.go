@@ -42,7 +42,8 @@ RETURNING id, xmax = 0 AS opened`
 
 	exceptionOpenedSQL = `INSERT INTO timeline (tenant, exception, destination, what, reason) VALUES ($1, $2, $3, 'exception', $4)`
 
-	// joinLateSQL leaves out what has ended since it was read, and what is a member.
+	// joinLateSQL leaves out what has ended since it was read, and what is a member, of one
+	// that a person has put aside too: that stays so until the delivery ends.
 	joinLateSQL = `
 WITH joined AS (
   INSERT INTO late (exception, lane, destination, seq, tenant)
@@ -50,6 +51,10 @@ WITH joined AS (
     FROM unnest($3::smallint[], $4::bigint[]) AS p(lane, seq)
    CROSS JOIN LATERAL (
      SELECT * FROM deliveries d WHERE d.lane = p.lane AND d.destination = $2 AND d.seq = p.seq LIMIT 1) AS d
+   WHERE NOT EXISTS (
+     SELECT FROM exceptions x
+      CROSS JOIN LATERAL (SELECT FROM late l WHERE l.exception = x.id AND l.lane = d.lane AND l.destination = d.destination AND l.seq = d.seq LIMIT 1) AS l
+      WHERE x.class = '` + ClassLate + `' AND x.destination = $2 AND x.source = 0 AND x.status = 'DISMISSED')
   ON CONFLICT DO NOTHING
   RETURNING seq
 )
@@ -89,7 +94,13 @@ func (w *Sweeper) raiseLate(ctx context.Context, late *lateColumns) error {
 }
 
 const (
-	openLateSQL = `SELECT id, destination FROM exceptions WHERE class = '` + ClassLate + `' AND closed_at IS NULL`
+	// withMembersSQL are those that have members: one that was put aside keeps them while they are
+	// open, so that no restart brings it back.
+	withMembersSQL = `
+SELECT id, destination FROM exceptions WHERE class = '` + ClassLate + `' AND closed_at IS NULL
+UNION ALL
+SELECT x.id, x.destination FROM exceptions x CROSS JOIN LATERAL (SELECT FROM late WHERE late.exception = x.id LIMIT 1) AS has
+ WHERE x.class = '` + ClassLate + `' AND x.status = 'DISMISSED'`
 
 	lateMembersSQL = `
 SELECT p.ord::integer - 1, l.seq, d.seq IS NULL
@@ -101,13 +112,6 @@ SELECT p.ord::integer - 1, l.seq, d.seq IS NULL
   LEFT JOIN LATERAL (
    SELECT d.seq FROM deliveries d WHERE d.lane = l.lane AND d.destination = l.destination AND d.seq = l.seq LIMIT 1) AS d ON true
  ORDER BY p.ord, l.seq`
-
-	// forgetLateSQL: what was put aside by a person counts nothing any more.
-	forgetLateSQL = `
-DELETE FROM late WHERE ctid = ANY (ARRAY(
-  SELECT l.ctid FROM exceptions x
-   CROSS JOIN LATERAL (SELECT late.ctid FROM late WHERE late.exception = x.id LIMIT $1) AS l
-   WHERE x.class = '` + ClassLate + `' AND x.status = 'DISMISSED' LIMIT $1))`
 
 	lockExceptionSQL = `SELECT FROM exceptions WHERE id = $1 FOR UPDATE`
 
@@ -142,10 +146,7 @@ type members struct {
 // dropFromLate looks at members in turn, and takes out those that are not open any more.
 // While there are such it looks on; else it looks at a few in each sweep.
 func (w *Sweeper) dropFromLate(ctx context.Context, lanes []int16) error {
-	if _, err := w.pool.Exec(ctx, forgetLateSQL, lateRows); err != nil {
-		return err
-	}
-	rows, err := w.pool.Query(ctx, openLateSQL)
+	rows, err := w.pool.Query(ctx, withMembersSQL)
 	if err != nil {
 		return err
 	}

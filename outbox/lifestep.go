@@ -185,6 +185,11 @@ func (q *ExceptionRequest) carryOut(ctx context.Context, tx pgx.Tx, x exceptionS
 			return done, err
 		}
 	}
+	if x.Class == ClassQuarantined && q.Step == StepDismiss {
+		if _, err := tx.Exec(ctx, leaveWebhooksSQL, q.Exception); err != nil {
+			return done, err
+		}
+	}
 	err = tx.QueryRow(ctx, stepSQL, q.Exception, t.Status, t.AcknowledgedAt, t.AcknowledgedUntil, t.Assignee, t.Team, t.reopened, t.what, reason, actor.Name,
 		t.queued, t.skips, q.detail(&t, x.Held)).Scan(&done.Version)
 	return done, err

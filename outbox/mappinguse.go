@@ -1,9 +1,11 @@
 package outbox
 
 import (
-	"context"
-	"fmt"
+	"cmp"
+	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Using is what a request that is about to be sent was made with.
@@ -12,37 +14,75 @@ type Using struct {
 	LookedUp []LookedUp
 }
 
-const recordUsesSQL = `
-INSERT INTO mapping_uses (tenant, name, value, destination, at, event, event_at, replay, attempt, step, shared, fallback, version, target, route)
-SELECT p.tenant, p.name, p.value, p.destination, $1, p.event, p.event_at, p.replay, p.attempt, p.step, p.shared, p.fallback, p.version, p.target, p.route
-  FROM unnest($2::text[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::timestamptz[], $8::integer[], $9::integer[], $10::smallint[],
-              $11::boolean[], $12::boolean[], $13::bigint[], $14::text[], $15::text[])
-       AS p(tenant, name, value, destination, event, event_at, replay, attempt, step, shared, fallback, version, target, route)
-ON CONFLICT DO NOTHING`
+// usesOfRow is about the most look-ups of one row: some hundred kilobytes, compressed.
+const usesOfRow = 20_000
 
-// RecordUses keeps which entries of mapping tables requests were made with whose intents
-// were stored at that time, before any of them is sent. Calling it again after an unclear
-// error is harmless.
-func (r *Replica) RecordUses(ctx context.Context, at time.Time, uses []Using) error {
-	var tenants, names, values, targets, routes []string
-	var destinations, replays, attempts []int32
-	var events []Seq
-	var eventTimes []time.Time
-	var steps []int16
-	var shared, fallback []bool
-	var versions []int64
-	for _, u := range uses {
-		for _, l := range u.LookedUp {
-			tenants, names, values = append(tenants, u.Tenant), append(names, l.Table), append(values, truncated(l.Value, longestLookUp))
-			destinations, events, eventTimes = append(destinations, u.Destination), append(events, u.Event), append(eventTimes, u.EventAt)
-			replays, attempts, steps = append(replays, u.Replay), append(attempts, u.attempt()), append(steps, u.Step)
-			shared, fallback, versions = append(shared, l.Shared), append(fallback, l.Default), append(versions, l.Version)
-			targets, routes = append(targets, l.Target), append(routes, u.Route)
+const recordUsesSQL = `
+INSERT INTO mapping_used (tenant, destination, at, events, event_ats, replays, steps, attempts, routes, names, looked, targets, versions, shared, fallback, requests, entries)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
+
+// usedRow is a row of what requests to one destination were made with, each entry once.
+type usedRow struct {
+	tenant      string
+	destination int32
+
+	events   []Seq
+	eventAts []time.Time
+	replays  []int32
+	steps    []int16
+	attempts []int32
+	routes   []string
+
+	place                  map[LookedUp]int32 // of an entry in what follows, from 1
+	names, looked, targets []string
+	versions               []int64
+	shared, fallback       []bool
+
+	requests, entries []int32
+}
+
+func (u *usedRow) add(d *Delivery, lookedUp []LookedUp) {
+	u.events, u.eventAts, u.replays = append(u.events, d.Event), append(u.eventAts, d.EventAt), append(u.replays, d.Replay)
+	u.steps, u.attempts, u.routes = append(u.steps, d.Step), append(u.attempts, d.attempt()), append(u.routes, d.Route)
+	for _, l := range lookedUp {
+		place, known := u.place[l]
+		if !known {
+			place = int32(len(u.names)) + 1
+			u.place[l] = place
+			u.names, u.looked, u.targets = append(u.names, l.Table), append(u.looked, truncated(l.Value, longestLookUp)), append(u.targets, l.Target)
+			u.versions, u.shared, u.fallback = append(u.versions, l.Version), append(u.shared, l.Shared), append(u.fallback, l.Default)
 		}
+		u.requests, u.entries = append(u.requests, int32(len(u.events))), append(u.entries, place)
 	}
-	_, err := r.pool.Exec(ctx, recordUsesSQL, at, tenants, names, values, destinations, events, eventTimes, replays, attempts, steps, shared, fallback, versions, targets, routes)
-	if err != nil {
-		return fmt.Errorf("record uses of mappings: %w", err)
+}
+
+func (u *usedRow) queue(batch *pgx.Batch, at time.Time) {
+	batch.Queue(recordUsesSQL, u.tenant, u.destination, at, u.events, u.eventAts, u.replays, u.steps, u.attempts, u.routes,
+		u.names, u.looked, u.targets, u.versions, u.shared, u.fallback, u.requests, u.entries)
+}
+
+// usedRows are the rows of those requests that are in the batch of intents.
+func usedRows(stored Batch, uses []Using) (rows []*usedRow) {
+	uses = slices.DeleteFunc(slices.Clone(uses), func(u Using) bool { return len(u.LookedUp) == 0 || !stored.Members[u.Position()] })
+	slices.SortStableFunc(uses, func(a, b Using) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Destination, b.Destination))
+	})
+	var row *usedRow
+	for _, u := range uses {
+		if row == nil || row.tenant != u.Tenant || row.destination != u.Destination || len(row.entries) >= usesOfRow {
+			row = &usedRow{tenant: u.Tenant, destination: u.Destination, place: make(map[LookedUp]int32)}
+			rows = append(rows, row)
+		}
+		row.add(u.Delivery, u.LookedUp)
 	}
-	return nil
+	return rows
+}
+
+// queueUses keeps which entries of mapping tables requests were made with, in the
+// transaction that stores their intents: so none is sent whose entries are not known, and
+// none is listed that was not.
+func queueUses(batch *pgx.Batch, stored Batch, uses []Using) {
+	for _, row := range usedRows(stored, uses) {
+		row.queue(batch, stored.At)
+	}
 }

@@ -141,6 +141,14 @@ func validateRequest(requestID, reason string) error {
 }
 
 func (s *Store) operate(ctx context.Context, actor Actor, q OperatorRequest, what, sql string) (Operated, error) {
+	return s.operateBy(ctx, actor, q, what, func(ctx context.Context, tx pgx.Tx, done *Operated) error {
+		return transit(ctx, tx, actor, q, sql, done)
+	})
+}
+
+// operateBy has a transition made while the delivery's lane is held, once for each request.
+// What says all of the request that q does not.
+func (s *Store) operateBy(ctx context.Context, actor Actor, q OperatorRequest, what string, do func(context.Context, pgx.Tx, *Operated) error) (Operated, error) {
 	if err := validateRequest(q.RequestID, q.Reason); err != nil {
 		return Operated{}, err
 	}
@@ -155,7 +163,7 @@ func (s *Store) operate(ctx context.Context, actor Actor, q OperatorRequest, wha
 		if err != nil || repeated {
 			return err
 		}
-		if err := transit(ctx, tx, actor, q, sql, &done); err != nil {
+		if err := do(ctx, tx, &done); err != nil {
 			return err
 		}
 		answer, err := json.Marshal(done)
@@ -211,48 +219,65 @@ func answered(ctx context.Context, tx pgx.Tx, requestID string, digest []byte, d
 	return true, json.Unmarshal(answer, done)
 }
 
-// transit makes the transition. Its lane is held.
-func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql string, done *Operated) error {
+// changeable is a delivery that an operator may change: no request of it is on the wire.
+type changeable struct {
+	Position
+	version   int32
+	state     State
+	exception *int64
+	unknownAt *time.Time
+}
+
+// changeableOf reads it as it was expected. Its lane is held.
+func changeableOf(ctx context.Context, tx pgx.Tx, q OperatorRequest, lane int16) (d changeable, err error) {
 	id := q.Delivery
-	var seq Seq
-	var version int32
-	var state State
-	var exception *int64
+	d.Lane, d.Destination = lane, id.Destination
 	var sending bool
-	var unknownAt *time.Time
-	err := tx.QueryRow(ctx, operandSQL, done.Lane, id.Destination, id.Event.Seq, id.Replay).Scan(&seq, &version, &state, &exception, &sending, &unknownAt)
+	err = tx.QueryRow(ctx, operandSQL, lane, id.Destination, id.Event.Seq, id.Replay).Scan(&d.Seq, &d.version, &d.state, &d.exception, &sending, &d.unknownAt)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return over(ctx, tx, id)
+		return d, over(ctx, tx, id)
+	case err != nil:
+		return d, err
+	case sending:
+		return d, &Refusal{Message: "a request of this delivery is on the wire right now; try again in a moment"}
+	case d.version != q.ExpectedVersion:
+		return d, ErrConflict
+	}
+	return d, nil
+}
+
+// transit makes the transition. Its lane is held.
+func transit(ctx context.Context, tx pgx.Tx, actor Actor, q OperatorRequest, sql string, done *Operated) error {
+	d, err := changeableOf(ctx, tx, q, done.Lane)
+	switch {
 	case err != nil:
 		return err
-	case sending:
-		return &Refusal{Message: "a request of this delivery is on the wire right now; try again in a moment"}
-	case version != q.ExpectedVersion:
-		return ErrConflict
-	case state == Pending && sql == retrySQL:
+	case d.state == Pending && sql != skipSQL:
 		return &Refusal{Message: "this delivery has not failed: it goes by itself when its turn comes. Where an earlier event of its key is in the way, retry or skip that one"}
+	case d.unknownAt == nil && sql == sendAnywaySQL:
+		return &Refusal{Message: "no request of this delivery may have had its effect: retry it"}
 	}
 	reason := strings.TrimSpace(q.Reason)
-	err = tx.QueryRow(ctx, sql, done.Lane, id.Destination, seq, version, exception, reason, actor.Name).Scan(&done.State, &done.Version)
+	err = tx.QueryRow(ctx, sql, d.Lane, d.Destination, d.Seq, d.version, d.exception, reason, actor.Name).Scan(&done.State, &done.Version)
 	if err != nil {
 		return err
 	}
 	var skipped, needsAction int
 	if done.State == StateSkipped {
 		skipped = 1
-		if _, err := tx.Exec(ctx, skipClaimsSQL, done.Lane, id.Destination, seq, unknownAt); err != nil {
+		if _, err := tx.Exec(ctx, skipClaimsSQL, d.Lane, d.Destination, d.Seq, d.unknownAt); err != nil {
 			return err
 		}
 	}
-	if exception != nil {
-		if err := offHold(ctx, tx, Position{done.Lane, id.Destination, seq}, reason, actor.Name); err != nil {
+	if d.exception != nil {
+		if err := offHold(ctx, tx, d.Position, reason, actor.Name); err != nil {
 			return err
 		}
 		needsAction = -1
 	}
 	if skipped != 0 || needsAction != 0 {
-		_, err = tx.Exec(ctx, countOperatedSQL, actor.Tenant, id.Destination, skipped, needsAction)
+		_, err = tx.Exec(ctx, countOperatedSQL, actor.Tenant, d.Destination, skipped, needsAction)
 	}
 	return err
 }

@@ -203,7 +203,7 @@ func TestPlans(t *testing.T) {
 	t.Run("OfSweeps", func(t *testing.T) {
 		conn := s.session("raffsync_engine", outbox.DispatchSettings)
 		ends := map[string]string{"lateSQL": "seq > p.after", "lateMembersSQL": "seq > p.after", "joinLateSQL": "seq = p.seq", "leaveLateSQL": "seq = p.seq"}
-		for _, name := range []string{"lateSQL", "lateMembersSQL", "raiseLateSQL", "joinLateSQL", "leaveLateSQL", "openLateSQL", "lockExceptionSQL", "silentSQL", "raiseSilentSQL", "resolveSilentSQL"} {
+		for _, name := range []string{"lateSQL", "lateMembersSQL", "raiseLateSQL", "joinLateSQL", "leaveLateSQL", "withMembersSQL", "lockExceptionSQL", "silentSQL", "raiseSilentSQL", "resolveSilentSQL"} {
 			plan := planOf(t, conn, name, sql[name])
 			bySearch(t, name, plan)
 			found := ends[name] == ""

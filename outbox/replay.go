@@ -44,7 +44,8 @@ const (
 
 // Replay is a job that makes deliveries.
 type Replay struct {
-	// Number is the replay number of its deliveries.
+	// Number is the replay number of its deliveries, and part of their idempotency keys: it
+	// rises, and never recurs, not after a restore either (see [Store.AfterRestore]).
 	Number      int32
 	Tenant      string
 	Destination string

@@ -34,6 +34,9 @@ SELECT count(*) FROM asked`
 	// markWebhooksSQL is askWebhooksSQL for a step, which tells of itself.
 	markWebhooksSQL = `UPDATE quarantined SET asked_by = $2, asked_why = $3 WHERE exception = $1`
 
+	// leaveWebhooksSQL: what somebody has put aside becomes no event, whoever had asked for it.
+	leaveWebhooksSQL = `UPDATE quarantined SET asked_by = NULL, asked_why = NULL WHERE exception = $1 AND asked_by IS NOT NULL`
+
 	askedWebhooksSQL = `
 SELECT number, tenant, source, content_type, coalesce(headers, '{}'::jsonb) AS headers, query, body_bytes, body_sha256, body
   FROM quarantined WHERE asked_by IS NOT NULL AND number > $1 ORDER BY number LIMIT $2`

@@ -67,6 +67,14 @@ WITH page AS MATERIALIZED (
 )
 SELECT destination, seq, tenant, open FROM page ORDER BY destination, seq`
 
+	// renumberReplaysSQL: the number of a replay is part of its idempotency keys, and the
+	// replays that the backup does not tell of have had some. So it goes on at the seconds
+	// since 2026 began, where no clock of before has been: replays are asked for by people,
+	// fewer than one a second. Where they have outrun that, a million is left out.
+	renumberReplaysSQL = `
+SELECT setval('replays_id_seq', CASE WHEN last_value < seconds THEN seconds ELSE last_value + 1000000 END)
+  FROM replays_id_seq, (SELECT extract(epoch FROM now() - timestamptz '2026-01-01 00:00:00+00')::bigint AS seconds) AS clock`
+
 	auditRestoreSQL = `
 INSERT INTO timeline (tenant, what, reason, actor, detail)
 VALUES ($1, 'restore', $2, $3, jsonb_build_object('destinations', $4::integer, 'replays', $5::integer, 'unknown', $6::bigint))`
@@ -75,7 +83,8 @@ VALUES ($1, 'restore', $2, $3, jsonb_build_object('destinations', $4::integer, '
 // AfterRestore makes a database that was restored from a backup safe to start with. The
 // world is ahead of it: what it holds for open may have been sent. Every destination is
 // paused, as is every replay that runs; every open delivery is taken as of unknown outcome;
-// and each tenant's timeline has an entry of it, all in the name of the actor.
+// and each tenant's timeline has an entry of it, all in the name of the actor. Replays get
+// numbers from then on that none can have had that the backup does not tell of.
 //
 // It must be called before anything is dispatched, and returns a [*Refusal] while another
 // process works on the database. What was done before an error stays; calling again does
@@ -94,6 +103,9 @@ func (s *Store) afterRestore(ctx context.Context, actor string) ([]Restored, err
 	}
 	// The backup may be older than the partitions that it was to last for.
 	if _, err := s.engine.Exec(ctx, ensurePartitionsSQL); err != nil {
+		return nil, err
+	}
+	if _, err := s.admin.Exec(ctx, renumberReplaysSQL); err != nil {
 		return nil, err
 	}
 	rows, err := s.engine.Query(ctx, tenantsSQL)

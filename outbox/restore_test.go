@@ -152,6 +152,40 @@ func TestStore_AfterRestore(t *testing.T) {
 		}
 	})
 
+	// The number of a replay is in its idempotency keys: a platform would take one that
+	// recurs for what it has.
+	t.Run("NoReplayHasANumberThatTheBackupDoesNotKnowOf", func(t *testing.T) {
+		s := fresh.emptied(t)
+		asked := 0
+		start := func() int32 {
+			t.Helper()
+			asked++
+			replay, err := s.StartReplay(t.Context(), clerk, outbox.ReplayRequest{
+				RequestID: fmt.Sprint(asked), Destination: "books", Rate: 20, Reason: "again", Filter: outbox.ReplayFilter{From: time.Now().Add(-time.Hour)},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return replay.Number
+		}
+		known := start()
+		lost := start()
+		s.exec(`DELETE FROM replays WHERE id > $1`, known)
+		s.exec(`SELECT setval('replays_id_seq', $1)`, known)
+		clock := one[int64](s, `SELECT extract(epoch FROM now() - timestamptz '2026-01-01 00:00:00+00')::bigint`)
+		s.afterRestore()
+		// Whoever puts the same backup back later is beyond this one too, by the clock.
+		if n := start(); n <= lost || int64(n) <= clock {
+			t.Errorf("number %d after %d, at second %d", n, lost, clock)
+		}
+		// Where replays have outrun the clock.
+		s.exec(`SELECT setval('replays_id_seq', 1000000000)`)
+		s.afterRestore()
+		if n := start(); n <= 1_001_000_000 {
+			t.Errorf("number %d is not beyond what may have been used", n)
+		}
+	})
+
 	t.Run("IsRefusedInCompany", func(t *testing.T) {
 		s := fresh.emptied(t)
 		var refusal *outbox.Refusal

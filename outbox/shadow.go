@@ -3,8 +3,11 @@ package outbox
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -116,11 +119,63 @@ SELECT s.route, d.name AS destination, s.prospect, s.class, s.field, s.code, s.s
 const MaxShadowFindings = 1000
 
 // ShadowFindings returns what the tenant's routes in shadow, or the one of this name, have
-// found since they were first in it, what was seen most first.
+// found since they were first in it, or since [Store.ResetShadow], what was seen most first.
 func (s *Store) ShadowFindings(ctx context.Context, tenant, route string, most int) ([]ShadowFinding, error) {
 	rows, err := s.engine.Query(ctx, shadowFindingsSQL, tenant, route, min(cmp.Or(most, MaxShadowFindings), MaxShadowFindings))
 	if err != nil {
 		return nil, fmt.Errorf("read what shadows found: %w", err)
 	}
 	return pgx.CollectRows(rows, pgx.RowToStructByName[ShadowFinding])
+}
+
+// forgetShadowSQL locks in the order of [shadowedSQL].
+const forgetShadowSQL = `
+WITH locked AS MATERIALIZED (
+  SELECT route, destination, prospect, class, field, code FROM shadow_findings WHERE tenant = $1 AND ($2 = '' OR route = $2)
+   ORDER BY tenant, route, destination, prospect, class, field, code FOR UPDATE
+), gone AS (
+  DELETE FROM shadow_findings s USING locked l
+   WHERE s.tenant = $1 AND (s.route, s.destination, s.prospect, s.class, s.field, s.code) = (l.route, l.destination, l.prospect, l.class, l.field, l.code)
+  RETURNING s.class, s.seen
+), told AS (
+  INSERT INTO timeline (tenant, what, reason, actor, detail)
+  SELECT $1, 'shadow', $3, $4, jsonb_build_object('route', nullif($2, ''), 'forgotten', count(*), 'deliveries', coalesce(sum(seen) FILTER (WHERE class = ''), 0)) FROM gone
+  HAVING count(*) > 0
+)
+SELECT count(*) FROM gone`
+
+// ShadowReset asks that what routes in shadow have found is forgotten.
+type ShadowReset struct {
+	// RequestID and Reason are as in [OperatorRequest].
+	RequestID, Reason string
+	Route             string // its name; empty: of all
+}
+
+// ResetShadow forgets what the tenant's routes in shadow have found, so that what they find
+// from now on is new: by mappings that have changed since, for instance. The timeline keeps
+// what became of each delivery. It returns how many findings were forgotten; a repeat of a
+// request gets the first answer. A [*Refusal] says what is wrong with the request.
+func (s *Store) ResetShadow(ctx context.Context, actor Actor, q ShadowReset) (forgotten int64, err error) {
+	if err := validateRequest(q.RequestID, q.Reason); err != nil {
+		return 0, err
+	}
+	if storable(q.Route) != q.Route {
+		return 0, &Refusal{Field: "route", Message: "no route could have that name"}
+	}
+	digest := sha256.Sum256(fmt.Appendf(nil, "shadow %q %s", q.Route, q.Reason))
+	err = s.asTenant(ctx, actor.Tenant, func(tx pgx.Tx) error {
+		repeated, err := answered(ctx, tx, q.RequestID, digest[:], &forgotten)
+		if err != nil || repeated {
+			return err
+		}
+		if err := tx.QueryRow(ctx, forgetShadowSQL, actor.Tenant, q.Route, strings.TrimSpace(q.Reason), actor.Name).Scan(&forgotten); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, answerSQL, actor.Tenant, q.RequestID, digest[:], strconv.AppendInt(nil, forgotten, 10))
+		return err
+	})
+	if sqlState(err) == uniqueViolation {
+		err = ErrConflict // the same request came at once: asking again gets its answer
+	}
+	return forgotten, err
 }

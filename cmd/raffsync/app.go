@@ -147,7 +147,7 @@ func (a *app) build(ctx context.Context) error {
 	}
 	a.api, err = graph.New(graph.Config{
 		View: view.New(c.store.API()), Operators: c.store, Transitions: c.store, Log: c.log, Development: c.development,
-		Replays: replays{c.store, a.routing.router}, Jobs: c.store, Edits: c.store, Mappings: c.store,
+		Replays: replays{c.store, a.routing.router}, Jobs: c.store, Edits: c.store, Verdicts: verdicts{c.store}, Mappings: c.store,
 		Previews: previews{c.store, a.dispatcher, a.routing.router},
 	})
 	if err != nil {

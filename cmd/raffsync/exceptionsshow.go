@@ -10,6 +10,7 @@ import (
 	"raffsync/outbox"
 	"raffsync/outbox/explain"
 	"raffsync/outbox/view"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 type exceptionsShowCommand struct {
@@ -94,8 +95,12 @@ func (c *exceptionsShowCommand) Run(ctx context.Context, line *commandLine) erro
 	}
 	told.print(os.Stdout)
 	fmt.Printf("    %s\n    %s\n    %s\n    → %s (%s)\n", words.Title, words.What, words.Why, words.NextStep, words.TurnName)
+	if told.Class == outbox.Class(raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME) {
+		fmt.Print("      it is there:     raffsync mark-delivered DELIVERY NAME-THERE --reason …\n" +
+			"      it is not there: raffsync send-anyway DELIVERY --acknowledge-risk --reason …\n")
+	}
 	for _, h := range held {
-		fmt.Printf("    holds event %s", h.Event)
+		fmt.Printf("    holds event %s, %s", h.Event, h.ID)
 		if h.OtherHeld > 0 {
 			fmt.Printf(", as %d others do", h.OtherHeld)
 		}

@@ -54,6 +54,9 @@ type commandLine struct {
 	Bench      benchCommand      `cmd:"" help:"Measure this program on this machine, against what one would use instead."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
 
+	MarkDelivered markDeliveredCommand `cmd:"" help:"Say that the platform has what a failed delivery was for, and by what name."`
+	SendAnyway    sendAnywayCommand    `cmd:"" help:"Say that the platform has nothing of a delivery of unknown outcome, and send it."`
+
 	Mappings    mappingsCommand    `cmd:"" help:"Say what values are called at destinations: SKUs, taxes, customers."`
 	Connect     connectCommand     `cmd:"" help:"Connect a destination to its platform, with somebody's consent."`
 	Connections connectionsCommand `cmd:"" help:"List, show and end the connections of destinations."`

@@ -273,7 +273,7 @@ func TestProgram_Shadow(t *testing.T) {
 	}
 	for what, sql := range map[string]string{
 		"exceptions": `SELECT count(*) FROM exceptions`, "holds": `SELECT count(*) FROM holds`, "effects": `SELECT count(*) FROM effects`,
-		"uses of mappings": `SELECT count(*) FROM mapping_uses`,
+		"uses of mappings": `SELECT count(*) FROM mapping_used`,
 	} {
 		if n := query[int](t, db, sql); n != 0 {
 			t.Errorf("%d %s", n, what)
@@ -336,7 +336,7 @@ func TestProgram_Shadow(t *testing.T) {
 	if len(lines) != 13 || !strings.HasSuffix(lines[1], ",ITM-1,ITM-9,true") || !strings.Contains(lines[1], ",order,order/") {
 		t.Errorf("what to correct:\n%s", strings.Join(lines, "\n"))
 	}
-	if n := query[int](t, db, `SELECT count(*) FROM mapping_uses WHERE step <> 0`); n != 0 {
+	if n := query[int](t, db, `SELECT count(*) FROM mapping_used WHERE steps <> ARRAY[0::smallint]`); n != 0 {
 		t.Errorf("%d uses of a step that looks nothing up", n)
 	}
 }

@@ -15,6 +15,8 @@ import (
 type quarantineCommand struct {
 	List  quarantineList  `cmd:"" help:"List webhooks of which no event can be made." default:"withargs"`
 	Retry quarantineRetry `cmd:"" help:"Evaluate them again, by today's expressions."`
+
+	Dismiss exceptionsDismissCommand `cmd:"" help:"Put those of one exception aside: they stay as they are, and become no events."`
 }
 
 func (quarantineCommand) Help() string {
@@ -25,7 +27,8 @@ class QUARANTINED for each source and cause says so.
 Examples:
   raffsync quarantine
   raffsync quarantine list eGk8AQ                     # the webhooks of one exception
-  raffsync quarantine retry eGk8AQ --reason "the number is called id now"`
+  raffsync quarantine retry eGk8AQ --reason "the number is called id now"
+  raffsync quarantine dismiss eGk8AQ --reason "a test of theirs"`
 }
 
 type quarantineList struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -12,16 +13,60 @@ import (
 )
 
 type shadowCommand struct {
+	List  shadowList  `cmd:"" default:"withargs" help:"List what they have found."`
+	Reset shadowReset `cmd:"" help:"Forget it, so that what they find from now on is new."`
+}
+
+func (shadowCommand) Help() string {
+	return `A route with mode: shadow prepares every delivery as it would be sent, and sends nothing.
+
+Examples:
+  raffsync shadow
+  raffsync shadow list sales --json
+  raffsync shadow reset sales --reason "the SKUs are mapped now"`
+}
+
+type shadowReset struct {
+	tenantFlag
+	reasonFlag
+	Route string `arg:"" optional:"" help:"Only what this route has found."`
+}
+
+func (shadowReset) Help() string {
+	return `After a change of mappings or of the file, this leaves what is found from then on. What
+became of each delivery stays in its timeline. It changes nothing else.
+
+Examples:
+  raffsync shadow reset sales --reason "the SKUs are mapped now"`
+}
+
+func (c *shadowReset) Run(ctx context.Context, line *commandLine) error {
+	return withStore(ctx, line, "", func(store *outbox.Store) error {
+		tenant, err := c.resolve(ctx, store)
+		if err != nil {
+			return err
+		}
+		n, err := store.ResetShadow(ctx, actor(tenant), outbox.ShadowReset{RequestID: "command line " + rand.Text(), Reason: c.Reason, Route: c.Route})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s forgotten\n", counted(int(n), "finding"))
+		return nil
+	})
+}
+
+type shadowList struct {
 	tenantFlag
 	Route string `arg:"" optional:"" help:"Only what this route has found."`
 	JSON  bool   `name:"json" help:"Print as JSON."`
 }
 
-func (shadowCommand) Help() string {
+func (shadowList) Help() string {
 	return `A route with mode: shadow prepares every delivery as it would be sent, and sends nothing.
-This adds up what would have become of them since the route was first in shadow: how many
-would have been sent, how many would have needed a person, and for which causes, what was
-seen most first. Each event counts as if none before it had been sent.
+This adds up what would have become of them since the route was first in shadow, or since
+raffsync shadow reset: how many would have been sent, how many would have needed a person,
+and for which causes, what was seen most first. Each event counts as if none before it had
+been sent.
 
 Take mode: shadow out and apply the file to go live: what comes from then on is sent.
 raffsync replay sends what came before, too.
@@ -31,7 +76,7 @@ Examples:
   raffsync shadow sales --json`
 }
 
-func (c *shadowCommand) Run(ctx context.Context, line *commandLine) error {
+func (c *shadowList) Run(ctx context.Context, line *commandLine) error {
 	return withStore(ctx, line, "", func(store *outbox.Store) error {
 		tenant, err := c.resolve(ctx, store)
 		if err != nil {

@@ -9,9 +9,10 @@ import (
 	"raffsync/outbox/view"
 )
 
-// toldStep is what is told of a step that has been begun.
+// toldStep is what is told of a step.
 type toldStep struct {
 	Name     string          `json:"name"`
+	State    string          `json:"state"`
 	Effect   string          `json:"effect,omitempty"`
 	Done     bool            `json:"done"`
 	Attempts int             `json:"attempts"`
@@ -23,7 +24,7 @@ func stepsOfAll(ctx context.Context, tx *view.Tx, deliveries map[outbox.EventID]
 	var asked []view.StepsOf
 	for _, all := range deliveries {
 		for _, d := range all {
-			asked = append(asked, view.StepsOf{Delivery: d.Ref, Newest: view.MaxFirst})
+			asked = append(asked, d.StepsOf())
 		}
 	}
 	found, err := tx.Steps(ctx, asked)
@@ -35,7 +36,7 @@ func stepsOfAll(ctx context.Context, tx *view.Tx, deliveries map[outbox.EventID]
 		for _, s := range steps {
 			if s.Name != "" {
 				ref := asked[i].Delivery
-				told[ref] = append(told[ref], toldStep{Name: s.Name, Effect: s.Effect, Done: s.Done, Attempts: len(s.Attempts), Receipt: s.Receipt})
+				told[ref] = append(told[ref], toldStep{Name: s.Name, State: s.State, Effect: s.Effect, Done: s.Done, Attempts: len(s.Attempts), Receipt: s.Receipt})
 			}
 		}
 	}
@@ -47,6 +48,8 @@ func (s *toldStep) words() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-12s ", s.Name)
 	switch {
+	case s.State == view.StepNotBegun:
+		b.WriteString("not begun")
 	case s.Done && s.Attempts == 0:
 		b.WriteString("was there already")
 	case s.Done:

@@ -48,18 +48,19 @@ func (f *flight) claim() outbox.Claim {
 	return c
 }
 
-// store stores the intents of flights, and what they claim, where the first of them claims
+// storeIntents stores the intents of flights, what mappings their requests were made with,
+// and what they claim, where the first of them claims
 // anything: all do then.
-func (n *incarnation) storeIntents(ctx context.Context, number int64, leases []outbox.Lease, flights []*flight, intended []*outbox.Delivery) (stored outbox.Batch, claimed map[outbox.Position]outbox.Claimed, err error) {
+func (n *incarnation) storeIntents(ctx context.Context, number int64, leases []outbox.Lease, flights []*flight, intended []*outbox.Delivery, uses []outbox.Using) (stored outbox.Batch, claimed map[outbox.Position]outbox.Claimed, err error) {
 	if !flights[0].claims() {
-		stored, err = n.replica.Intend(ctx, number, leases, intended)
+		stored, err = n.replica.Intend(ctx, number, leases, intended, uses...)
 		return stored, nil, err
 	}
 	claims := make([]outbox.Claim, len(flights))
 	for i, f := range flights {
 		claims[i] = f.claim()
 	}
-	return n.replica.IntendClaiming(ctx, number, leases, intended, claims)
+	return n.replica.IntendClaiming(ctx, number, leases, intended, claims, uses...)
 }
 
 // notIntended lets go of a flight that is not in its batch: its delivery had changed, or

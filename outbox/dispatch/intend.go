@@ -35,6 +35,7 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 	for _, l := range byLane {
 		leases = append(leases, l)
 	}
+	uses := usesOf(flights)
 	var stored outbox.Batch
 	var claimed map[outbox.Position]outbox.Claimed
 	number, began := n.replica.NextBatch(), time.Now()
@@ -43,16 +44,13 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 			stored = n.pretend(intended)
 			return nil
 		}
-		stored, claimed, err = n.storeIntents(ctx, number, leases, flights, intended)
+		stored, claimed, err = n.storeIntents(ctx, number, leases, flights, intended, uses)
 		return err
 	})
 	if err != nil {
 		return err // the incarnation is over, and its breakers with it
 	}
 	tellBatch(n.config.Observe.Intended, len(intended), began)
-	if err := n.recordUses(ctx, stored, flights); err != nil {
-		return err
-	}
 	b := &batch{number: number, open: len(stored.Members), size: len(intended), began: began, durable: time.Now()}
 	for _, f := range flights {
 		c := claimed[f.delivery.Position()]
@@ -67,20 +65,15 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 	return nil
 }
 
-// recordUses keeps which mappings requests were made with, before any of them goes out. A
-// question changes nothing.
-func (n *incarnation) recordUses(ctx context.Context, stored outbox.Batch, flights []*flight) error {
-	var uses []outbox.Using
+// usesOf is what mappings the requests were made with. A question changes nothing.
+func usesOf(flights []*flight) (uses []outbox.Using) {
 	for _, f := range flights {
-		if len(f.used) > 0 && !f.attempt.Asked && stored.Members[f.delivery.Position()] {
+		if len(f.used) > 0 && !f.attempt.Asked {
 			uses = append(uses, outbox.Using{Delivery: f.delivery, LookedUp: f.used})
 		}
 		f.used = nil
 	}
-	if len(uses) == 0 {
-		return nil
-	}
-	return n.persist(ctx, "recording uses of mappings", func(ctx context.Context) error { return n.replica.RecordUses(ctx, stored.At, uses) })
+	return uses
 }
 
 // left is how much of the lease is there for a request, up to most.

@@ -104,6 +104,38 @@ func TestDispatcher_ResumesAtTheStep(t *testing.T) {
 	}
 }
 
+// Where a person says that the platform has what a step was for, the next one is sent with
+// that receipt, and a later event of the effect finds it there.
+func TestDispatcher_GoesOnWithWhatAPersonHasFound(t *testing.T) {
+	t.Parallel()
+	b, books := newShop(t, outbox.SkipExisting)
+	books.answer = func(n int, _ document) (bool, int) { return n != 1, map[bool]int{true: 201, false: 422}[n != 1] }
+	b.append(b.snapshot("sales", "a", "order/1", "1", "x"))
+	_, stop := b.start()
+	b.until("the order is held", `SELECT count(*) = 1 FROM deliveries WHERE state = 2 AND step = 0`)
+	stop()
+	d := b.held()
+	q := outbox.MarkRequest{OperatorRequest: outbox.OperatorRequest{RequestID: "m", Delivery: d, ExpectedVersion: value[int32](b, `SELECT version FROM deliveries`), Reason: "entered by hand"}, Receipt: outbox.Receipt{ExternalID: "by-hand-1"}}
+	if _, err := b.store.MarkDelivered(t.Context(), outbox.Actor{Tenant: "kopi", Name: "ayu"}, q, outbox.StepUnderWay{Name: "order", Effect: "order/1", More: true}); err != nil {
+		t.Fatal(err)
+	}
+	b.append(b.snapshot("sales", "b", "order/1", "1", "y"))
+	b.start()
+	b.untilDrained()
+	if diff := cmp.Diff([]string{"invoices invoice/1 = x after by-hand-1"}, books.texts()); diff != "" {
+		t.Errorf("the books (-want +got):\n%s", diff)
+	}
+}
+
+// held is the one delivery that is open.
+func (b *bench) held() outbox.DeliveryID {
+	b.t.Helper()
+	return outbox.DeliveryID{
+		Event:       outbox.EventID{AcceptedAt: value[time.Time](b, `SELECT event_at FROM deliveries`), Seq: value[outbox.Seq](b, `SELECT event FROM deliveries`)},
+		Destination: value[int32](b, `SELECT destination FROM deliveries`),
+	}
+}
+
 // Nobody can say what is left to do of a delivery whose route has other steps by now.
 func TestDispatcher_HoldsWhatHasOtherStepsByNow(t *testing.T) {
 	t.Parallel()

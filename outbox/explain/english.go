@@ -125,7 +125,7 @@ var english = map[string]words{
 		Integration, "It is not known whether {destination} has it",
 		"Sent, and no answer came: {held}.",
 		"The connection broke after the request may have arrived. {destination} recognises no repeats, so it was not sent again.",
-		"Look whether it is there. Skip it if so, else retry.",
+		"Look whether it is there. Mark it as delivered if so, by what it is called there; else send it anyway.",
 	},
 	"RETRIES_EXHAUSTED": {
 		Integration, "{destination} failed too often",

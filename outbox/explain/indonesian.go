@@ -124,7 +124,7 @@ var indonesian = map[string]words{
 		Integration, "Tidak diketahui apakah {destination} sudah punya",
 		"{held} sudah dikirim, dan tidak ada jawaban.",
 		"Koneksi putus setelah permintaan mungkin sampai. {destination} tidak mengenali pengulangan, maka tidak dikirim lagi.",
-		"Periksa apakah sudah ada. Bila sudah, lewati; bila belum, coba lagi.",
+		"Periksa apakah sudah ada. Bila sudah, tandai terkirim dengan nomornya di sana; bila belum, kirim juga.",
 	},
 	"RETRIES_EXHAUSTED": {
 		Integration, "{destination} terlalu sering gagal",

@@ -49,16 +49,24 @@ SELECT target FROM (
   UNION ALL SELECT target, 4 FROM mapping_entries WHERE name = $1 AND destination = 0 AND value = '') AS answers
  ORDER BY turn LIMIT 1`)
 
+	// Rows are walked back in time: each has the requests of a moment, and those of one
+	// moment are examined together.
+	walkUses = ` FROM mapping_used WHERE destination = ` + destinationOrShared("$1") + ` AND at >= $2 AND at <= $3 ORDER BY at DESC`
+
 	// The entry of the attempt says what became of it; where that was unknown, so does the
 	// answer to a question that came after it.
 	mappingUses = register("uses of a mapping entry", `
 SELECT u.at, u.event, u.event_at, u.destination, u.replay, u.route, u.step, u.attempt, u.target, u.version, u.shared, u.fallback,
        coalesce(e.id, '') AS event_id, coalesce(s.name, '') AS source, coalesce(t.kind, 0) AS kind, t.detail
   FROM (
-    SELECT * FROM mapping_uses
-     WHERE name = $1 AND destination = `+destinationOrShared("$2")+` AND value = $3 AND at >= $4
-       AND (at, event, replay, step, attempt) < ($5, $6, $7, $8, $9) AND ($10 = '' OR target = $10)
-     ORDER BY at DESC, event DESC, replay DESC, step DESC, attempt DESC LIMIT $11) AS u
+    SELECT r.destination, r.at, r.events[x.request] AS event, r.event_ats[x.request] AS event_at, r.replays[x.request] AS replay, r.steps[x.request] AS step,
+           r.attempts[x.request] AS attempt, r.routes[x.request] AS route, l.target, l.version, l.shared, l.fallback
+      FROM (SELECT * FROM (SELECT *`+walkUses+` FETCH FIRST $4 ROWS WITH TIES) AS examined WHERE $6 = ANY (looked)) AS r
+     CROSS JOIN LATERAL unnest(r.names, r.looked, r.targets, r.versions, r.shared, r.fallback) WITH ORDINALITY AS l(name, looked, target, version, shared, fallback, entry)
+     CROSS JOIN LATERAL unnest(r.requests, r.entries) AS x(request, entry)
+     WHERE l.name = $5 AND l.looked = $6 AND ($7 = '' OR l.target = $7) AND x.entry = l.entry
+       AND (r.at, r.events[x.request], r.replays[x.request], r.steps[x.request], r.attempts[x.request]) < ($3, $8, $9, $10, $11)
+     ORDER BY 2 DESC, 3 DESC, 5 DESC, 6 DESC, 7 DESC LIMIT $12) AS u
   LEFT JOIN events e ON e.accepted_at = u.event_at AND e.seq = u.event
   LEFT JOIN sources s ON s.id = e.source
   LEFT JOIN LATERAL (
@@ -67,6 +75,8 @@ SELECT u.at, u.event, u.event_at, u.destination, u.replay, u.route, u.step, u.at
        AND l.step = u.step AND (l.attempt = u.attempt OR l.attempt > u.attempt AND l.kind = 1 AND (l.detail->>'asked')::boolean)
      ORDER BY (l.attempt = u.attempt AND l.kind NOT IN (2, 3)) DESC, (l.kind = 1) DESC, l.at DESC LIMIT 1) AS t ON true
  ORDER BY u.at DESC, u.event DESC, u.replay DESC, u.step DESC, u.attempt DESC`)
+
+	mappingUsesLast = register("uses of a mapping entry, last examined", `SELECT at`+walkUses+` OFFSET $4::bigint - 1 LIMIT 1`)
 )
 
 // UseFilter narrows the uses of an entry.
@@ -78,7 +88,8 @@ type UseFilter struct {
 }
 
 // MappingUses lists requests that were made with what a table said of a value, the newest
-// first. Those of routes in shadow, and previews, are none.
+// first. Those of routes in shadow, and previews, are none. It examines the rows of
+// [Budget] batches of requests to the destination a page.
 func (t *Tx) MappingUses(ctx context.Context, f UseFilter, first int, after string) (MappingUses, error) {
 	var page MappingUses
 	if err := checkFirst(first); err != nil {
@@ -105,6 +116,40 @@ func (t *Tx) MappingUses(ctx context.Context, f UseFilter, first int, after stri
 	if f.Since.IsZero() {
 		f.Since = earliest
 	}
+	for budget := min(usesAtFirst, Budget); ; budget = Budget {
+		page.Nodes, err = t.usesFrom(ctx, f, from, first, budget)
+		if err != nil || len(page.Nodes) > first {
+			break
+		}
+		type row struct{ At time.Time }
+		end, err := collect[row](ctx, t, "uses of a mapping", mappingUsesLast, f.Destination, f.Since, from.at, budget)
+		if err != nil {
+			return page, err
+		}
+		if len(end) == 0 {
+			break // all of them were examined
+		}
+		if budget == Budget {
+			page.HasNext, page.EndCursor = true, use{at: end[0].At}.cursor()
+			return page, nil
+		}
+	}
+	if err != nil {
+		return page, err
+	}
+	page.cut(first, func(u *MappingUse) string {
+		return use{u.At, int64(u.Ref.Event.Seq), u.Ref.Replay, u.Step, u.Attempt}.cursor()
+	})
+	return page, nil
+}
+
+// usesAtFirst is how many rows are examined before it is known that they are not enough:
+// what is looked for is in most of them, or in few.
+const usesAtFirst = 256
+
+// usesFrom are the uses that so many rows have of an entry, one more than asked for where
+// there are as many.
+func (t *Tx) usesFrom(ctx context.Context, f UseFilter, from use, first, budget int) (nodes []*MappingUse, err error) {
 	type row struct {
 		At, EventAt         time.Time
 		Event               outbox.Seq
@@ -119,11 +164,8 @@ func (t *Tx) MappingUses(ctx context.Context, f UseFilter, first int, after stri
 		Kind                int16
 		Detail              json.RawMessage
 	}
-	rows, err := collect[row](ctx, t, "uses of a mapping", mappingUses, f.Table, f.Destination, f.Value, f.Since,
-		from.at, from.event, from.replay, from.step, from.attempt, f.Target, first+1)
-	if err != nil {
-		return page, err
-	}
+	rows, err := collect[row](ctx, t, "uses of a mapping", mappingUses, f.Destination, f.Since, from.at, budget, f.Table, f.Value, f.Target,
+		from.event, from.replay, from.step, from.attempt, first+1)
 	for _, r := range rows {
 		u := &MappingUse{
 			At: r.At.UTC(), Ref: outbox.DeliveryID{Event: outbox.EventID{AcceptedAt: r.EventAt.UTC(), Seq: r.Event}, Destination: r.Destination, Replay: r.Replay},
@@ -134,12 +176,9 @@ func (t *Tx) MappingUses(ctx context.Context, f UseFilter, first int, after stri
 		if json.Unmarshal(r.Detail, &detail) == nil { // none, otherwise
 			u.StepName, u.Effect, u.ExternalID, u.URL = detail.Step, detail.Effect, detail.ExternalID, detail.URL
 		}
-		page.Nodes = append(page.Nodes, u)
+		nodes = append(nodes, u)
 	}
-	page.cut(first, func(u *MappingUse) string {
-		return use{u.At, int64(u.Ref.Event.Seq), u.Ref.Replay, u.Step, u.Attempt}.cursor()
-	})
-	return page, nil
+	return nodes, err
 }
 
 // use is a place in the list.

@@ -58,3 +58,32 @@ func TestStepsOf(t *testing.T) {
 		}
 	}
 }
+
+func TestWithState(t *testing.T) {
+	step := func(i int16, name string, done bool) *Step { return &Step{Index: i, Name: name, Done: done} }
+	three := []string{"order", "confirm", "invoice"}
+	for name, c := range map[string]struct {
+		begun []*Step
+		of    StepsOf
+		names []string
+		want  []string
+	}{
+		"nothing begun":                     {nil, StepsOf{Route: "sales"}, three, []string{"0 order CURRENT", "1 confirm NOT_BEGUN", "2 invoice NOT_BEGUN"}},
+		"in the middle":                     {[]*Step{step(0, "order", true), step(1, "confirm", false)}, StepsOf{Route: "sales", Step: 1}, three, []string{"0 order DONE", "1 confirm CURRENT", "2 invoice NOT_BEGUN"}},
+		"the next is not begun":             {[]*Step{step(0, "order", true)}, StepsOf{Route: "sales", Step: 1}, three, []string{"0 order DONE", "1 confirm CURRENT", "2 invoice NOT_BEGUN"}},
+		"a route without steps":             {nil, StepsOf{Route: "plain"}, nil, []string{"0  CURRENT"}},
+		"it has ended":                      {[]*Step{step(0, "order", true), step(1, "confirm", true), step(2, "invoice", true)}, StepsOf{}, nil, []string{"0 order DONE", "1 confirm DONE", "2 invoice DONE"}},
+		"it was skipped":                    {[]*Step{step(0, "order", true), step(1, "confirm", false)}, StepsOf{}, nil, []string{"0 order DONE", "1 confirm ENDED"}},
+		"it was skipped before it began":    {nil, StepsOf{}, nil, nil},
+		"its route has fewer steps by now":  {[]*Step{step(0, "order", true), step(1, "confirm", false)}, StepsOf{Route: "sales", Step: 1}, []string{"order"}, []string{"0 order DONE", "1 confirm CURRENT"}},
+		"its first attempt is not over yet": {[]*Step{step(0, "", false)}, StepsOf{Route: "sales"}, []string{"order"}, []string{"0 order CURRENT"}},
+	} {
+		var got []string
+		for _, s := range withState(c.begun, c.of, c.names) {
+			got = append(got, fmt.Sprintf("%d %s %s", s.Index, s.Name, s.State))
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

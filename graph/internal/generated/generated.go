@@ -542,16 +542,19 @@ type ComplexityRoot struct {
 		EditDelivery         func(childComplexity int, input model.EditDeliveryInput) int
 		ForceBreaker         func(childComplexity int, input model.ForceBreakerInput) int
 		ImportMapping        func(childComplexity int, input model.ImportMappingInput) int
+		MarkDelivered        func(childComplexity int, input model.MarkDeliveredInput) int
 		Pause                func(childComplexity int, input model.PauseInput) int
 		RedirectDelivery     func(childComplexity int, input model.RedirectDeliveryInput) int
 		RejectEdit           func(childComplexity int, input model.DecideEditInput) int
 		RemoveMapping        func(childComplexity int, input model.RemoveMappingInput) int
 		ReopenException      func(childComplexity int, input model.ExceptionStepInput) int
 		Reprocess            func(childComplexity int, input model.ReprocessInput) int
+		ResetShadow          func(childComplexity int, input model.ResetShadowInput) int
 		ResolveException     func(childComplexity int, input model.ExceptionStepInput) int
 		Resume               func(childComplexity int, input model.PauseInput) int
 		RetryDelivery        func(childComplexity int, input model.DeliveryTransitionInput) int
 		RetryException       func(childComplexity int, input model.ExceptionStepInput) int
+		SendAnyway           func(childComplexity int, input model.SendAnywayInput) int
 		SetMapping           func(childComplexity int, input model.SetMappingInput) int
 		SetMappingDefault    func(childComplexity int, input model.SetMappingDefaultInput) int
 		SkipDelivery         func(childComplexity int, input model.DeliveryTransitionInput) int
@@ -718,6 +721,11 @@ type ComplexityRoot struct {
 		UserErrors func(childComplexity int) int
 	}
 
+	ResetShadowPayload struct {
+		Forgotten  func(childComplexity int) int
+		UserErrors func(childComplexity int) int
+	}
+
 	SearchConnection struct {
 		Nodes    func(childComplexity int) int
 		PageInfo func(childComplexity int) int
@@ -751,6 +759,7 @@ type ComplexityRoot struct {
 		Index    func(childComplexity int) int
 		Name     func(childComplexity int) int
 		Receipt  func(childComplexity int) int
+		State    func(childComplexity int) int
 	}
 
 	Subscription struct {
@@ -936,6 +945,8 @@ type MappingUseResolver interface {
 type MutationResolver interface {
 	RetryDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
 	SkipDelivery(ctx context.Context, input model.DeliveryTransitionInput) (*model.DeliveryTransitionPayload, error)
+	MarkDelivered(ctx context.Context, input model.MarkDeliveredInput) (*model.DeliveryTransitionPayload, error)
+	SendAnyway(ctx context.Context, input model.SendAnywayInput) (*model.DeliveryTransitionPayload, error)
 	Pause(ctx context.Context, input model.PauseInput) (*model.ControlPayload, error)
 	Resume(ctx context.Context, input model.PauseInput) (*model.ControlPayload, error)
 	ForceBreaker(ctx context.Context, input model.ForceBreakerInput) (*model.ControlPayload, error)
@@ -952,6 +963,7 @@ type MutationResolver interface {
 	RemoveMapping(ctx context.Context, input model.RemoveMappingInput) (*model.MappingPayload, error)
 	SetMappingDefault(ctx context.Context, input model.SetMappingDefaultInput) (*model.MappingPayload, error)
 	ImportMapping(ctx context.Context, input model.ImportMappingInput) (*model.ImportMappingPayload, error)
+	ResetShadow(ctx context.Context, input model.ResetShadowInput) (*model.ResetShadowPayload, error)
 	AssignException(ctx context.Context, input model.AssignExceptionInput) (*model.ExceptionPayload, error)
 	StartException(ctx context.Context, input model.AssignExceptionInput) (*model.ExceptionPayload, error)
 	CommentOnException(ctx context.Context, input model.ExceptionStepInput) (*model.ExceptionPayload, error)
@@ -1031,6 +1043,7 @@ type StepResolver interface {
 	Index(ctx context.Context, obj *view.Step) (int, error)
 	Name(ctx context.Context, obj *view.Step) (*string, error)
 	Effect(ctx context.Context, obj *view.Step) (*string, error)
+	State(ctx context.Context, obj *view.Step) (model.StepState, error)
 
 	Receipt(ctx context.Context, obj *view.Step) (*model.Receipt, error)
 }
@@ -3145,6 +3158,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ImportMapping(childComplexity, args["input"].(model.ImportMappingInput)), true
+	case "Mutation.markDelivered":
+		if e.ComplexityRoot.Mutation.MarkDelivered == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_markDelivered_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.MarkDelivered(childComplexity, args["input"].(model.MarkDeliveredInput)), true
 	case "Mutation.pause":
 		if e.ComplexityRoot.Mutation.Pause == nil {
 			break
@@ -3211,6 +3235,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.Reprocess(childComplexity, args["input"].(model.ReprocessInput)), true
+	case "Mutation.resetShadow":
+		if e.ComplexityRoot.Mutation.ResetShadow == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_resetShadow_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ResetShadow(childComplexity, args["input"].(model.ResetShadowInput)), true
 	case "Mutation.resolveException":
 		if e.ComplexityRoot.Mutation.ResolveException == nil {
 			break
@@ -3255,6 +3290,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RetryException(childComplexity, args["input"].(model.ExceptionStepInput)), true
+	case "Mutation.sendAnyway":
+		if e.ComplexityRoot.Mutation.SendAnyway == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_sendAnyway_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.SendAnyway(childComplexity, args["input"].(model.SendAnywayInput)), true
 	case "Mutation.setMapping":
 		if e.ComplexityRoot.Mutation.SetMapping == nil {
 			break
@@ -4087,6 +4133,19 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ReplayPreviewPayload.UserErrors(childComplexity), true
 
+	case "ResetShadowPayload.forgotten":
+		if e.ComplexityRoot.ResetShadowPayload.Forgotten == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ResetShadowPayload.Forgotten(childComplexity), true
+	case "ResetShadowPayload.userErrors":
+		if e.ComplexityRoot.ResetShadowPayload.UserErrors == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ResetShadowPayload.UserErrors(childComplexity), true
+
 	case "SearchConnection.nodes":
 		if e.ComplexityRoot.SearchConnection.Nodes == nil {
 			break
@@ -4228,6 +4287,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Step.Receipt(childComplexity), true
+	case "Step.state":
+		if e.ComplexityRoot.Step.State == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Step.State(childComplexity), true
 
 	case "Subscription.changes":
 		if e.ComplexityRoot.Subscription.Changes == nil {
@@ -4513,11 +4578,15 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("ImportMappingInput", ec.unmarshalInputImportMappingInput),
 			graphql.NewInputUnmarshaler("JobFilter", ec.unmarshalInputJobFilter),
 			graphql.NewInputUnmarshaler("MappingPairInput", ec.unmarshalInputMappingPairInput),
+			graphql.NewInputUnmarshaler("MarkDeliveredInput", ec.unmarshalInputMarkDeliveredInput),
 			graphql.NewInputUnmarshaler("PauseInput", ec.unmarshalInputPauseInput),
 			graphql.NewInputUnmarshaler("RedirectDeliveryInput", ec.unmarshalInputRedirectDeliveryInput),
+			graphql.NewInputUnmarshaler("ReferenceInput", ec.unmarshalInputReferenceInput),
 			graphql.NewInputUnmarshaler("RemoveMappingInput", ec.unmarshalInputRemoveMappingInput),
 			graphql.NewInputUnmarshaler("ReplayFilter", ec.unmarshalInputReplayFilter),
 			graphql.NewInputUnmarshaler("ReprocessInput", ec.unmarshalInputReprocessInput),
+			graphql.NewInputUnmarshaler("ResetShadowInput", ec.unmarshalInputResetShadowInput),
+			graphql.NewInputUnmarshaler("SendAnywayInput", ec.unmarshalInputSendAnywayInput),
 			graphql.NewInputUnmarshaler("SetMappingDefaultInput", ec.unmarshalInputSetMappingDefaultInput),
 			graphql.NewInputUnmarshaler("SetMappingInput", ec.unmarshalInputSetMappingInput),
 			graphql.NewInputUnmarshaler("StartReplayInput", ec.unmarshalInputStartReplayInput),
@@ -4757,7 +4826,10 @@ type Query {
   """
   mappingUses(table: String!, value: String!, destination: String!, since: Time, target: String, first: Int! = 50, after: String): MappingUseConnection!
 
-  "What would have become of deliveries of routes in shadow, at most 1,000 lines: by route, what was seen most first."
+  """
+  What would have become of deliveries of routes in shadow, at most 1,000 lines: by route,
+  what was seen most first; since the route was first in shadow, or ` + "`" + `resetShadow` + "`" + `.
+  """
   shadowFindings(route: String): [ShadowFinding!]!
 
   """
@@ -4787,6 +4859,23 @@ type Mutation {
   request of it is on the wire.
   """
   skipDelivery(input: DeliveryTransitionInput!): DeliveryTransitionPayload!
+
+  """
+  Says that the platform has what a delivery's step was to bring about, as somebody has seen
+  there: the step is done with this receipt, as if the platform had answered with it, and
+  nothing is sent for it. The ledger has its effect from then on. Where another step follows,
+  the delivery goes on with that. For what has failed; refused while a request of it is on
+  the wire.
+  """
+  markDelivered(input: MarkDeliveredInput!): DeliveryTransitionPayload!
+
+  """
+  Says that the platform has nothing of a delivery whose earlier requests may have had their
+  effect, as somebody has seen there: it is sent, without being asked about, by the same
+  idempotency key. If it is there after all, it may be there twice by then. Refused where no
+  request may have had its effect, ` + "`" + `retryDelivery` + "`" + ` is for that, and while one is on the wire.
+  """
+  sendAnyway(input: SendAnywayInput!): DeliveryTransitionPayload!
 
   """
   Pauses a source, a route or a destination: nothing of it is sent until it is resumed;
@@ -4873,6 +4962,12 @@ type Mutation {
   takes files of any length.
   """
   importMapping(input: ImportMappingInput!): ImportMappingPayload!
+
+  """
+  Forgets what routes in shadow have found, so that what they find from now on is new: after
+  a change of mappings, for instance. What became of each delivery stays in its timeline.
+  """
+  resetShadow(input: ResetShadowInput!): ResetShadowPayload!
 
   "Gives an exception to a person or a team. What is null stays, an empty name takes it off."
   assignException(input: AssignExceptionInput!): ExceptionPayload!
@@ -5083,7 +5178,10 @@ type Delivery {
   reason: String
   "Its newest attempts, the newest first."
   attempts(first: Int! = 20): [Attempt!]!
-  "The steps that it has begun, the first one first, as far as its 100 newest attempts tell."
+  """
+  Its steps, the first one first: those that it has begun, as far as its 100 newest attempts
+  tell; and while it is open those that are still to come, by its route as it is today.
+  """
   steps: [Step!]!
   """
   What would be sent now; nothing is sent for it. Of a delivery that has ended every step is
@@ -5208,12 +5306,24 @@ type Step {
   name: String
   "What it brings about, by a name of the business; null where its route names none."
   effect: String
+  state: StepState!
   "By a request, or since its effect was there already."
   done: Boolean!
   "What the platform gave for it; null where it gave nothing."
   receipt: Receipt
   "The newest first."
   attempts: [Attempt!]!
+}
+
+enum StepState {
+  "By a request, since its effect was there already, or since a person has found it there."
+  DONE
+  "It is its turn: how it stands is the state of the delivery."
+  CURRENT
+  "Its turn comes once those before it are done."
+  NOT_BEGUN
+  "The delivery ended before it was done."
+  ENDED
 }
 
 "What a platform gave for an effect."
@@ -6001,6 +6111,12 @@ enum TimelineWhat {
   REPROCESS
   "Fields were changed for a delivery, or are to be: ` + "`" + `detail` + "`" + ` has their paths, who asked, and what became of it."
   EDIT
+  "A delivery of a route in shadow was prepared, or what they found was forgotten."
+  SHADOW
+  "A person has seen that the platform has it: ` + "`" + `detail` + "`" + ` has the receipt."
+  FOUND
+  "A person has seen that the platform has nothing of it, and has it sent."
+  RESEND
 }
 
 "One line of the audit."
@@ -6361,6 +6477,21 @@ input ImportMappingInput {
   reason: String!
 }
 
+input ResetShadowInput {
+  "Chosen by the caller, 1 to 100 bytes. A repeat of what was carried out gets the first answer."
+  requestId: String!
+  "Null: every route."
+  route: String
+  "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+type ResetShadowPayload {
+  "Findings that were forgotten."
+  forgotten: Int64!
+  userErrors: [UserError!]!
+}
+
 input ExceptionStepInput {
   """
   Chosen by the caller, 1 to 100 bytes. A repeat of a request that was carried out changes
@@ -6406,6 +6537,39 @@ input DeliveryTransitionInput {
   "The delivery's version as the caller saw it."
   expectedVersion: Int!
   "For whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input MarkDeliveredInput {
+  "As in DeliveryTransitionInput."
+  requestId: String!
+  id: ID!
+  "The delivery's version as the caller saw it."
+  expectedVersion: Int!
+  "What the platform calls it, 1 to 500 bytes."
+  externalId: String!
+  "Where people find it there."
+  url: String
+  "What else later steps take from its receipt: at most 16, of 200 bytes."
+  fields: [ReferenceInput!]! = []
+  "How it was seen; for whoever reads the timeline, 1 to 500 bytes."
+  reason: String!
+}
+
+input ReferenceInput {
+  name: String!
+  value: String!
+}
+
+input SendAnywayInput {
+  "As in DeliveryTransitionInput."
+  requestId: String!
+  id: ID!
+  "The delivery's version as the caller saw it."
+  expectedVersion: Int!
+  "That it may be there twice if it is there after all: true, or it is refused."
+  acknowledgeRisk: Boolean!
+  "How it was seen that it is not there; for whoever reads the timeline, 1 to 500 bytes."
   reason: String!
 }
 
@@ -7689,6 +7853,16 @@ func (ec *executionContext) childFields_ReplayPreviewPayload(ctx context.Context
 	return nil, fmt.Errorf("no field named %q was found under type ReplayPreviewPayload", field.Name)
 }
 
+func (ec *executionContext) childFields_ResetShadowPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "forgotten":
+		return ec.fieldContext_ResetShadowPayload_forgotten(ctx, field)
+	case "userErrors":
+		return ec.fieldContext_ResetShadowPayload_userErrors(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ResetShadowPayload", field.Name)
+}
+
 func (ec *executionContext) childFields_SearchConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "nodes":
@@ -7749,6 +7923,8 @@ func (ec *executionContext) childFields_Step(ctx context.Context, field graphql.
 		return ec.fieldContext_Step_name(ctx, field)
 	case "effect":
 		return ec.fieldContext_Step_effect(ctx, field)
+	case "state":
+		return ec.fieldContext_Step_state(ctx, field)
 	case "done":
 		return ec.fieldContext_Step_done(ctx, field)
 	case "receipt":
@@ -8311,6 +8487,20 @@ func (ec *executionContext) field_Mutation_importMapping_args(ctx context.Contex
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_markDelivered_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.MarkDeliveredInput, error) {
+			return ec.unmarshalNMarkDeliveredInput2raffsyncᚋgraphᚋinternalᚋmodelᚐMarkDeliveredInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_pause_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -8395,6 +8585,20 @@ func (ec *executionContext) field_Mutation_reprocess_args(ctx context.Context, r
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_resetShadow_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.ResetShadowInput, error) {
+			return ec.unmarshalNResetShadowInput2raffsyncᚋgraphᚋinternalᚋmodelᚐResetShadowInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_resolveException_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -8443,6 +8647,20 @@ func (ec *executionContext) field_Mutation_retryException_args(ctx context.Conte
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (model.ExceptionStepInput, error) {
 			return ec.unmarshalNExceptionStepInput2raffsyncᚋgraphᚋinternalᚋmodelᚐExceptionStepInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_sendAnyway_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (model.SendAnywayInput, error) {
+			return ec.unmarshalNSendAnywayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSendAnywayInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -17392,6 +17610,94 @@ func (ec *executionContext) fieldContext_Mutation_skipDelivery(ctx context.Conte
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_markDelivered(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_markDelivered(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().MarkDelivered(ctx, fc.Args["input"].(model.MarkDeliveredInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.DeliveryTransitionPayload) graphql.Marshaler {
+			return ec.marshalNDeliveryTransitionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐDeliveryTransitionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_markDelivered(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_DeliveryTransitionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_markDelivered_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_sendAnyway(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_sendAnyway(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().SendAnyway(ctx, fc.Args["input"].(model.SendAnywayInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.DeliveryTransitionPayload) graphql.Marshaler {
+			return ec.marshalNDeliveryTransitionPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐDeliveryTransitionPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_sendAnyway(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_DeliveryTransitionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_sendAnyway_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_pause(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -18090,6 +18396,50 @@ func (ec *executionContext) fieldContext_Mutation_importMapping(ctx context.Cont
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_importMapping_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_resetShadow(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_resetShadow(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ResetShadow(ctx, fc.Args["input"].(model.ResetShadowInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.ResetShadowPayload) graphql.Marshaler {
+			return ec.marshalNResetShadowPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐResetShadowPayload(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_resetShadow(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ResetShadowPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_resetShadow_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -21687,6 +22037,61 @@ func (ec *executionContext) fieldContext_ReplayPreviewPayload_userErrors(_ conte
 	return fc, nil
 }
 
+func (ec *executionContext) _ResetShadowPayload_forgotten(ctx context.Context, field graphql.CollectedField, obj *model.ResetShadowPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ResetShadowPayload_forgotten(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Forgotten, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ResetShadowPayload_forgotten(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ResetShadowPayload", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _ResetShadowPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.ResetShadowPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ResetShadowPayload_userErrors(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UserErrors, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*model.UserError) graphql.Marshaler {
+			return ec.marshalNUserError2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐUserErrorᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ResetShadowPayload_userErrors(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ResetShadowPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_UserError(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _SearchConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *model.SearchConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -22163,6 +22568,29 @@ func (ec *executionContext) _Step_effect(ctx context.Context, field graphql.Coll
 }
 func (ec *executionContext) fieldContext_Step_effect(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Step", field, true, true, "String")
+}
+
+func (ec *executionContext) _Step_state(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Step_state(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Step().State(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v model.StepState) graphql.Marshaler {
+			return ec.marshalNStepState2raffsyncᚋgraphᚋinternalᚋmodelᚐStepState(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Step_state(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Step", field, true, true, "StepState")
 }
 
 func (ec *executionContext) _Step_done(ctx context.Context, field graphql.CollectedField, obj *view.Step) (ret graphql.Marshaler) {
@@ -25480,6 +25908,94 @@ func UnmarshalMappingPairInput(ctx context.Context, raw any) (model.MappingPairI
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputMarkDeliveredInput(ctx context.Context, obj any) (model.MarkDeliveredInput, error) {
+	var it model.MarkDeliveredInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["fields"]; !present {
+		asMap["fields"] = []any{}
+	}
+
+	fieldsInOrder := [...]string{"requestId", "id", "expectedVersion", "externalId", "url", "fields", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "externalId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("externalId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExternalID = data
+		case "url":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("url"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.URL = data
+		case "fields":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("fields"))
+			data, err := ec.unmarshalNReferenceInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Fields = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalMarkDeliveredInput unmarshals raw into the MarkDeliveredInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalMarkDeliveredInput(ctx context.Context, raw any) (model.MarkDeliveredInput, error) {
+	var out model.MarkDeliveredInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "MarkDeliveredInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputPauseInput(ctx context.Context, obj any) (model.PauseInput, error) {
 	var it model.PauseInput
 	if obj == nil {
@@ -25617,6 +26133,55 @@ func (ec *executionContext) unmarshalInputRedirectDeliveryInput(ctx context.Cont
 func UnmarshalRedirectDeliveryInput(ctx context.Context, raw any) (model.RedirectDeliveryInput, error) {
 	var out model.RedirectDeliveryInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "RedirectDeliveryInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputReferenceInput(ctx context.Context, obj any) (model.ReferenceInput, error) {
+	var it model.ReferenceInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"name", "value"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "name":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("name"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Name = data
+		case "value":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("value"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Value = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalReferenceInput unmarshals raw into the ReferenceInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalReferenceInput(ctx context.Context, raw any) (model.ReferenceInput, error) {
+	var out model.ReferenceInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ReferenceInput", raw, &out)
 	return out, err
 }
 
@@ -25873,6 +26438,132 @@ func (ec *executionContext) unmarshalInputReprocessInput(ctx context.Context, ob
 func UnmarshalReprocessInput(ctx context.Context, raw any) (model.ReprocessInput, error) {
 	var out model.ReprocessInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "ReprocessInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputResetShadowInput(ctx context.Context, obj any) (model.ResetShadowInput, error) {
+	var it model.ResetShadowInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "route", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "route":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("route"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Route = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalResetShadowInput unmarshals raw into the ResetShadowInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalResetShadowInput(ctx context.Context, raw any) (model.ResetShadowInput, error) {
+	var out model.ResetShadowInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ResetShadowInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputSendAnywayInput(ctx context.Context, obj any) (model.SendAnywayInput, error) {
+	var it model.SendAnywayInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"requestId", "id", "expectedVersion", "acknowledgeRisk", "reason"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "requestId":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("requestId"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.RequestID = data
+		case "id":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("id"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ID = data
+		case "expectedVersion":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("expectedVersion"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.ExpectedVersion = data
+		case "acknowledgeRisk":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("acknowledgeRisk"))
+			data, err := ec.unmarshalNBoolean2bool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.AcknowledgeRisk = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalSendAnywayInput unmarshals raw into the SendAnywayInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalSendAnywayInput(ctx context.Context, raw any) (model.SendAnywayInput, error) {
+	var out model.SendAnywayInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "SendAnywayInput", raw, &out)
 	return out, err
 }
 
@@ -29288,6 +29979,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "markDelivered":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_markDelivered(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "sendAnyway":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_sendAnyway(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "pause":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_pause(ctx, field)
@@ -29396,6 +30101,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "importMapping":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_importMapping(ctx, field)
+			})
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "resetShadow":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_resetShadow(ctx, field)
 			})
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
@@ -30548,6 +31260,44 @@ func (ec *executionContext) _ReplayPreviewPayload(ctx context.Context, sel ast.S
 	return out
 }
 
+var resetShadowPayloadImplementors = []string{"ResetShadowPayload"}
+
+func (ec *executionContext) _ResetShadowPayload(ctx context.Context, sel ast.SelectionSet, obj *model.ResetShadowPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, resetShadowPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ResetShadowPayload")
+		case "forgotten":
+			out.Values[i] = ec._ResetShadowPayload_forgotten(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "userErrors":
+			out.Values[i] = ec._ResetShadowPayload_userErrors(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var searchConnectionImplementors = []string{"SearchConnection"}
 
 func (ec *executionContext) _SearchConnection(ctx context.Context, sel ast.SelectionSet, obj *model.SearchConnection) graphql.Marshaler {
@@ -30749,6 +31499,12 @@ func (ec *executionContext) _Step(ctx context.Context, sel ast.SelectionSet, obj
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Step_effect(ctx, field, obj)
+				})
+		case "state":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Step_state(ctx, field, obj)
 				})
 		case "done":
 			out.Values[i] = ec._Step_done(ctx, field, obj)
@@ -32609,6 +33365,11 @@ func (ec *executionContext) marshalNMappingUseConnection2ᚖraffsyncᚋgraphᚋi
 	return ec._MappingUseConnection(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNMarkDeliveredInput2raffsyncᚋgraphᚋinternalᚋmodelᚐMarkDeliveredInput(ctx context.Context, v any) (model.MarkDeliveredInput, error) {
+	res, err := ec.unmarshalInputMarkDeliveredInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNMissingLookUp2raffsyncᚋoutboxᚐLookUp(ctx context.Context, sel ast.SelectionSet, v outbox.LookUp) graphql.Marshaler {
 	return ec._MissingLookUp(ctx, sel, &v)
 }
@@ -32811,6 +33572,25 @@ func (ec *executionContext) marshalNReference2ᚖraffsyncᚋgraphᚋinternalᚋm
 	return ec._Reference(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNReferenceInput2ᚕᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceInputᚄ(ctx context.Context, v any) ([]*model.ReferenceInput, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*model.ReferenceInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNReferenceInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) unmarshalNReferenceInput2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐReferenceInput(ctx context.Context, v any) (*model.ReferenceInput, error) {
+	res, err := ec.unmarshalInputReferenceInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNRemoveMappingInput2raffsyncᚋgraphᚋinternalᚋmodelᚐRemoveMappingInput(ctx context.Context, v any) (model.RemoveMappingInput, error) {
 	res, err := ec.unmarshalInputRemoveMappingInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -32876,6 +33656,19 @@ func (ec *executionContext) unmarshalNReprocessInput2raffsyncᚋgraphᚋinternal
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
+func (ec *executionContext) unmarshalNResetShadowInput2raffsyncᚋgraphᚋinternalᚋmodelᚐResetShadowInput(ctx context.Context, v any) (model.ResetShadowInput, error) {
+	res, err := ec.unmarshalInputResetShadowInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNResetShadowPayload2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐResetShadowPayload(ctx context.Context, sel ast.SelectionSet, v *model.ResetShadowPayload) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "ResetShadowPayload!")
+		return graphql.Null
+	}
+	return ec._ResetShadowPayload(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNSearchConnection2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐSearchConnection(ctx context.Context, sel ast.SelectionSet, v *model.SearchConnection) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "SearchConnection!")
@@ -32906,6 +33699,11 @@ func (ec *executionContext) marshalNSearchHit2ᚕraffsyncᚋgraphᚋinternalᚋm
 	}
 
 	return ret
+}
+
+func (ec *executionContext) unmarshalNSendAnywayInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSendAnywayInput(ctx context.Context, v any) (model.SendAnywayInput, error) {
+	res, err := ec.unmarshalInputSendAnywayInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalNSetMappingDefaultInput2raffsyncᚋgraphᚋinternalᚋmodelᚐSetMappingDefaultInput(ctx context.Context, v any) (model.SetMappingDefaultInput, error) {
@@ -33007,6 +33805,16 @@ func (ec *executionContext) marshalNStep2ᚖraffsyncᚋoutboxᚋviewᚐStep(ctx 
 		return graphql.Null
 	}
 	return ec._Step(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNStepState2raffsyncᚋgraphᚋinternalᚋmodelᚐStepState(ctx context.Context, v any) (model.StepState, error) {
+	var res model.StepState
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNStepState2raffsyncᚋgraphᚋinternalᚋmodelᚐStepState(ctx context.Context, sel ast.SelectionSet, v model.StepState) graphql.Marshaler {
+	return v
 }
 
 func (ec *executionContext) unmarshalNString2string(ctx context.Context, v any) (string, error) {

@@ -361,6 +361,22 @@ type MappingUseConnection struct {
 	PageInfo PageInfo           `json:"pageInfo"`
 }
 
+type MarkDeliveredInput struct {
+	// As in DeliveryTransitionInput.
+	RequestID string `json:"requestId"`
+	ID        string `json:"id"`
+	// The delivery's version as the caller saw it.
+	ExpectedVersion int `json:"expectedVersion"`
+	// What the platform calls it, 1 to 500 bytes.
+	ExternalID string `json:"externalId"`
+	// Where people find it there.
+	URL *string `json:"url,omitempty"`
+	// What else later steps take from its receipt: at most 16, of 200 bytes.
+	Fields []*ReferenceInput `json:"fields"`
+	// How it was seen; for whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
 type Mutation struct {
 }
 
@@ -438,6 +454,11 @@ type RedirectPayload struct {
 
 // A number that people search by.
 type Reference struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type ReferenceInput struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
@@ -528,9 +549,36 @@ type ReprocessInput struct {
 	Reason string `json:"reason"`
 }
 
+type ResetShadowInput struct {
+	// Chosen by the caller, 1 to 100 bytes. A repeat of what was carried out gets the first answer.
+	RequestID string `json:"requestId"`
+	// Null: every route.
+	Route *string `json:"route,omitempty"`
+	// For whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
+}
+
+type ResetShadowPayload struct {
+	// Findings that were forgotten.
+	Forgotten  int64        `json:"forgotten"`
+	UserErrors []*UserError `json:"userErrors"`
+}
+
 type SearchConnection struct {
 	Nodes    []SearchHit `json:"nodes"`
 	PageInfo PageInfo    `json:"pageInfo"`
+}
+
+type SendAnywayInput struct {
+	// As in DeliveryTransitionInput.
+	RequestID string `json:"requestId"`
+	ID        string `json:"id"`
+	// The delivery's version as the caller saw it.
+	ExpectedVersion int `json:"expectedVersion"`
+	// That it may be there twice if it is there after all: true, or it is refused.
+	AcknowledgeRisk bool `json:"acknowledgeRisk"`
+	// How it was seen that it is not there; for whoever reads the timeline, 1 to 500 bytes.
+	Reason string `json:"reason"`
 }
 
 type SetMappingDefaultInput struct {
@@ -1025,6 +1073,69 @@ func (e *ReplayState) UnmarshalJSON(b []byte) error {
 }
 
 func (e ReplayState) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+type StepState string
+
+const (
+	// By a request, since its effect was there already, or since a person has found it there.
+	StepStateDone StepState = "DONE"
+	// It is its turn: how it stands is the state of the delivery.
+	StepStateCurrent StepState = "CURRENT"
+	// Its turn comes once those before it are done.
+	StepStateNotBegun StepState = "NOT_BEGUN"
+	// The delivery ended before it was done.
+	StepStateEnded StepState = "ENDED"
+)
+
+var AllStepState = []StepState{
+	StepStateDone,
+	StepStateCurrent,
+	StepStateNotBegun,
+	StepStateEnded,
+}
+
+func (e StepState) IsValid() bool {
+	switch e {
+	case StepStateDone, StepStateCurrent, StepStateNotBegun, StepStateEnded:
+		return true
+	}
+	return false
+}
+
+func (e StepState) String() string {
+	return string(e)
+}
+
+func (e *StepState) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = StepState(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid StepState", str)
+	}
+	return nil
+}
+
+func (e StepState) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *StepState) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e StepState) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
