@@ -89,7 +89,7 @@ func (t *trier) call(before string, c *call, template *mapping.Template, scope *
 		one.LeftOut = append(one.LeftOut, outputPath(one.Path, place))
 	}
 	if found.Err != nil {
-		one.Err, one.Field = placed(before, &fault{"map", found.Err})
+		one.Field, one.Err = placed(before, &fault{"map", found.Err})
 	}
 	t.all = append(t.all, one)
 }
@@ -122,21 +122,21 @@ func (t *trier) text(path string, missing []mapping.Miss, err error) {
 
 func (t *trier) failed(before string, err error) {
 	one := connectors.Trial{Path: before}
-	one.Err, one.Field = placed(before, err)
+	one.Field, one.Err = placed(before, err)
 	t.all = append(t.all, one)
 }
 
-// placed takes an error of a request apart: why, and where.
-func placed(before string, err error) (why error, field string) {
+// placed takes an error of a request apart: where, and why.
+func placed(before string, err error) (field string, why error) {
 	var f *fault
 	if !errors.As(err, &f) {
-		return err, before
+		return before, err
 	}
 	var where *mapping.TemplateError
 	if errors.As(err, &where) {
-		return where.Err, outputPath(before+f.field, where.Path)
+		return outputPath(before+f.field, where.Path), where.Err
 	}
-	return f.err, before + f.field
+	return before + f.field, f.err
 }
 
 func missesOf(path string, all []mapping.Miss) (misses []connectors.Miss) {
