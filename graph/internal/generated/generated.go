@@ -4993,7 +4993,8 @@ type Mutation {
 
   """
   Puts an exception aside and skips what it holds by then, in the background: see ` + "`" + `heldCount` + "`" + `
-  before. It cannot be undone; a replay makes new deliveries.
+  before. It cannot be undone; a replay makes new deliveries. For class QUARANTINED its
+  webhooks stay as they came and become no events, unless it is reopened and retried.
   """
   dismissException(input: ExceptionStepInput!): ExceptionPayload!
 
