@@ -72,11 +72,18 @@ func (w *world) step(t *testing.T, d *datadriven.TestData) string {
 }
 
 // start puts the configuration in force at a moment, in UTC: start 2027-10-29T15:45.
-// ${platform} and ${mail} stand for where those are.
 func (w *world) start(d *datadriven.TestData) string {
-	at, err := time.Parse("2006-01-02T15:04", d.CmdArgs[0].Key)
+	w.begin(d.CmdArgs[0].Key, d.Input)
+	return ""
+}
+
+// begin is start. In the configuration ${platform}, ${mail} and ${raffsync} stand for where
+// those are.
+func (w *world) begin(moment, config string) {
+	w.t.Helper()
+	at, err := time.Parse("2006-01-02T15:04", moment)
 	if err != nil {
-		d.Fatalf(w.t, "%v", err)
+		w.t.Fatal(err)
 	}
 	if w.mail, err = mail.Start(mail.Config{}); err != nil {
 		w.t.Fatal(err)
@@ -95,12 +102,21 @@ func (w *world) start(d *datadriven.TestData) string {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { w.db.Close(context.Background()) })
-	text := strings.NewReplacer("${platform}", w.platform.server.URL, "${mail}", w.mail.Address(), "${raffsync}", "http://"+w.in.http).Replace(d.Input)
-	w.program = w.in.start("serve", "--development", "--config", w.in.write("shop.yaml", text))
+	config = strings.NewReplacer("${platform}", w.platform.server.URL, "${mail}", w.mail.Address(), "${raffsync}", "http://"+w.in.http).Replace(config)
+	w.program = w.in.start("serve", "--development", "--config", w.in.write("shop.yaml", config))
 	w.program.until(`"msg":"ready"`)
 	w.key = strings.TrimSpace(w.in.run("keys", "create", "till"))
 	w.told = query[int64](w.t, w.db, `SELECT max(entry) FROM timeline`)
-	return ""
+}
+
+// another is one more process on the same database.
+func (w *world) another() *process {
+	w.t.Helper()
+	in := newInstallation(w.t)
+	in.env = w.in.env
+	p := in.start("serve", "--development")
+	p.until(`"msg":"ready"`)
+	return p
 }
 
 // restSQL tells whether anything is still to happen without the clock going on: a head of

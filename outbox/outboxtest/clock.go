@@ -24,12 +24,12 @@ const (
 	// a lock while the hand was moved learns of that.
 	clockSQL = `
 CREATE SCHEMA clock;
-CREATE TABLE clock.hand (at timestamptz NOT NULL, since timestamptz NOT NULL);
-INSERT INTO clock.hand SELECT pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp();
+CREATE TABLE clock.hand (at timestamptz NOT NULL, since timestamptz NOT NULL, rate float8 NOT NULL);
+INSERT INTO clock.hand SELECT pg_catalog.clock_timestamp(), pg_catalog.clock_timestamp(), 0.001;
 CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED AS
-$$BEGIN RETURN (SELECT at + (pg_catalog.clock_timestamp() - since) / 1000 FROM clock.hand); END$$;
+$$BEGIN RETURN (SELECT at + (pg_catalog.clock_timestamp() - since) * rate FROM clock.hand); END$$;
 CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE plpgsql STABLE PARALLEL RESTRICTED AS
-$$BEGIN RETURN (SELECT at + (pg_catalog.now() - LEAST(since, pg_catalog.now())) / 1000 FROM clock.hand); END$$;
+$$BEGIN RETURN (SELECT at + (pg_catalog.now() - LEAST(since, pg_catalog.now())) * rate FROM clock.hand); END$$;
 GRANT USAGE ON SCHEMA clock TO PUBLIC;
 GRANT SELECT ON clock.hand TO PUBLIC;
 SET search_path = clock, pg_catalog, public;
@@ -51,6 +51,7 @@ END $$`
 WITH moved AS (UPDATE clock.hand SET at = at + $1::interval RETURNING 1),
      leases AS (UPDATE replicas SET lease_until = lease_until + $1::interval WHERE lease_until > clock.clock_timestamp())
 UPDATE processes SET alive_until = alive_until + $1::interval`
+	runSQL        = `UPDATE clock.hand SET at = clock.clock_timestamp(), since = pg_catalog.clock_timestamp(), rate = 1`
 	partitionsSQL = `SELECT raffsync_ensure_partitions(clock.now() - interval '1 day', clock.now() + interval '3 months')`
 	readClockSQL  = `SELECT clock.clock_timestamp()`
 )
@@ -89,5 +90,13 @@ func (c *Clock) Advance(by time.Duration) {
 	c.t.Helper()
 	if _, err := c.db.Exec(c.t.Context(), advanceSQL, by); err != nil {
 		c.t.Fatalf("outboxtest: advancing the clock: %v", err)
+	}
+}
+
+// Run lets the time go by as it does outside: for those that wait for a lease to run out.
+func (c *Clock) Run() {
+	c.t.Helper()
+	if _, err := c.db.Exec(c.t.Context(), runSQL); err != nil {
+		c.t.Fatalf("outboxtest: %v", err)
 	}
 }
