@@ -193,6 +193,14 @@ func TestPlans(t *testing.T) {
 				t.Errorf("releaseAnsweredSQL: a %s of %s", n.Type, n.Relation)
 			}
 		})
+		// Of a few values it takes their causes alone.
+		found := false
+		planOf(t, conn, "release values", sql["releaseValuesSQL"]).walk(func(n *node) {
+			found = found || n.Index == "exceptions_missed" && strings.Contains(n.IndexCond, "code = ANY")
+		})
+		if !found {
+			t.Error("releaseValuesSQL does not search by the values")
+		}
 	})
 
 	t.Run("OfScrapes", func(t *testing.T) {
