@@ -35,13 +35,13 @@ func (r *rig) releaseBesideIngest(ctx context.Context) ([]Figure, error) {
 	n := r.scale(10_000, 1_000)
 	var took []float64
 	beside := func(ctx context.Context) (float64, error) {
-		return r.ingestBeside(ctx, n, func(ctx context.Context, s *shop) error {
+		return r.ingestBeside(ctx, ours, n, func(ctx context.Context, s *shop) error {
 			within, err := s.releaseAll(ctx, n)
 			took = append(took, within.Seconds())
 			return err
 		})
 	}
-	alone := func(ctx context.Context) (float64, error) { return r.ingestBeside(ctx, n, nil) }
+	alone := func(ctx context.Context) (float64, error) { return r.ingestBeside(ctx, theirs, n, nil) }
 	ingest, err := r.compare(ctx, "ingest beside the release of "+count(float64(n)), goal{must: 0.9, aim: 0.98}, beside, alone, "without it")
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ var missing = []destination{
 // ingestBeside returns the rate of ten seconds of events, beside whatever is to be done
 // meanwhile in a shop in which so many deliveries lack a mapping. That belongs to the rate
 // only as far as it falls into the ten seconds; it is waited for.
-func (r *rig) ingestBeside(ctx context.Context, n int, meanwhile func(context.Context, *shop) error) (rate float64, err error) {
+func (r *rig) ingestBeside(ctx context.Context, side, n int, meanwhile func(context.Context, *shop) error) (rate float64, err error) {
 	err = r.atWork(ctx, missing, func(s *shop, e *engine) error {
 		if err := s.lack(ctx, e, n); err != nil {
 			return err
@@ -71,6 +71,7 @@ func (r *rig) ingestBeside(ctx context.Context, n int, meanwhile func(context.Co
 		if err != nil {
 			return err
 		}
+		used := r.worked(e.cmd.Process.Pid)
 		done := make(chan error, 1)
 		go func() {
 			if meanwhile == nil {
@@ -88,8 +89,11 @@ func (r *rig) ingestBeside(ctx context.Context, n int, meanwhile func(context.Co
 		if err := l.flush(ctx); err != nil {
 			return err
 		}
-		rate = float64(l.sent-before) / time.Since(begin).Seconds()
-		return errors.Join(<-done, l.close(ctx))
+		sent := l.sent - before
+		rate = float64(sent) / time.Since(begin).Seconds()
+		err = <-done
+		r.note(side, used, r.worked(e.cmd.Process.Pid), sent)
+		return errors.Join(err, l.close(ctx))
 	})
 	return rate, err
 }
