@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,7 @@ type world struct {
 	operators map[string]*apiClient
 	names     names
 	told      int64 // the last entry of the timeline that was shown
+	accepted  int64 // the same of those that events are; they are below zero
 	letters   int   // how many were shown
 }
 
@@ -106,7 +108,7 @@ func (w *world) begin(moment, config string) {
 	w.program = w.in.start("serve", "--development", "--config", w.in.write("shop.yaml", config))
 	w.program.until(`"msg":"ready"`)
 	w.key = strings.TrimSpace(w.in.run("keys", "create", "till"))
-	w.told = query[int64](w.t, w.db, `SELECT max(entry) FROM timeline`)
+	w.told, w.accepted = query[int64](w.t, w.db, `SELECT max(entry) FROM timeline`), math.MinInt64
 }
 
 // another is one more process on the same database.
