@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -52,9 +51,9 @@ type world struct {
 	mail      *mail.Server
 	operators map[string]*apiClient
 	names     names
-	told      int64 // the last entry of the timeline that was shown
-	accepted  int64 // the same of those that events are; they are below zero
-	letters   int   // how many were shown
+	told      int64          // the last entry of the timeline that was shown
+	accepted  map[int64]bool // the entries that events are, which are below zero, that were shown
+	letters   int            // how many were shown
 }
 
 // steps by their names. Each returns what is to be seen.
@@ -108,7 +107,7 @@ func (w *world) begin(moment, config string) {
 	w.program = w.in.start("serve", "--development", "--config", w.in.write("shop.yaml", config))
 	w.program.until(`"msg":"ready"`)
 	w.key = strings.TrimSpace(w.in.run("keys", "create", "till"))
-	w.told, w.accepted = query[int64](w.t, w.db, `SELECT max(entry) FROM timeline`), math.MinInt64
+	w.told, w.accepted = query[int64](w.t, w.db, `SELECT max(entry) FROM timeline`), make(map[int64]bool)
 }
 
 // another is one more process on the same database.
