@@ -403,26 +403,3 @@ h AS (INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT excep
 INSERT INTO tallies (tenant, destination, shard, accepted, needs_action) VALUES ('kopi', $2, 1, $1, $1)`, n, s.destinations["books"], s.source)
 	s.exec(`ANALYZE`)
 }
-
-// A hundred thousand: the click, and all of it done, without a pace of its own.
-func BenchmarkJob(b *testing.B) {
-	const n = 100_000
-	s := newShop(b, "books")
-	var clicks time.Duration
-	for b.Loop() {
-		b.StopTimer()
-		s = s.emptied(b)
-		s.seedFailed(n)
-		b.StartTimer()
-		before := b.Elapsed()
-		j := s.startJob(jobRequest("all", outbox.JobRetry, outbox.JobFilter{Destination: "books"}))
-		clicks += b.Elapsed() - before
-		s.exec(`UPDATE jobs SET rate = 1000000000`) // as fast as it goes
-		s.finishJobs()
-		if done := s.job(j.ID); done.Done != n {
-			b.Fatalf("%+v", done)
-		}
-	}
-	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
-	b.ReportMetric(clicks.Seconds()/float64(b.N), "s/click")
-}

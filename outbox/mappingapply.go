@@ -52,7 +52,8 @@ SELECT c.name, c.destination, coalesce(d.name, '')
   FROM (SELECT DISTINCT name, destination FROM mapping_diff) AS c LEFT JOIN destinations d ON d.id = c.destination
  ORDER BY c.name, d.name NULLS FIRST LIMIT 20`
 
-	answeredTablesSQL = `SELECT DISTINCT name FROM mapping_diff WHERE becomes IS NOT NULL`
+	// answeredEntriesSQL: where a great many have changed, all that is open is looked at instead.
+	answeredEntriesSQL = `SELECT array_agg(DISTINCT name), CASE WHEN count(*) <= 1000 THEN array_agg(DISTINCT value) END FROM mapping_diff WHERE becomes IS NOT NULL`
 
 	auditMappingSQL = `INSERT INTO timeline (tenant, destination, what, reason, actor, detail) VALUES ($1, $2, 'mapping', $3, $4, $5)`
 
@@ -103,15 +104,11 @@ func (c *mappingChange) apply(ctx context.Context, tx pgx.Tx, actor Actor, done 
 
 // releaseMapped resolves what waited for the entries that there are now.
 func releaseMapped(ctx context.Context, tx pgx.Tx, actor Actor, reason string, done *MappingChange) error {
-	rows, err := tx.Query(ctx, answeredTablesSQL)
-	if err != nil {
+	a := Answer{Tenant: actor.Tenant, Version: done.Version, Actor: actor.Name, Reason: reason}
+	if err := tx.QueryRow(ctx, answeredEntriesSQL).Scan(&a.Tables, &a.Values); err != nil || len(a.Tables) == 0 {
 		return err
 	}
-	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || len(tables) == 0 {
-		return err
-	}
-	released, err := ReleaseAnswered(ctx, tx, Answer{Tenant: actor.Tenant, Version: done.Version, Actor: actor.Name, Reason: reason, Tables: tables})
+	released, err := ReleaseAnswered(ctx, tx, a)
 	done.Released = released.Deliveries
 	return err
 }

@@ -16,7 +16,7 @@ import (
 
 // large are the tables that grow with history or with a backlog; their partitions
 // begin with the name.
-var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "holds", "late", "effects", "effect_waits", "conflicts", "quarantined", "operator_requests"}
+var large = []string{"deliveries", "due", "events", "event_ids", "event_references", "timeline", "exceptions", "escalations", "holds", "late", "effects", "effect_waits", "conflicts", "quarantined", "operator_requests"}
 
 const seedLargeSQL = `
 INSERT INTO destinations (tenant, name) VALUES ('kopi', 'stock');
@@ -193,11 +193,28 @@ func TestPlans(t *testing.T) {
 				t.Errorf("releaseAnsweredSQL: a %s of %s", n.Type, n.Relation)
 			}
 		})
+		// Of a few values it takes their causes alone.
+		found := false
+		planOf(t, conn, "release values", sql["releaseValuesSQL"]).walk(func(n *node) {
+			found = found || n.Index == "exceptions_missed" && strings.Contains(n.IndexCond, "code = ANY")
+		})
+		if !found {
+			t.Error("releaseValuesSQL does not search by the values")
+		}
 	})
 
 	t.Run("OfScrapes", func(t *testing.T) {
 		conn := s.session("raffsync_engine", map[string]string{"enable_seqscan": "off"})
 		bySearch(t, "gaugesSQL", planOf(t, conn, "gaugesSQL", sql["gaugesSQL"]))
+	})
+
+	t.Run("OfEscalations", func(t *testing.T) {
+		conn := s.session("raffsync_engine", map[string]string{"plan_cache_mode": "force_generic_plan"})
+		planOf(t, conn, "escalationDueSQL", sql["escalationDueSQL"]).walk(func(n *node) {
+			if n.isLarge() && n.Index != "escalations_next" {
+				t.Errorf("escalationDueSQL: a %s of %s", n.Type, n.Relation)
+			}
+		})
 	})
 
 	t.Run("OfSweeps", func(t *testing.T) {

@@ -35,12 +35,21 @@ const (
 	lockMappingVersionSQL = `SELECT version FROM mapping_versions WHERE tenant = $1 FOR UPDATE`
 
 	// releaseAnsweredSQL resolves what the tables answer as they are now: by the
-	// destination's own entries, by those that all share, by a default.
+	// destination's own entries, by those that all share, by a default. $6 are the codes of
+	// values.
 	releaseAnsweredSQL = `
 WITH answered AS MATERIALIZED (
   SELECT x.id FROM exceptions x
-   WHERE x.tenant = $1 AND x.closed_at IS NULL AND x.looked_up IS NOT NULL
-     AND ($5::text[] IS NULL OR x.field = ANY ($5)) AND ($6::text[] IS NULL OR x.looked_up = ANY ($6))
+   WHERE x.tenant = $1 AND x.closed_at IS NULL AND x.looked_up IS NOT NULL AND ($5::text[] IS NULL OR x.field = ANY ($5)) AND ($6::text[] IS NULL OR x.code = ANY ($6))` + resolveAnswered
+
+	// releaseValuesSQL is the same for a few values, with an index: however many others lack
+	// one.
+	releaseValuesSQL = `
+WITH answered AS MATERIALIZED (
+  SELECT x.id FROM exceptions x
+   WHERE x.tenant = $1 AND x.closed_at IS NULL AND x.looked_up IS NOT NULL AND x.field = ANY ($5::text[]) AND x.code = ANY ($6::text[])` + resolveAnswered
+
+	resolveAnswered = `
      AND EXISTS (
        SELECT FROM mapping_entries e
         WHERE e.tenant = x.tenant AND e.name = x.field AND e.destination = ANY (ARRAY[x.destination, 0]) AND e.value = ANY (ARRAY[x.looked_up, '']))
@@ -67,13 +76,19 @@ SELECT count(*), coalesce(sum(held), 0)::bigint FROM resolved`
 // Called after the last entry is stored; the version may be raised before or after.
 // Whoever commits gives [Hint] Releases; without it they are found within a second.
 func ReleaseAnswered(ctx context.Context, tx pgx.Tx, a Answer) (Released, error) {
-	if slices.Contains(a.Values, "") {
-		a.Values = nil
+	sql, codes := releaseAnsweredSQL, []string(nil)
+	if len(a.Values) > 0 && !slices.Contains(a.Values, "") {
+		for _, value := range a.Values {
+			codes = append(codes, causeOfValue(value))
+		}
+		if len(a.Tables) > 0 {
+			sql = releaseValuesSQL
+		}
 	}
 	var done Released
 	err := lockMappingVersion(ctx, tx, a.Tenant)
 	if err == nil {
-		err = tx.QueryRow(ctx, releaseAnsweredSQL, a.Tenant, a.Actor, a.Reason, a.Version, a.Tables, a.Values).Scan(&done.Exceptions, &done.Deliveries)
+		err = tx.QueryRow(ctx, sql, a.Tenant, a.Actor, a.Reason, a.Version, a.Tables, codes).Scan(&done.Exceptions, &done.Deliveries)
 	}
 	if err != nil {
 		return Released{}, fmt.Errorf("release what the mappings answer: %w", err)

@@ -28,7 +28,7 @@ func (c *benchEngineCommand) Run(ctx context.Context, line *commandLine) error {
 	return serve(ctx, line, serveOptions{
 		listenFlags: listen, development: true, kinds: kinds, log: newLogger(os.Stderr, slog.LevelWarn),
 		ready: func(r running) error {
-			return bench.ServeEngine(ctx, os.Stdin, os.Stdout, r.app.grpcAt.Addr().String(), &own, r.ended)
+			return bench.ServeEngine(ctx, os.Stdin, os.Stdout, r.app.grpcAt.Addr().String(), r.app.httpAt.Addr().String(), &own, r.ended)
 		},
 	})
 }

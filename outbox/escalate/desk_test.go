@@ -224,16 +224,6 @@ func (d *desk) want(lines ...string) {
 	}
 }
 
-func (d *desk) acknowledge(exception int64, until string) {
-	d.t.Helper()
-	_, err := d.store.Acknowledge(d.t.Context(), outbox.Actor{Tenant: "kopi", Name: "ayu"}, outbox.AcknowledgeRequest{
-		RequestID: d.now.String(), Reason: "on it", Exception: exception, Until: wall(d.t, jakarta, until), At: d.now,
-	})
-	if err != nil {
-		d.t.Fatal(err)
-	}
-}
-
 // close ends the exception at the test's time.
 func (d *desk) close(exception int64) {
 	d.t.Helper()

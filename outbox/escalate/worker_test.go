@@ -15,63 +15,6 @@ import (
 	"raffsync/outbox/outboxtest"
 )
 
-// Nobody reacts, through a night and a holiday; then somebody does, and lets go of it.
-func TestWorker_NobodyReacts(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, nil)
-	x := d.raise("SKU_UNMAPPED", "LATTE-OAT", "2027-11-24 21:45")
-	d.until("2027-11-26 10:00")
-	d.want(
-		"24 21:45 mailto:catalogue@kopi.example: No mapping for sku LATTE-OAT",
-		"26 09:15 mailto:mall@kopi.example: Belum ada yang menangani: sku LATTE-OAT belum dipetakan",
-		"26 09:15 chat:env:OPS_CHAT_URL: Belum ada yang menangani: sku LATTE-OAT belum dipetakan",
-	)
-	d.said = nil
-	d.acknowledge(x, "2027-11-26 14:00")
-	d.until("2027-11-26 15:00")
-	d.want() // 45 minutes had gone by before, of two hours
-	d.until("2027-11-26 15:15")
-	d.want(
-		"26 15:15 mailto:mall@kopi.example: Masih terbuka: sku LATTE-OAT belum dipetakan",
-		"26 15:15 chat:env:OPS_CHAT_URL: Masih terbuka: sku LATTE-OAT belum dipetakan",
-	)
-	d.said = nil
-	d.now = wall(t, jakarta, "2027-11-26 15:30")
-	d.close(x)
-	d.until("2027-12-01 00:00")
-	d.want(
-		"26 15:30 mailto:catalogue@kopi.example: Over: No mapping for sku LATTE-OAT",
-		"26 15:30 mailto:mall@kopi.example: Selesai: sku LATTE-OAT belum dipetakan",
-		"26 15:30 chat:env:OPS_CHAT_URL: Selesai: sku LATTE-OAT belum dipetakan",
-	)
-	story := value[string](d, `
-SELECT string_agg(what || ' ' || coalesce(actor, '-') || ': ' || reason, E'\n' ORDER BY at, entry) FROM timeline WHERE exception = $1`, x)
-	if want := strings.Join([]string{
-		"escalate -: level 1: team catalogue is told",
-		"escalate -: level 2: team outlet is told",
-		"acknowledge ayu: on it",
-		"escalate -: level 2: team outlet is told again (1)",
-		"escalate -: team catalogue is told that it is over",
-		"escalate -: team outlet is told that it is over",
-	}, "\n"); story != want {
-		t.Errorf("the timeline says\n%s\nwant\n%s", story, want)
-	}
-}
-
-// The clocks go back by night; the hours that the outlet is open count as they are.
-func TestWorker_DaylightSaving(t *testing.T) {
-	t.Parallel()
-	d := newDesk(t, func(c *outbox.Configuration) {
-		c.Outlets[0].Timezone, c.Outlets[0].Open = london, "Mon-Sun 09:00-17:00"
-		c.Escalation[0].Levels[1].After = 10 * time.Hour
-	})
-	d.raise("SKU_UNMAPPED", "A", "2027-10-30 15:00") // 09:00 in London, that day
-	d.until("2027-11-02 00:00")
-	if got := d.said[1][:8]; got != "31 18:00" { // 11:00 in London, an hour later than the day before
-		t.Errorf("level two came at %s; %v", got, d.said)
-	}
-}
-
 func TestWorker_TenCauses(t *testing.T) {
 	t.Parallel()
 	t.Run("AtOnce", func(t *testing.T) {

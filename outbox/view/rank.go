@@ -22,17 +22,22 @@ type rankedException struct {
 
 // What is open is little beside what is past, and has an index of its own; what is at
 // stake changes with every delivery, so that an index over it would cost each of these
-// more than it saves here. Money of several currencies is compared by the rates of the
+// more than it saves here. It is summed up at once, for what is open is all that has any.
+// Money of several currencies is compared by the rates of the
 // configuration.
 var exceptionsByRank = register("exceptions by rank", `
 WITH rates AS MATERIALIZED (
   SELECT coalesce((SELECT document -> 'rates' FROM configuration ORDER BY version DESC LIMIT 1), '{}'::jsonb) AS of
+), worth AS MATERIALIZED (
+  SELECT e.exception, sum(e.amount * coalesce((rates.of ->> e.currency)::numeric, 1)) AS amount
+    FROM exposures e, rates WHERE $1::text = 'EXPOSURE_DESC' GROUP BY e.exception
 ), ranked AS MATERIALIZED (
   SELECT x.*, CASE $1::text
-           WHEN 'EXPOSURE_DESC' THEN (SELECT coalesce(sum(e.amount * coalesce((rates.of ->> e.currency)::numeric, 1)), 0) FROM exposures e WHERE e.exception = x.id)
+           WHEN 'EXPOSURE_DESC' THEN coalesce(worth.amount, 0)
            WHEN 'SEVERITY' THEN array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], x.severity::text)::numeric
            ELSE -extract(epoch FROM x.opened_at) END AS rank
-    FROM (SELECT * FROM exceptions WHERE closed_at IS NULL ORDER BY opened_at, id LIMIT $2) AS x, rates
+    FROM (SELECT * FROM exceptions WHERE closed_at IS NULL ORDER BY opened_at, id LIMIT $2) AS x
+    LEFT JOIN worth ON worth.exception = x.id
    WHERE `+exceptionFilter+`
 )
 SELECT `+exceptionColumns+`, trim_scale(x.rank)::text AS rank

@@ -60,6 +60,7 @@ var comparisons = []comparison{
 	{"streams", false, false, (*rig).streams},
 	{"takeover", false, false, (*rig).takeover},
 	{"recovery", false, false, (*rig).recovery},
+	{"exceptions", false, false, (*rig).exceptions},
 }
 
 // Names of the comparisons, as --only takes them.

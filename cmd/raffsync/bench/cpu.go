@@ -38,13 +38,17 @@ const (
 func (r *rig) working(side, program, n int, f func() error) error {
 	before := r.worked(program)
 	err := f()
-	after := r.worked(program)
+	r.note(side, before, r.worked(program), n)
+	return err
+}
+
+// note what n events used between two readings.
+func (r *rig) note(side int, before, after work, n int) {
 	r.work[side] = append(r.work[side], work{
 		(after.postgres - before.postgres) / time.Duration(n),
 		(after.program - before.program) / time.Duration(n),
 		(after.bench - before.bench) / time.Duration(n),
 	})
-	return err
 }
 
 func (w work) total() float64 { return µs(w.postgres + w.program + w.bench) }

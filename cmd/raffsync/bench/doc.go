@@ -16,6 +16,8 @@
 //     dispatcher. Only the no-op destination is the bench's own.
 //   - "Delivered" is what Postgres says is delivered, not what was sent.
 //   - A figure that was not measured is not printed.
+//   - What a queue has behind it after years is made by SQL, and said so; what happens to
+//     it then comes through the API, the store and the dispatcher.
 //
 // The Postgres is told to make no checkpoints of its own during a round
 // (max_wal_size, checkpoint_timeout); all that durability needs is on, and shown with

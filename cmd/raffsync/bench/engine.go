@@ -23,8 +23,9 @@ type engineRequest struct {
 
 type engineAnswer struct {
 	Error string `json:"error,omitempty"`
-	// GRPC is the address that the engine listens on; in the first line only.
+	// GRPC and HTTP are the addresses that the engine listens on; in the first line only.
 	GRPC string `json:"grpc,omitempty"`
+	HTTP string `json:"http,omitempty"`
 	// Arrivals at no-op destinations since they were last asked for, and their 99th
 	// percentile after the events occurred.
 	Arrivals int           `json:"arrivals,omitempty"`
@@ -35,9 +36,9 @@ type engineAnswer struct {
 
 // ServeEngine says where the engine listens, and answers the bench until its input or
 // the engine ends.
-func ServeEngine(ctx context.Context, in io.Reader, out io.Writer, grpc string, kinds *Kinds, ended <-chan struct{}) error {
+func ServeEngine(ctx context.Context, in io.Reader, out io.Writer, grpc, http string, kinds *Kinds, ended <-chan struct{}) error {
 	answers := json.NewEncoder(out)
-	if err := answers.Encode(engineAnswer{GRPC: grpc}); err != nil {
+	if err := answers.Encode(engineAnswer{GRPC: grpc, HTTP: http}); err != nil {
 		return err
 	}
 	lines := make(chan []byte)

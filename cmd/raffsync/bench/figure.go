@@ -12,7 +12,7 @@ import (
 type Figure struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-	Unit  string  `json:"unit"` // "ratio", "s" or "MiB"
+	Unit  string  `json:"unit"` // "ratio", "s", "ms", "MiB", "µs" or "deliveries/s"
 	// Goal is the must, Aim what would be good; null where the figure is only reported.
 	Goal *float64 `json:"goal"`
 	Aim  *float64 `json:"aim"`

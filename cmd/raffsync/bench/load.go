@@ -25,6 +25,8 @@ const (
 	backlog = 20_000
 	// streams that the events come by.
 	streams = 4
+	// orderType is the type of events.
+	orderType = "order.created"
 	// orderingKeys that events have in turn: two open ones seldom share one.
 	orderingKeys = 10_000
 )
@@ -83,10 +85,15 @@ func (l *load) send(ctx context.Context) error {
 }
 
 func (l *load) sendAs(ctx context.Context, orderingKey string) error {
+	return l.sendOf(ctx, orderType, orderingKey)
+}
+
+// sendOf sends an event of a type.
+func (l *load) sendOf(ctx context.Context, kind, orderingKey string) error {
 	c := l.clients[l.sent%len(l.clients)]
 	l.sent++
 	return c.Send(ctx, &raffsyncv1.Event{
-		Id: rand.Text(), Type: "order.created", OrderingKey: orderingKey, OccurredAt: timestamppb.Now(),
+		Id: rand.Text(), Type: kind, OrderingKey: orderingKey, OccurredAt: timestamppb.Now(),
 		ContentType: "application/json", Data: &raffsyncv1.Event_BinaryData{BinaryData: payload},
 	})
 }

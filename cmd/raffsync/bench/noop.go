@@ -16,6 +16,8 @@ const (
 	kindNoop = "noop" // takes everything at once
 	kindHang = "hang" // never answers
 	kindSick = "sick" // fails until it is told to be well, and takes everything from then on
+	// takes everything whose SKU it finds in its mapping table
+	kindShelf = "shelf"
 )
 
 // Kinds makes the bench's destinations, and measures when they were reached.
@@ -28,6 +30,9 @@ type Kinds struct {
 func (k *Kinds) Registry() connectors.Registry {
 	return connectors.Registry{
 		kindNoop: func(connectors.Options) (connectors.Destination, error) { return &noop{arrivals: &k.arrivals}, nil },
+		kindShelf: func(connectors.Options) (connectors.Destination, error) {
+			return &shelf{noop{arrivals: &k.arrivals}}, nil
+		},
 		kindHang: func(connectors.Options) (connectors.Destination, error) { return hang{}, nil },
 		kindSick: func(connectors.Options) (connectors.Destination, error) {
 			return &sick{noop{arrivals: &k.arrivals}, &k.well}, nil
@@ -46,6 +51,16 @@ func (n *noop) Send(_ context.Context, r connectors.Request) connectors.Outcome 
 }
 
 func (n *noop) Traits() connectors.Traits { return connectors.Traits{Idempotent: true} }
+
+// shelf is a no-op destination that looks up what each event lacks at first.
+type shelf struct{ noop }
+
+func (d *shelf) Prepare(s connectors.Step) (connectors.Request, error) {
+	if _, known := s.Lookup("sku", missingSKU); !known {
+		return nil, &connectors.PrepareError{Missing: []connectors.Miss{{Table: "sku", Value: missingSKU, Path: "sku"}}}
+	}
+	return d.noop.Prepare(s)
+}
 
 // hang waits for as long as it is let.
 type hang struct{}

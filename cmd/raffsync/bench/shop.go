@@ -36,6 +36,7 @@ type destination struct {
 	timeout     time.Duration
 	breaker     outbox.BreakerConfig
 	rate        outbox.Rate
+	types       []string // of the events that it gets; none: all
 }
 
 func (r *rig) openShop(ctx context.Context, from string, destinations ...destination) (*shop, error) {
@@ -81,7 +82,7 @@ func (s *shop) configure(ctx context.Context, destinations []destination) error 
 			configured.Breaker = outbox.DefaultBreaker
 		}
 		c.Destinations = append(c.Destinations, configured)
-		c.Routes = append(c.Routes, outbox.RouteConfig{Name: d.name, To: d.name, OnException: outbox.Block, Retry: outbox.DefaultRetry})
+		c.Routes = append(c.Routes, outbox.RouteConfig{Name: d.name, To: d.name, Types: d.types, OnException: outbox.Block, Retry: outbox.DefaultRetry})
 	}
 	if _, err := store.Apply(ctx, actor, c, "a round of the bench"); err != nil {
 		return err
@@ -135,7 +136,7 @@ func (s *shop) untilDelivered(ctx context.Context, n int) error {
 // engine is the program at work on a shop, in a process of its own.
 type engine struct {
 	*child
-	grpc string
+	grpc, http string
 }
 
 // EngineCommand is the hidden command that is an engine.
@@ -158,7 +159,7 @@ func (r *rig) startEngine(ctx context.Context, s *shop, arguments ...string) (*e
 		e.kill()
 		return nil, err
 	}
-	e.grpc = ready.GRPC
+	e.grpc, e.http = ready.GRPC, ready.HTTP
 	return e, nil
 }
 
