@@ -47,7 +47,7 @@ func (a *app) sweepOnce(ctx context.Context, sweeper *outbox.Sweeper) error {
 		return err
 	}
 	a.sweepRules.load(inForce)
-	if err := sweeper.Unrouted(ctx, a.sweepRules.takes, outbox.DrainGrace); err != nil {
+	if err := sweeper.Unrouted(ctx, a.sweepRules, outbox.DrainGrace); err != nil {
 		return err
 	}
 	if err := a.sweepRules.severities(ctx, sweeper); err != nil {

@@ -86,9 +86,9 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		}
 	}
 	yes := true
-	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", "s3", "LOW", "ayu", "IN_PROGRESS", 51}
+	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", "s3", "LOW", "ayu", "IN_PROGRESS", "mall", "catalogue", 51}
 	ranked := func(order string) []any {
-		return []any{order, Budget, "1e30", &yes, "", "", "", "", "", "", 0, 51}
+		return []any{order, Budget, "1e30", &yes, "", "", "", "", "", "", "", "", 0, 0, 0, 51}
 	}
 	return map[string][]any{
 		"connections":                           {},

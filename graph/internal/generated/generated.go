@@ -103,6 +103,7 @@ type ComplexityRoot struct {
 	}
 
 	Changes struct {
+		Change       func(childComplexity int) int
 		Cursor       func(childComplexity int) int
 		Destinations func(childComplexity int) int
 		Entries      func(childComplexity int) int
@@ -294,7 +295,10 @@ type ComplexityRoot struct {
 		HeldCount         func(childComplexity int) int
 		History           func(childComplexity int) int
 		ID                func(childComplexity int) int
+		KeysBlocked       func(childComplexity int) int
 		LastAt            func(childComplexity int) int
+		OldestAge         func(childComplexity int) int
+		OldestHeldAt      func(childComplexity int) int
 		OpenedAt          func(childComplexity int) int
 		Quarantined       func(childComplexity int, first int, after *string) int
 		Reopened          func(childComplexity int) int
@@ -470,6 +474,7 @@ type ComplexityRoot struct {
 
 	MappingPayload struct {
 		Change     func(childComplexity int) int
+		Released   func(childComplexity int) int
 		UserErrors func(childComplexity int) int
 	}
 
@@ -754,7 +759,7 @@ type ComplexityRoot struct {
 	}
 
 	Subscription struct {
-		Changes func(childComplexity int, after *string) int
+		Changes func(childComplexity int, after *string, topics []model.Topic) int
 	}
 
 	TimelineConnection struct {
@@ -893,6 +898,9 @@ type ExceptionResolver interface {
 	Turn(ctx context.Context, obj *view.Exception) (*model.Turn, error)
 	Cause(ctx context.Context, obj *view.Exception) (*model.Cause, error)
 	Exposure(ctx context.Context, obj *view.Exception) ([]*view.Exposure, error)
+	KeysBlocked(ctx context.Context, obj *view.Exception) (*int64, error)
+	OldestHeldAt(ctx context.Context, obj *view.Exception) (*time.Time, error)
+	OldestAge(ctx context.Context, obj *view.Exception) (*float64, error)
 
 	Earlier(ctx context.Context, obj *view.Exception) (*view.Exception, error)
 	Comments(ctx context.Context, obj *view.Exception) ([]*view.LifeStep, error)
@@ -1035,7 +1043,7 @@ type StepResolver interface {
 	Receipt(ctx context.Context, obj *view.Step) (*model.Receipt, error)
 }
 type SubscriptionResolver interface {
-	Changes(ctx context.Context, after *string) (<-chan *model.Changes, error)
+	Changes(ctx context.Context, after *string, topics []model.Topic) (<-chan *model.Changes, error)
 }
 type TimelineEntryResolver interface {
 	Event(ctx context.Context, obj *view.Entry) (*view.Event, error)
@@ -1215,6 +1223,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Cause.Value(childComplexity), true
 
+	case "Changes.change":
+		if e.ComplexityRoot.Changes.Change == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Changes.Change(childComplexity), true
 	case "Changes.cursor":
 		if e.ComplexityRoot.Changes.Cursor == nil {
 			break
@@ -2097,12 +2111,30 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.ID(childComplexity), true
+	case "Exception.keysBlocked":
+		if e.ComplexityRoot.Exception.KeysBlocked == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.KeysBlocked(childComplexity), true
 	case "Exception.lastAt":
 		if e.ComplexityRoot.Exception.LastAt == nil {
 			break
 		}
 
 		return e.ComplexityRoot.Exception.LastAt(childComplexity), true
+	case "Exception.oldestAge":
+		if e.ComplexityRoot.Exception.OldestAge == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.OldestAge(childComplexity), true
+	case "Exception.oldestHeldAt":
+		if e.ComplexityRoot.Exception.OldestHeldAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.OldestHeldAt(childComplexity), true
 	case "Exception.openedAt":
 		if e.ComplexityRoot.Exception.OpenedAt == nil {
 			break
@@ -2782,6 +2814,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.MappingPayload.Change(childComplexity), true
+	case "MappingPayload.released":
+		if e.ComplexityRoot.MappingPayload.Released == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingPayload.Released(childComplexity), true
 	case "MappingPayload.userErrors":
 		if e.ComplexityRoot.MappingPayload.UserErrors == nil {
 			break
@@ -4239,7 +4277,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Subscription.Changes(childComplexity, args["after"].(*string)), true
+		return e.ComplexityRoot.Subscription.Changes(childComplexity, args["after"].(*string), args["topics"].([]model.Topic)), true
 
 	case "TimelineConnection.nodes":
 		if e.ComplexityRoot.TimelineConnection.Nodes == nil {
@@ -4915,7 +4953,23 @@ type Subscription {
   that is too slow, get a last batch with ` + "`" + `lagged: true` + "`" + `: read the timeline instead, and
   subscribe anew.
   """
-  changes(after: String): Changes!
+  changes(
+    after: String
+    "What is of interest; null: all of it. A batch comes only where something of that has changed."
+    topics: [Topic!]
+  ): Changes!
+}
+
+"What the live feed tells of."
+enum Topic {
+  "Counts and destinations: ` + "`" + `totals` + "`" + `, ` + "`" + `destinations` + "`" + `."
+  BOARD
+  "The queue: an exception was raised, gained or lost deliveries, or somebody did something with it."
+  EXCEPTIONS
+  "Jobs: ` + "`" + `jobs` + "`" + `."
+  JOBS
+  "All ` + "`" + `entries` + "`" + ` of the timeline. Without it there are those about exceptions, where these are asked for."
+  TIMELINE
 }
 
 "Who asks: an operator, and the tenant whose data is shown."
@@ -5344,7 +5398,10 @@ enum Severity {
 "An order of exceptions; of equals those that opened first stand first."
 enum ExceptionOrder {
   NEWEST
-  "The most at stake first: money of several currencies by the ` + "`" + `rates` + "`" + ` of the configuration."
+  """
+  The most at stake first: money, of several currencies by the ` + "`" + `rates` + "`" + ` of the configuration;
+  of equals what blocks more ordering keys, and then what holds the older event.
+  """
   EXPOSURE_DESC
   "The most severe first."
   SEVERITY
@@ -5382,7 +5439,11 @@ enum TurnRole {
 
 "Whose turn it is."
 type Turn {
-  "The team that it was assigned to, if any."
+  """
+  The team that it was assigned to; else the one that its escalation has told last, or tells
+  first; else that of the outlet that most of what it holds is of. Null where the
+  configuration names none of these.
+  """
   team: String
   role: TurnRole!
   "Until when somebody else has taken it up, if anybody has."
@@ -5468,7 +5529,18 @@ type Exception {
   cause: Cause!
   "What is at stake, by currency, where its routes say what a delivery is worth."
   exposure: [Exposure!]!
+  """
+  Ordering keys that are stuck behind what it holds: later events of them wait. Routes that
+  let these pass (` + "`" + `on_exception: pass` + "`" + `) have none. Null where it holds its destination as a
+  whole, so that nothing of it goes.
+  """
+  keysBlocked: Int64
+  "When the oldest event that it holds was accepted; null where it holds none."
+  oldestHeldAt: Time
+  "The same as its age, in seconds."
+  oldestAge: Float
   assignee: String
+  "That it was assigned to; see ` + "`" + `turn` + "`" + ` for whose turn it is."
   team: String
   "How often its cause came back within 30 days."
   reopened: Int!
@@ -5932,6 +6004,8 @@ type MappingChange {
 "What came of it, or why nothing was changed."
 type MappingPayload {
   change: MappingChange
+  "As the change says; 0 where nothing was changed."
+  released: Int64!
   userErrors: [UserError!]!
 }
 
@@ -5993,6 +6067,8 @@ enum TimelineWhat {
   REOPEN
   "Somebody took an exception up."
   ACKNOWLEDGE
+  "A rule has made an exception matter more, or less: ` + "`" + `detail` + "`" + ` says from what to what."
+  SEVERITY
   "A team was told of an exception: ` + "`" + `detail` + "`" + ` has the addresses, and the events by which it is."
   ESCALATE
   "A job was started, changed or done: ` + "`" + `detail` + "`" + ` has its number and its counts."
@@ -6029,6 +6105,8 @@ type TimelineEntry {
 type Changes {
   "To go on from, should the connection break."
   cursor: String!
+  "What has changed of what was asked for; in the first batch all of it. A screen reads that anew."
+  change: [Topic!]!
   "What happened, in the order of time."
   entries: [TimelineEntry!]!
   "Where they have changed, and in the first batch."
@@ -6164,6 +6242,10 @@ input ExceptionFilter {
   severity: Severity
   assignee: String
   status: ExceptionStatus
+  "Of deliveries that it holds; of what is closed, that it has held."
+  outlet: String
+  "Whose turn it is, as ` + "`" + `turn` + "`" + ` says."
+  team: String
 }
 
 input TimelineFilter {
@@ -6579,6 +6661,8 @@ func (ec *executionContext) childFields_Changes(ctx context.Context, field graph
 	switch field.Name {
 	case "cursor":
 		return ec.fieldContext_Changes_cursor(ctx, field)
+	case "change":
+		return ec.fieldContext_Changes_change(ctx, field)
 	case "entries":
 		return ec.fieldContext_Changes_entries(ctx, field)
 	case "totals":
@@ -6961,6 +7045,12 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_cause(ctx, field)
 	case "exposure":
 		return ec.fieldContext_Exception_exposure(ctx, field)
+	case "keysBlocked":
+		return ec.fieldContext_Exception_keysBlocked(ctx, field)
+	case "oldestHeldAt":
+		return ec.fieldContext_Exception_oldestHeldAt(ctx, field)
+	case "oldestAge":
+		return ec.fieldContext_Exception_oldestAge(ctx, field)
 	case "assignee":
 		return ec.fieldContext_Exception_assignee(ctx, field)
 	case "team":
@@ -7311,6 +7401,8 @@ func (ec *executionContext) childFields_MappingPayload(ctx context.Context, fiel
 	switch field.Name {
 	case "change":
 		return ec.fieldContext_MappingPayload_change(ctx, field)
+	case "released":
+		return ec.fieldContext_MappingPayload_released(ctx, field)
 	case "userErrors":
 		return ec.fieldContext_MappingPayload_userErrors(ctx, field)
 	}
@@ -9142,6 +9234,14 @@ func (ec *executionContext) field_Subscription_changes_args(ctx context.Context,
 		return nil, err
 	}
 	args["after"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "topics",
+		func(ctx context.Context, v any) ([]model.Topic, error) {
+			return ec.unmarshalOTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["topics"] = arg1
 	return args, nil
 }
 
@@ -9828,6 +9928,29 @@ func (ec *executionContext) _Changes_cursor(ctx context.Context, field graphql.C
 }
 func (ec *executionContext) fieldContext_Changes_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Changes", field, false, false, "String")
+}
+
+func (ec *executionContext) _Changes_change(ctx context.Context, field graphql.CollectedField, obj *model.Changes) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Changes_change(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Change, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []model.Topic) graphql.Marshaler {
+			return ec.marshalNTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Changes_change(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Changes", field, false, false, "Topic")
 }
 
 func (ec *executionContext) _Changes_entries(ctx context.Context, field graphql.CollectedField, obj *model.Changes) (ret graphql.Marshaler) {
@@ -13539,6 +13662,75 @@ func (ec *executionContext) fieldContext_Exception_exposure(_ context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Exception_keysBlocked(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_keysBlocked(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().KeysBlocked(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int64) graphql.Marshaler {
+			return ec.marshalOInt642ᚖint64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_keysBlocked(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, true, "Int64")
+}
+
+func (ec *executionContext) _Exception_oldestHeldAt(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_oldestHeldAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().OldestHeldAt(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_oldestHeldAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, true, "Time")
+}
+
+func (ec *executionContext) _Exception_oldestAge(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_oldestAge(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().OldestAge(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_oldestAge(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, true, "Float")
+}
+
 func (ec *executionContext) _Exception_assignee(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -16314,6 +16506,29 @@ func (ec *executionContext) fieldContext_MappingPayload_change(_ context.Context
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _MappingPayload_released(ctx context.Context, field graphql.CollectedField, obj *model.MappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingPayload_released(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Released, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingPayload_released(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingPayload", field, false, false, "Int64")
 }
 
 func (ec *executionContext) _MappingPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.MappingPayload) (ret graphql.Marshaler) {
@@ -22262,7 +22477,7 @@ func (ec *executionContext) _Subscription_changes(ctx context.Context, field gra
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Subscription().Changes(ctx, fc.Args["after"].(*string))
+			return ec.Resolvers.Subscription().Changes(ctx, fc.Args["after"].(*string), fc.Args["topics"].([]model.Topic))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.Changes) graphql.Marshaler {
@@ -24955,7 +25170,7 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"open", "class", "destination", "source", "severity", "assignee", "status"}
+	fieldsInOrder := [...]string{"open", "class", "destination", "source", "severity", "assignee", "status", "outlet", "team"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -25011,6 +25226,20 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 				return it, err
 			}
 			it.Status = data
+		case "outlet":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("outlet"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Outlet = data
+		case "team":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("team"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Team = data
 		}
 	}
 	return it, nil
@@ -26455,6 +26684,11 @@ func (ec *executionContext) _Changes(ctx context.Context, sel ast.SelectionSet, 
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "change":
+			out.Values[i] = ec._Changes_change(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "entries":
 			out.Values[i] = ec._Changes_entries(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -27667,6 +27901,24 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Exception_exposure(ctx, field, obj)
 				})
+		case "keysBlocked":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_keysBlocked(ctx, field, obj)
+				})
+		case "oldestHeldAt":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_oldestHeldAt(ctx, field, obj)
+				})
+		case "oldestAge":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_oldestAge(ctx, field, obj)
+				})
 		case "assignee":
 			out.Values[i] = ec._Exception_assignee(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
@@ -28854,6 +29106,11 @@ func (ec *executionContext) _MappingPayload(ctx context.Context, sel ast.Selecti
 		case "change":
 			out.Values[i] = ec._MappingPayload_change(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "released":
+			out.Values[i] = ec._MappingPayload_released(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
 		case "userErrors":
@@ -33112,6 +33369,46 @@ func (ec *executionContext) marshalNTimelineWhat2string(ctx context.Context, sel
 	return res
 }
 
+func (ec *executionContext) unmarshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx context.Context, v any) (model.Topic, error) {
+	var res model.Topic
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx context.Context, sel ast.SelectionSet, v model.Topic) graphql.Marshaler {
+	return v
+}
+
+func (ec *executionContext) unmarshalNTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, v any) ([]model.Topic, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]model.Topic, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, sel ast.SelectionSet, v []model.Topic) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) marshalNTotals2ᚖraffsyncᚋoutboxᚋviewᚐTotals(ctx context.Context, sel ast.SelectionSet, v *view.Totals) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "Totals!")
@@ -33909,6 +34206,42 @@ func (ec *executionContext) marshalOTimelineWhat2ᚕstringᚄ(ctx context.Contex
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNTimelineWhat2string(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalOTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, v any) ([]model.Topic, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]model.Topic, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, sel ast.SelectionSet, v []model.Topic) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {
