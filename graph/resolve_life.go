@@ -74,13 +74,12 @@ func (exceptionResolver) OldestHeldAt(ctx context.Context, x *view.Exception) (*
 	return &oldest.AcceptedAt, nil
 }
 
-// OldestAge goes by this process's clock, which is where it is shown.
 func (r exceptionResolver) OldestAge(ctx context.Context, x *view.Exception) (*float64, error) {
 	at, err := r.OldestHeldAt(ctx, x)
 	if at == nil || err != nil {
 		return nil, err
 	}
-	return new(max(time.Since(*at).Seconds(), 0)), nil
+	return ageOf(*at), nil
 }
 
 func (exceptionResolver) Earlier(ctx context.Context, x *view.Exception) (*view.Exception, error) {

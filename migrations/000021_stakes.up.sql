@@ -52,6 +52,37 @@ SELECT exception, outlet, min(tenant), count(*) FROM holds WHERE outlet <> '' GR
 -- The oldest that is left, once the oldest has gone.
 CREATE INDEX holds_oldest ON holds (exception, event_at);
 
+-- What a board shows besides counts since the first event: what tallies said when the day
+-- began, and how fast each destination gets on. Sweeps write them, seldom; ingest knows
+-- nothing of it.
+CREATE TABLE day_marks (
+  tenant    text COLLATE "C" PRIMARY KEY,
+  day       date NOT NULL,               -- by the clock of its outlets
+  accepted  bigint NOT NULL,
+  delivered bigint NOT NULL
+);
+CREATE TABLE paces (
+  destination integer PRIMARY KEY,
+  tenant      text COLLATE "C" NOT NULL,
+  at          timestamptz NOT NULL,      -- some minute ago at most
+  ended       bigint NOT NULL,           -- deliveries that had by then
+  before_at   timestamptz NOT NULL,      -- and a minute before that
+  before      bigint NOT NULL
+);
+DO $$
+DECLARE
+  t text;
+BEGIN
+  FOREACH t IN ARRAY ARRAY['day_marks', 'paces'] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
+    EXECUTE format($p$CREATE POLICY of_the_tenant ON %I TO raffsync_api
+      USING (tenant = current_setting('raffsync.tenant', true))
+      WITH CHECK (tenant = current_setting('raffsync.tenant', true))$p$, t);
+    EXECUTE format('GRANT SELECT ON %I TO raffsync_api', t);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON %I TO raffsync_engine', t);
+  END LOOP;
+END $$;
+
 -- The timeline learns a word, beside those that it knows by now.
 DO $$
 DECLARE

@@ -105,6 +105,8 @@ func fill(s *shop) {
 	s.exec(`INSERT INTO effects (tenant, destination, effect) SELECT tenant, id, 'order/1' FROM destinations`)
 	s.exec(`INSERT INTO effect_waits (tenant, destination, effect, lane, seq, key_hash) SELECT tenant, destination, 'order/1', lane, seq, key_hash FROM deliveries`)
 	s.exec(`INSERT INTO exposures (exception, currency, tenant, deliveries) SELECT 1, tenant, tenant, 1 FROM deliveries ON CONFLICT DO NOTHING`)
+	s.exec(`INSERT INTO day_marks (tenant, day, accepted, delivered) VALUES ('kopi', now(), 1, 1), ('teh', now(), 1, 1)`)
+	s.exec(`INSERT INTO paces (destination, tenant, at, ended, before_at, before) SELECT id, tenant, now(), 1, now(), 1 FROM destinations`)
 	s.exec(`INSERT INTO held_outlets (exception, outlet, tenant, held) SELECT 1, tenant, tenant, 1 FROM deliveries ON CONFLICT DO NOTHING`)
 	s.exec(`INSERT INTO shadow_findings (tenant, route, destination, prospect, seen, event, event_at) SELECT tenant, 'r', id, 'SEND', 1, 1, now() FROM destinations`)
 	s.exec(`INSERT INTO mapping_uses (tenant, name, value, destination, at, event, event_at, replay, attempt, step, shared, fallback, version, target, route) SELECT tenant, 'sku', 'TEA', id, now(), 1, now(), 0, 1, 0, true, false, 1, 'T', 'r' FROM destinations`)

@@ -143,6 +143,8 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"oldest open deliveries":                {[]int32{d3}},
 		"totals":                                {},
 		"sources":                               {},
+		"today":                                 {},
+		"drains":                                {[]int32{d3}},
 		"horizon":                               {},
 		"entries since a time":                  {now.Add(-24 * time.Hour), int64(math.MinInt64), 1000},
 		"mapping tables":                        {},

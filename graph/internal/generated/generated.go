@@ -84,6 +84,15 @@ type ComplexityRoot struct {
 		Step       func(childComplexity int) int
 	}
 
+	Board struct {
+		AcceptedToday  func(childComplexity int) int
+		DeliveredToday func(childComplexity int) int
+		Destinations   func(childComplexity int) int
+		Late           func(childComplexity int) int
+		NeedsAction    func(childComplexity int) int
+		Unrouted       func(childComplexity int) int
+	}
+
 	Breaker struct {
 		Forced     func(childComplexity int) int
 		PacedUntil func(childComplexity int) int
@@ -202,10 +211,12 @@ type ComplexityRoot struct {
 		Connection   func(childComplexity int) int
 		Delivered    func(childComplexity int) int
 		Depth        func(childComplexity int) int
+		DrainEta     func(childComplexity int) int
 		Fault        func(childComplexity int) int
 		Late         func(childComplexity int) int
 		Name         func(childComplexity int) int
 		NeedsAction  func(childComplexity int) int
+		OldestAge    func(childComplexity int) int
 		OldestOpen   func(childComplexity int) int
 		Paused       func(childComplexity int) int
 		RemovedAt    func(childComplexity int) int
@@ -640,6 +651,7 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		Board          func(childComplexity int) int
 		Controls       func(childComplexity int) int
 		Deliveries     func(childComplexity int, filter *model.DeliveryFilter, first int, after *string) int
 		Delivery       func(childComplexity int, id string) int
@@ -867,6 +879,8 @@ type DeliveryResolver interface {
 }
 type DestinationResolver interface {
 	OldestOpen(ctx context.Context, obj *view.Destination) (*view.Oldest, error)
+	OldestAge(ctx context.Context, obj *view.Destination) (*float64, error)
+	DrainEta(ctx context.Context, obj *view.Destination) (*time.Time, error)
 }
 type EditResolver interface {
 	ID(ctx context.Context, obj *outbox.Edit) (string, error)
@@ -1001,6 +1015,7 @@ type QuarantinedResolver interface {
 type QueryResolver interface {
 	Viewer(ctx context.Context) (*model.Viewer, error)
 	Totals(ctx context.Context) (*view.Totals, error)
+	Board(ctx context.Context) (*model.Board, error)
 	Event(ctx context.Context, id string) (*view.Event, error)
 	Events(ctx context.Context, filter *model.EventFilter, first int, after *string) (*model.EventConnection, error)
 	Delivery(ctx context.Context, id string) (*view.Delivery, error)
@@ -1148,6 +1163,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Attempt.Step(childComplexity), true
+
+	case "Board.acceptedToday":
+		if e.ComplexityRoot.Board.AcceptedToday == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.AcceptedToday(childComplexity), true
+	case "Board.deliveredToday":
+		if e.ComplexityRoot.Board.DeliveredToday == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.DeliveredToday(childComplexity), true
+	case "Board.destinations":
+		if e.ComplexityRoot.Board.Destinations == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.Destinations(childComplexity), true
+	case "Board.late":
+		if e.ComplexityRoot.Board.Late == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.Late(childComplexity), true
+	case "Board.needsAction":
+		if e.ComplexityRoot.Board.NeedsAction == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.NeedsAction(childComplexity), true
+	case "Board.unrouted":
+		if e.ComplexityRoot.Board.Unrouted == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.Unrouted(childComplexity), true
 
 	case "Breaker.forced":
 		if e.ComplexityRoot.Breaker.Forced == nil {
@@ -1652,6 +1704,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Depth(childComplexity), true
+	case "Destination.drainEta":
+		if e.ComplexityRoot.Destination.DrainEta == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.DrainEta(childComplexity), true
 	case "Destination.fault":
 		if e.ComplexityRoot.Destination.Fault == nil {
 			break
@@ -1676,6 +1734,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.NeedsAction(childComplexity), true
+	case "Destination.oldestAge":
+		if e.ComplexityRoot.Destination.OldestAge == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.OldestAge(childComplexity), true
 	case "Destination.oldestOpen":
 		if e.ComplexityRoot.Destination.OldestOpen == nil {
 			break
@@ -3646,6 +3710,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.QuarantinedConnection.PageInfo(childComplexity), true
 
+	case "Query.board":
+		if e.ComplexityRoot.Query.Board == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.Board(childComplexity), true
 	case "Query.controls":
 		if e.ComplexityRoot.Query.Controls == nil {
 			break
@@ -4689,6 +4759,9 @@ type Query {
   "Counts since the tenant's first event."
   totals: Totals!
 
+  "What an operator looks at first."
+  board: Board!
+
   "One event; null where there is none."
   event(id: ID!): Event
 
@@ -5678,6 +5751,28 @@ type Destination {
   late: Int64!
   "The delivery that has been open for longest; null where none is."
   oldestOpen: OldestOpen
+  "How long that is ago, in seconds."
+  oldestAge: Float
+  """
+  When nothing will be open any more, if it gets on as in the last minutes and nothing more
+  comes; null where nothing is open, or it does not get on.
+  """
+  drainEta: Time
+}
+
+"How things stand. A day begins by the clock of most outlets; UTC where none has a time zone."
+type Board {
+  "Events accepted, and deliveries that reached their destination, since midnight."
+  acceptedToday: Int64!
+  deliveredToday: Int64!
+  "Deliveries that are not done by the time that their routes give them (deliver_within)."
+  late: Int64!
+  "Events that no route wanted, since the tenant's first."
+  unrouted: Int64!
+  "Deliveries held by exceptions now."
+  needsAction: Int64!
+  "Those in use, by name."
+  destinations: [Destination!]!
 }
 
 "What a platform gave to a destination: how it stands, without what it is."
@@ -6621,6 +6716,24 @@ func (ec *executionContext) childFields_Attempt(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type Attempt", field.Name)
 }
 
+func (ec *executionContext) childFields_Board(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "acceptedToday":
+		return ec.fieldContext_Board_acceptedToday(ctx, field)
+	case "deliveredToday":
+		return ec.fieldContext_Board_deliveredToday(ctx, field)
+	case "late":
+		return ec.fieldContext_Board_late(ctx, field)
+	case "unrouted":
+		return ec.fieldContext_Board_unrouted(ctx, field)
+	case "needsAction":
+		return ec.fieldContext_Board_needsAction(ctx, field)
+	case "destinations":
+		return ec.fieldContext_Board_destinations(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Board", field.Name)
+}
+
 func (ec *executionContext) childFields_Breaker(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "state":
@@ -6877,6 +6990,10 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_late(ctx, field)
 	case "oldestOpen":
 		return ec.fieldContext_Destination_oldestOpen(ctx, field)
+	case "oldestAge":
+		return ec.fieldContext_Destination_oldestAge(ctx, field)
+	case "drainEta":
+		return ec.fieldContext_Destination_drainEta(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Destination", field.Name)
 }
@@ -9613,6 +9730,153 @@ func (ec *executionContext) fieldContext_Attempt_detail(_ context.Context, field
 	return graphql.NewScalarFieldContext("Attempt", field, false, false, "JSON")
 }
 
+func (ec *executionContext) _Board_acceptedToday(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_acceptedToday(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AcceptedToday, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_acceptedToday(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_deliveredToday(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_deliveredToday(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeliveredToday, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_deliveredToday(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_late(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_late(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Late, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_late(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_unrouted(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_unrouted(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unrouted, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_unrouted(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_needsAction(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_needsAction(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.NeedsAction, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_needsAction(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_destinations(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_destinations(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destinations, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Destination) graphql.Marshaler {
+			return ec.marshalNDestination2ᚕᚖraffsyncᚋoutboxᚋviewᚐDestinationᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_destinations(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Board",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Destination(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Breaker_state(ctx context.Context, field graphql.CollectedField, obj *view.Breaker) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11995,6 +12259,52 @@ func (ec *executionContext) fieldContext_Destination_oldestOpen(_ context.Contex
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _Destination_oldestAge(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_oldestAge(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Destination().OldestAge(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_oldestAge(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, true, true, "Float")
+}
+
+func (ec *executionContext) _Destination_drainEta(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_drainEta(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Destination().DrainEta(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_drainEta(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, true, true, "Time")
 }
 
 func (ec *executionContext) _Edit_id(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
@@ -19931,6 +20241,38 @@ func (ec *executionContext) fieldContext_Query_totals(_ context.Context, field g
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_board(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_board(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().Board(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Board) graphql.Marshaler {
+			return ec.marshalNBoard2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐBoard(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_board(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Board(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_event(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -26551,6 +26893,64 @@ func (ec *executionContext) _Attempt(ctx context.Context, sel ast.SelectionSet, 
 	return out
 }
 
+var boardImplementors = []string{"Board"}
+
+func (ec *executionContext) _Board(ctx context.Context, sel ast.SelectionSet, obj *model.Board) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, boardImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Board")
+		case "acceptedToday":
+			out.Values[i] = ec._Board_acceptedToday(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "deliveredToday":
+			out.Values[i] = ec._Board_deliveredToday(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "late":
+			out.Values[i] = ec._Board_late(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unrouted":
+			out.Values[i] = ec._Board_unrouted(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "needsAction":
+			out.Values[i] = ec._Board_needsAction(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "destinations":
+			out.Values[i] = ec._Board_destinations(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var breakerImplementors = []string{"Breaker"}
 
 func (ec *executionContext) _Breaker(ctx context.Context, sel ast.SelectionSet, obj *view.Breaker) graphql.Marshaler {
@@ -27370,6 +27770,18 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Destination_oldestOpen(ctx, field, obj)
+				})
+		case "oldestAge":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Destination_oldestAge(ctx, field, obj)
+				})
+		case "drainEta":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Destination_drainEta(ctx, field, obj)
 				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -30262,6 +30674,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_totals(ctx, field)
 				})
+		case "board":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_board(ctx, field)
+				})
 		case "event":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
 				true, false,
@@ -31865,6 +32283,14 @@ func (ec *executionContext) marshalNAttempt2ᚖraffsyncᚋoutboxᚋviewᚐEntry(
 		return graphql.Null
 	}
 	return ec._Attempt(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNBoard2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐBoard(ctx context.Context, sel ast.SelectionSet, v *model.Board) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Board!")
+		return graphql.Null
+	}
+	return ec._Board(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNBoolean2bool(ctx context.Context, v any) (bool, error) {

@@ -39,6 +39,21 @@ type AssignExceptionInput struct {
 	Team            *string `json:"team,omitempty"`
 }
 
+// How things stand. A day begins by the clock of most outlets; UTC where none has a time zone.
+type Board struct {
+	// Events accepted, and deliveries that reached their destination, since midnight.
+	AcceptedToday  int64 `json:"acceptedToday"`
+	DeliveredToday int64 `json:"deliveredToday"`
+	// Deliveries that are not done by the time that their routes give them (deliver_within).
+	Late int64 `json:"late"`
+	// Events that no route wanted, since the tenant's first.
+	Unrouted int64 `json:"unrouted"`
+	// Deliveries held by exceptions now.
+	NeedsAction int64 `json:"needsAction"`
+	// Those in use, by name.
+	Destinations []*view.Destination `json:"destinations"`
+}
+
 // The look-up, or the answer of a platform, that an exception is about.
 type Cause struct {
 	Rule  string `json:"rule"`
