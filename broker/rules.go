@@ -40,14 +40,14 @@ func (r *route) takes(eventType string) bool {
 	return slices.ContainsFunc(r.types, func(p pattern) bool { return p.matches(eventType) })
 }
 
-// Takes tells whether every event of a source and type goes somewhere: whatever conditions
-// make of it. Nil rules take nothing.
-func (r *Rules) Takes(source int32, eventType string) bool {
+// Names tells whether a route is there for events of a source and type, whatever its
+// condition makes of them. Nil rules name nothing.
+func (r *Rules) Names(source int32, eventType string) bool {
 	if r == nil {
 		return false
 	}
 	return slices.ContainsFunc(r.bySource[source], func(c choice) bool {
-		return slices.ContainsFunc(c.routes, func(r *route) bool { return r.when == nil && r.takes(eventType) })
+		return slices.ContainsFunc(c.routes, func(r *route) bool { return r.takes(eventType) })
 	})
 }
 

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -28,6 +29,10 @@ func TestConsole_WorksInABrowser(t *testing.T) {
 	}
 	h := openHouse(t, nil)
 	seedShop(t, h)
+	h.raise(t, 1)
+	h.exec(t, `INSERT INTO configuration (tenant, version, document, digest, actor, reason) SELECT 'kopi', coalesce(max(version), 0) + 1, '{"outlets": [{"name": "mall", "team": "jakarta"}]}', '', 'a', 'r' FROM configuration WHERE tenant = 'kopi'`)
+	h.exec(t, `UPDATE exposures SET amount = 1500000.5 WHERE currency = 'USD'`)
+	h.exec(t, `INSERT INTO held_outlets (exception, outlet, tenant, held) SELECT id, 'mall', 'kopi', 1 FROM exceptions`)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox, chromedp.WindowSize(1400, 900))
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	defer cancel()
@@ -69,8 +74,9 @@ func TestConsole_WorksInABrowser(t *testing.T) {
 		Headers: network.Headers{"Authorization": r.Header.Get("Authorization")},
 	})
 	try("give the credential", err)
+	clearExceptions(t, ctx, h)
 	try("open and run", chromedp.Do(ctx,
-		chromedp.Navigate(h.server.URL+"/"),
+		chromedp.Navigate(h.server.URL+"/#api"),
 		chromedp.WaitVisible(`.graphiql-execute-button`),
 		chromedp.Click(`.graphiql-execute-button`),
 	))
@@ -109,6 +115,73 @@ func TestConsole_WorksInABrowser(t *testing.T) {
 	if folder := os.Getenv("RAFFSYNC_SCREENSHOTS"); folder != "" {
 		if err := os.WriteFile(filepath.Join(folder, "console.png"), picture, 0o600); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// clearExceptions does what an operator would: reads what the first exception is, takes it
+// up, adds the mapping that it lacks, and tries again what the other one holds.
+func clearExceptions(t *testing.T, ctx context.Context, h *house) {
+	t.Helper()
+	try := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			shown, _ := chromedp.Run(ctx, chromedp.Text(`#page`))
+			t.Fatalf("%s: %v; the page shows\n%s", what, err, shown)
+		}
+	}
+	until := func(what, condition string) {
+		t.Helper()
+		_, err := chromedp.Run(ctx, chromedp.Poll[bool](condition))
+		try(what, err)
+	}
+	says := func(place, text string) string {
+		return fmt.Sprintf(`document.querySelector(%q)?.innerText.includes(%q)`, place, text)
+	}
+	picture := func(name string) {
+		t.Helper()
+		folder := os.Getenv("RAFFSYNC_SCREENSHOTS")
+		if folder == "" {
+			return
+		}
+		png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+		try("take a picture", err)
+		try("keep it", os.WriteFile(filepath.Join(folder, name), png, 0o600))
+	}
+	try("open", chromedp.Do(ctx, chromedp.Navigate(h.server.URL+"/"), chromedp.WaitVisible(`.queue ol li:nth-child(2)`)))
+	try("choose the first", chromedp.Do(ctx, chromedp.Click(`.queue ol li:first-child a`), chromedp.WaitVisible(`.one h2`)))
+	for _, text := range []string{"No mapping for sku SKU-1", "Add the entry to sku", "jakarta", "1 delivery", "USD 1 500 000.5, 1 unit", "needs action"} {
+		until("read "+text, says(".one", text))
+	}
+	try("say it in Indonesian", chromedp.Do(ctx, chromedp.Click(`.languages button:nth-child(2)`)))
+	until("read it", says(".one h2", "belum dipetakan"))
+	picture("exception.png")
+	try("say why", chromedp.Do(ctx, chromedp.SendKeys(`input[name=why]`, "asking the supplier")))
+	until("may be taken up", `!document.querySelector('.actions p:nth-of-type(2) button').disabled`)
+	try("take it up", chromedp.Do(ctx, chromedp.Click(`.actions p:nth-of-type(2) button:nth-of-type(1)`)))
+	until("is taken up", says(".one dl", "acknowledged until"))
+	try("map it", chromedp.Do(ctx,
+		chromedp.SendKeys(`.mapping input[name=target]`, "ITM-42"), chromedp.SendKeys(`.mapping input[name=reason]`, "new item"), chromedp.Click(`.mapping > button`),
+	))
+	until("is resolved", says(".one dl", "resolved"))
+	until("the queue knows", `document.querySelectorAll('.queue ol li').length === 1`)
+	try("choose the other", chromedp.Do(ctx, chromedp.Click(`.queue ol li:first-child a`)))
+	until("read it", says(".one dl", "no such SKU"))
+	try("say why", chromedp.Do(ctx, chromedp.SendKeys(`input[name=why]`, "it is there now")))
+	until("may be tried", `!document.querySelector('.actions p button').disabled`)
+	try("try again", chromedp.Do(ctx, chromedp.Click(`.actions p:nth-of-type(1) button:nth-of-type(1)`)))
+	until("is let go", says(".actions [role=status]", "trying again 3 deliveries"))
+	until("nothing is left", says(".queue", "Nothing needs a person"))
+	picture("cleared.png")
+	var got struct {
+		Exceptions struct {
+			Nodes []struct{ Status string }
+		}
+	}
+	h.get(t, "kopi", `{ exceptions(first: 5) { nodes { status } } }`, nil, &got)
+	for _, x := range got.Exceptions.Nodes {
+		if x.Status != "RESOLVED" {
+			t.Errorf("one is %s", x.Status)
 		}
 	}
 }

@@ -131,7 +131,7 @@ func TestHub_SlowReadersLag(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		(&start{}).send(t.Context(), &session{}, slow, out)
+		(&start{}).send(t.Context(), &session{}, slow, nil, out)
 	}()
 	var got []*model.Changes
 	for done := false; !done; {

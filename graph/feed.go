@@ -143,6 +143,7 @@ func (f *feed) unknown(window []view.EntryID) []view.EntryID {
 // give hands out what is new, in batches; only the last one's cursor has moved on.
 func (f *feed) give(fresh []*view.Entry, now picture, first bool) {
 	totals, destinations, jobs := now.since(f.last)
+	queue := now.totals.NeedsAction != f.last.totals.NeedsAction || now.totals.Late != f.last.totals.Late
 	f.last = now
 	if first {
 		select {
@@ -156,10 +157,14 @@ func (f *feed) give(fresh []*view.Entry, now picture, first bool) {
 		return
 	}
 	for len(fresh) > batchSize {
-		f.hub.broadcast(f, &model.Changes{Cursor: view.FormatHorizon(earlier(fresh[0].At, f.horizon)), Entries: fresh[:batchSize]})
+		f.hub.broadcast(f, &model.Changes{Cursor: view.FormatHorizon(earlier(fresh[0].At, f.horizon)), Change: topicsOf(fresh[:batchSize]), Entries: fresh[:batchSize]})
 		fresh = fresh[batchSize:]
 	}
-	f.hub.broadcast(f, &model.Changes{Cursor: view.FormatHorizon(f.horizon), Entries: fresh, Totals: totals, Destinations: destinations, Jobs: jobs})
+	last := &model.Changes{Cursor: view.FormatHorizon(f.horizon), Change: topicsOf(fresh), Entries: fresh, Totals: totals, Destinations: destinations, Jobs: jobs}
+	last.Change = with(last.Change, model.TopicExceptions, queue)
+	last.Change = with(last.Change, model.TopicBoard, totals != nil || destinations != nil)
+	last.Change = with(last.Change, model.TopicJobs, jobs != nil)
+	f.hub.broadcast(f, last)
 }
 
 func earlier(a, b time.Time) time.Time {

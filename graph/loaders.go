@@ -27,6 +27,7 @@ type loaders struct {
 	exceptionStories *dataloadgen.Loader[view.ExceptionStory, view.Page[*view.Entry]]
 	destinations     *dataloadgen.Loader[string, *view.Destination]
 	oldest           *dataloadgen.Loader[int32, *view.Oldest]
+	drains           *dataloadgen.Loader[int32, *time.Time]
 	exposures        *dataloadgen.Loader[int64, []*view.Exposure]
 	lifeSteps        *dataloadgen.Loader[int64, []*view.LifeStep]
 	suggestions      *dataloadgen.Loader[*view.Exception, []view.MappingSuggestion]
@@ -56,6 +57,7 @@ func newLoaders(v *view.View, wait time.Duration) *loaders {
 		exceptions:   byKey(v, wait, (*view.Tx).ExceptionsByID),
 		exposures:    byKey(v, wait, (*view.Tx).Exposures),
 		lifeSteps:    byKey(v, wait, (*view.Tx).LifeSteps),
+		drains:       byKey(v, wait, (*view.Tx).Drains),
 		suggestions:  inOrder(v, wait, (*view.Tx).Suggestions),
 		oldest: byKey(v, wait, func(tx *view.Tx, ctx context.Context, ids []int32) (map[int32]*view.Oldest, error) {
 			found, err := tx.OldestOpen(ctx, ids)

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"time"
 
 	"raffsync/graph/internal/model"
 	"raffsync/outbox/view"
@@ -48,6 +49,21 @@ type destinationResolver struct{}
 func (destinationResolver) OldestOpen(ctx context.Context, d *view.Destination) (*view.Oldest, error) {
 	return loadersOf(ctx).oldest.Load(ctx, d.Number)
 }
+
+// OldestAge goes by this process's clock, which is where it is shown.
+func (r destinationResolver) OldestAge(ctx context.Context, d *view.Destination) (*float64, error) {
+	oldest, err := r.OldestOpen(ctx, d)
+	if oldest == nil || err != nil {
+		return nil, err
+	}
+	return ageOf(oldest.AcceptedAt), nil
+}
+
+func (destinationResolver) DrainEta(ctx context.Context, d *view.Destination) (*time.Time, error) {
+	return loadersOf(ctx).drains.Load(ctx, d.Number)
+}
+
+func ageOf(at time.Time) *float64 { return new(max(time.Since(at).Seconds(), 0)) }
 
 type oldestOpenResolver struct{}
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"time"
 
 	"raffsync/graph/internal/model"
 	"raffsync/outbox"
@@ -28,9 +29,9 @@ func (exceptionResolver) Explanation(_ context.Context, x *view.Exception, in mo
 	return &model.Explanation{Title: e.Title, What: e.What, Why: e.Why, NextStep: e.NextStep, Turn: e.TurnName}, nil
 }
 
-// Turn is that of the team that it was given to, and of whoever can usually mend it.
+// Turn is that of a team, and of whoever can usually mend it.
 func (exceptionResolver) Turn(_ context.Context, x *view.Exception) (*model.Turn, error) {
-	turn := &model.Turn{Team: x.Team, Role: model.TurnRole(x.Explain(explain.English).Turn)}
+	turn := &model.Turn{Team: x.TurnTeam, Role: model.TurnRole(x.Explain(explain.English).Turn)}
 	if x.Status == outbox.AcknowledgedStatus {
 		turn.Until = x.AcknowledgedUntil
 	}
@@ -53,6 +54,32 @@ func (exceptionResolver) Cause(ctx context.Context, x *view.Exception) (*model.C
 
 func (exceptionResolver) Exposure(ctx context.Context, x *view.Exception) ([]*view.Exposure, error) {
 	return loadersOf(ctx).exposures.Load(ctx, x.Number)
+}
+
+func (exceptionResolver) KeysBlocked(_ context.Context, x *view.Exception) (*int64, error) {
+	if x.HoldsDestination && x.ClosedAt == nil {
+		return nil, nil
+	}
+	return &x.Blocked, nil
+}
+
+func (exceptionResolver) OldestHeldAt(ctx context.Context, x *view.Exception) (*time.Time, error) {
+	if !x.ByDestination() {
+		return x.OldestAt, nil
+	}
+	oldest, err := loadersOf(ctx).oldest.Load(ctx, x.DestinationNumber)
+	if oldest == nil || err != nil {
+		return nil, err
+	}
+	return &oldest.AcceptedAt, nil
+}
+
+func (r exceptionResolver) OldestAge(ctx context.Context, x *view.Exception) (*float64, error) {
+	at, err := r.OldestHeldAt(ctx, x)
+	if at == nil || err != nil {
+		return nil, err
+	}
+	return ageOf(*at), nil
 }
 
 func (exceptionResolver) Earlier(ctx context.Context, x *view.Exception) (*view.Exception, error) {

@@ -110,7 +110,7 @@ func changeMapping[Q any](ctx context.Context, r mutationResolver, q Q, do func(
 	done, err := do(ctx, actor, q)
 	p := &model.MappingPayload{}
 	if p.UserErrors, err = mappingErrors(err); err == nil && len(p.UserErrors) == 0 {
-		p.Change = &done
+		p.Change, p.Released = &done, done.Released
 		r.hub.Poke()
 	}
 	return p, err

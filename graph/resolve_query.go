@@ -90,7 +90,7 @@ func (r queryResolver) Exceptions(ctx context.Context, f exceptions, order view.
 	if f != nil {
 		filter = view.ExceptionFilter{
 			Open: f.Open, Class: value(f.Class), Destination: value(f.Destination), Source: value(f.Source),
-			Severity: value(f.Severity), Assignee: value(f.Assignee), Status: value(f.Status),
+			Severity: value(f.Severity), Assignee: value(f.Assignee), Status: value(f.Status), Outlet: value(f.Outlet), Team: value(f.Team),
 		}
 	}
 	page, err := seen(ctx, r.view, func(tx *view.Tx) (view.Page[*view.Exception], error) {

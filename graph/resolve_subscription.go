@@ -13,10 +13,14 @@ const renewEvery = time.Minute
 
 type subscriptionResolver struct{ *resolver }
 
-func (r subscriptionResolver) Changes(ctx context.Context, after *string) (<-chan *model.Changes, error) {
+func (r subscriptionResolver) Changes(ctx context.Context, after *string, topics []model.Topic) (<-chan *model.Changes, error) {
 	session := sessionOf(ctx)
 	if session == nil {
 		_, err := actorOf(ctx)
+		return nil, err
+	}
+	want, err := topicsAsked(topics)
+	if err != nil {
 		return nil, err
 	}
 	var from time.Time
@@ -40,7 +44,7 @@ func (r subscriptionResolver) Changes(ctx context.Context, after *string) (<-cha
 	go func() {
 		defer close(out)
 		defer r.hub.leave(feed, reader)
-		start.send(ctx, session, reader, out)
+		start.send(ctx, session, reader, want, out)
 	}()
 	return out, nil
 }
@@ -72,7 +76,7 @@ func (r subscriptionResolver) start(ctx context.Context, tenant string, f *feed,
 		if err != nil {
 			return err
 		}
-		opening := &model.Changes{Totals: &now.totals, Destinations: now.destinations, Jobs: now.jobs, Cursor: view.FormatHorizon(horizon)}
+		opening := &model.Changes{Change: model.AllTopic, Totals: &now.totals, Destinations: now.destinations, Jobs: now.jobs, Cursor: view.FormatHorizon(horizon)}
 		s.batches = append(s.batches, opening)
 		if from.IsZero() {
 			return nil
@@ -94,7 +98,7 @@ func (r subscriptionResolver) start(ctx context.Context, tenant string, f *feed,
 			for _, id := range ids[:n] {
 				s.caught[id] = struct{}{}
 			}
-			s.batches = append(s.batches, &model.Changes{Entries: entries, Cursor: view.FormatHorizon(earlier(ids[n-1].At, horizon))})
+			s.batches = append(s.batches, &model.Changes{Change: topicsOf(entries), Entries: entries, Cursor: view.FormatHorizon(earlier(ids[n-1].At, horizon))})
 			ids = ids[n:]
 		}
 		return nil
@@ -102,12 +106,15 @@ func (r subscriptionResolver) start(ctx context.Context, tenant string, f *feed,
 	return s, err
 }
 
-// send passes on first what was missed, then what the feed gives, until the reader
-// goes, may not read any more, or is too slow.
-func (s *start) send(ctx context.Context, session *session, reader *subscriber, out chan<- *model.Changes) {
+// send passes on first what was missed, then what the feed gives, as far as it is of
+// interest, until the reader goes, may not read any more, or is too slow.
+func (s *start) send(ctx context.Context, session *session, reader *subscriber, want topics, out chan<- *model.Changes) {
 	cursor := ""
 	pass := func(batch *model.Changes) bool {
 		cursor = batch.Cursor
+		if batch = want.of(batch); batch == nil {
+			return true
+		}
 		select {
 		case out <- batch:
 			return true

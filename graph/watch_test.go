@@ -18,6 +18,7 @@ import (
 // batch is one batch of the feed as a client sees it.
 type batch struct {
 	Cursor  string
+	Change  []string
 	Lagged  bool
 	Totals  *struct{ Accepted int }
 	Entries []struct {
@@ -75,12 +76,18 @@ func (w *watcher) until(ids ...string) {
 
 func watchSSE(t testing.TB, h *house, tenant, after string) *watcher {
 	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
 	variables := map[string]any{}
 	if after != "" {
 		variables["after"] = after
 	}
-	body, err := json.Marshal(map[string]any{"query": changesQuery, "variables": variables})
+	return watchQuery(t, h, tenant, changesQuery, variables)
+}
+
+// watchQuery subscribes by SSE.
+func watchQuery(t testing.TB, h *house, tenant, query string, variables map[string]any) *watcher {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	body, err := json.Marshal(map[string]any{"query": query, "variables": variables})
 	if err != nil {
 		t.Fatal(err)
 	}

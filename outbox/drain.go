@@ -47,9 +47,10 @@ WITH sending AS MATERIALIZED (
     SELECT h.ctid FROM gone CROSS JOIN LATERAL (
       SELECT holds.ctid FROM holds
        WHERE holds.lane = gone.lane AND holds.destination = gone.destination AND holds.seq = gone.seq OFFSET 0) AS h))
-  RETURNING exception, currency, amount, units
+  RETURNING exception, currency, amount, units, blocks, event_at, outlet
 ), counted AS (
-  SELECT exception, currency, count(*) AS n, sum(amount)::text AS amount, sum(units)::text AS units FROM freed GROUP BY exception, currency
+  SELECT exception, currency, count(*) AS n, sum(amount)::text AS amount, sum(units)::text AS units, blocks, min(event_at) AS "eventAt", outlet
+    FROM freed GROUP BY exception, currency, blocks, outlet
 )
 SELECT (SELECT coalesce(min(tenant), '') FROM gone), (SELECT count(*) FROM gone), (SELECT count(exception) FROM gone),
        (SELECT coalesce(jsonb_agg(to_jsonb(counted)), '[]') FROM counted)`

@@ -42,6 +42,10 @@ type Transition struct {
 	// Exposure is what the delivery is worth while it is held; nil where its route does not
 	// say.
 	Exposure *Exposure
+	// Outlet of its event, where To is StateNeedsAction; "" for none. Passes: its route lets
+	// what comes behind it go past.
+	Outlet string
+	Passes bool
 	// Snapshot is what the destination has from now on, where To is StateDelivered and the
 	// route names a version.
 	Snapshot *Snapshot

@@ -114,15 +114,15 @@ SELECT table_name::text, string_agg(privilege_type::text, ' ' ORDER BY privilege
 		return got
 	}
 	if diff := cmp.Diff(map[string]string{
-		"accepted": "SELECT", "breakers": "SELECT", "configuration": "SELECT", "configuration_use": "SELECT", "processes": "SELECT", "conflicts": "SELECT", "controls": "DELETE INSERT SELECT UPDATE", "deliveries": "DELETE SELECT UPDATE", "destinations": "SELECT", "due": "INSERT SELECT", "effect_waits": "DELETE SELECT", "edits": "INSERT SELECT", "effects": "INSERT SELECT", "escalations": "SELECT UPDATE",
-		"event_ids": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT UPDATE", "exposures": "DELETE SELECT UPDATE", "holds": "DELETE SELECT UPDATE",
-		"installation": "SELECT", "intents": "SELECT", "job_failures": "INSERT SELECT", "job_members": "DELETE INSERT SELECT", "jobs": "INSERT SELECT UPDATE", "late": "SELECT", "operator_requests": "INSERT SELECT", "quarantined": "SELECT", "releases": "DELETE INSERT SELECT", "replays": "INSERT SELECT UPDATE", "shares": "SELECT", "sources": "SELECT", "tallies": "INSERT SELECT UPDATE", "team_notices": "SELECT", "throttles": "SELECT", "timeline": "INSERT SELECT",
+		"accepted": "SELECT", "breakers": "SELECT", "configuration": "SELECT", "configuration_use": "SELECT", "processes": "SELECT", "conflicts": "SELECT", "controls": "DELETE INSERT SELECT UPDATE", "day_marks": "SELECT", "deliveries": "DELETE SELECT UPDATE", "destinations": "SELECT", "due": "INSERT SELECT", "effect_waits": "DELETE SELECT", "edits": "INSERT SELECT", "effects": "INSERT SELECT", "escalations": "SELECT UPDATE",
+		"event_ids": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT UPDATE", "exposures": "DELETE SELECT UPDATE", "held_outlets": "SELECT UPDATE", "holds": "DELETE SELECT UPDATE",
+		"installation": "SELECT", "intents": "SELECT", "job_failures": "INSERT SELECT", "job_members": "DELETE INSERT SELECT", "jobs": "INSERT SELECT UPDATE", "late": "SELECT", "operator_requests": "INSERT SELECT", "paces": "SELECT", "quarantined": "SELECT", "releases": "DELETE INSERT SELECT", "replays": "INSERT SELECT UPDATE", "shares": "SELECT", "sources": "SELECT", "tallies": "INSERT SELECT UPDATE", "team_notices": "SELECT", "throttles": "SELECT", "timeline": "INSERT SELECT",
 		"mapping_changes": "INSERT SELECT", "mapping_entries": "DELETE INSERT SELECT UPDATE", "mapping_history": "INSERT SELECT", "mapping_tables": "INSERT SELECT UPDATE", "mapping_used": "SELECT", "mapping_versions": "INSERT SELECT UPDATE", "shadow_findings": "DELETE SELECT", "snapshots": "INSERT SELECT UPDATE",
 	}, privileges("raffsync_api")); diff != "" {
 		t.Errorf("of the API (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(map[string]string{
-		"accepted": "SELECT", "audit": "SELECT", "controls": "SELECT", "deliveries": "SELECT", "destinations": "SELECT", "edits": "SELECT", "effects": "SELECT", "escalations": "SELECT", "job_failures": "SELECT", "jobs": "SELECT", "team_notices": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT", "exposures": "SELECT", "holds": "SELECT", "late": "SELECT",
+		"accepted": "SELECT", "audit": "SELECT", "controls": "SELECT", "deliveries": "SELECT", "destinations": "SELECT", "edits": "SELECT", "effects": "SELECT", "escalations": "SELECT", "job_failures": "SELECT", "jobs": "SELECT", "team_notices": "SELECT", "event_references": "SELECT", "events": "SELECT", "exceptions": "SELECT", "exposures": "SELECT", "held_outlets": "SELECT", "holds": "SELECT", "late": "SELECT",
 		"replays": "SELECT", "sources": "SELECT", "tallies": "SELECT", "timeline": "SELECT",
 		"mapping_changes": "SELECT", "mapping_entries": "SELECT", "mapping_history": "SELECT", "mapping_tables": "SELECT", "mapping_used": "SELECT", "mapping_versions": "SELECT", "shadow_findings": "SELECT",
 	}, privileges("raffsync_analytics")); diff != "" {

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -20,11 +21,12 @@ SELECT f.ord::integer - 1
 	// not open.
 	raiseSQL = `
 WITH raised AS (
-  INSERT INTO exceptions (tenant, destination, class, rule, code, field, looked_up, sample, held)
-  SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[])
+  INSERT INTO exceptions (tenant, destination, class, rule, code, field, looked_up, sample, held, blocked, oldest_at)
+  SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::timestamptz[])
   ON CONFLICT (tenant, class, destination, source, rule, code, field) WHERE closed_at IS NULL
   DO UPDATE SET held = exceptions.held + excluded.held, version = exceptions.version + 1, last_at = now(),
-                looked_up = coalesce(exceptions.looked_up, excluded.looked_up)
+                looked_up = coalesce(exceptions.looked_up, excluded.looked_up),
+                blocked = exceptions.blocked + excluded.blocked, oldest_at = LEAST(exceptions.oldest_at, excluded.oldest_at)
   RETURNING id, tenant, destination, class, rule, code, field, sample, xmax = 0 AS opened
 ), announced AS (
   INSERT INTO timeline (tenant, exception, destination, what, reason) SELECT tenant, id, destination, 'exception', sample FROM raised WHERE opened
@@ -43,10 +45,11 @@ WITH changed AS (
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
   RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, d.exception, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), held AS (
-  INSERT INTO holds (exception, lane, destination, seq, tenant, currency, amount, units)
-  SELECT exception, lane, destination, seq, tenant, currency, nullif(amount, '')::numeric, nullif(units, '')::numeric
-    FROM unnest($17::bigint[], $18::smallint[], $19::integer[], $20::bigint[], $21::text[], $22::text[], $23::text[], $24::text[])
-         AS h(exception, lane, destination, seq, tenant, currency, amount, units)
+  INSERT INTO holds (exception, lane, destination, seq, tenant, currency, amount, units, event_at, blocks, outlet)
+  SELECT exception, lane, destination, seq, tenant, currency, nullif(amount, '')::numeric, nullif(units, '')::numeric, event_at, blocks, outlet
+    FROM unnest($17::bigint[], $18::smallint[], $19::integer[], $20::bigint[], $21::text[], $22::text[], $23::text[], $24::text[],
+                $25::timestamptz[], $26::boolean[], $27::text[])
+         AS h(exception, lane, destination, seq, tenant, currency, amount, units, event_at, blocks, outlet)
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, needs_action) SELECT tenant, destination, $16::smallint, count(*) FROM changed GROUP BY tenant, destination ORDER BY tenant, destination
   ON CONFLICT (tenant, destination, shard) DO UPDATE SET needs_action = tallies.needs_action + excluded.needs_action
@@ -93,7 +96,11 @@ func (r *Replica) hold(ctx context.Context, tx pgx.Tx, held []Transition, stored
 	var seqs []Seq
 	var tenants []string
 	var currencies, amounts, units []*string
+	var times []time.Time
+	var blocks []bool
+	var outlets []string
 	var worth exposureColumns
+	var places outletColumns
 	for _, h := range holdings {
 		c.add(h.Transition)
 		first = append(first, ids[h.causes[0].name()])
@@ -107,13 +114,18 @@ func (r *Replica) hold(ctx context.Context, tx pgx.Tx, held []Transition, stored
 				currency, amount, unit = &e.Currency, &e.Amount, &e.Units
 			}
 			currencies, amounts, units = append(currencies, currency), append(amounts, amount), append(units, unit)
+			times, blocks, outlets = append(times, h.EventAt), append(blocks, !h.Passes), append(outlets, h.Outlet)
+			places.add(ids[h.causes[i].name()], h.Tenant, 1, h.Outlet)
 		}
 	}
 	if err := worth.putOn(ctx, tx); err != nil {
 		return err
 	}
+	if err := places.putOn(ctx, tx); err != nil {
+		return err
+	}
 	rows, err := tx.Query(ctx, holdSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt,
-		c.keyHash, c.acceptedAt, first, r.shard, exceptions, lanes, destinations, seqs, tenants, currencies, amounts, units)
+		c.keyHash, c.acceptedAt, first, r.shard, exceptions, lanes, destinations, seqs, tenants, currencies, amounts, units, times, blocks, outlets)
 	if err != nil {
 		return err
 	}
@@ -150,19 +162,37 @@ type causeName struct {
 
 func (c *cause) name() causeName { return causeName{c.tenant, c.destination, c.Cause} }
 
+// gain is what one exception gets to hold at once.
+type gain struct {
+	sample     string
+	n, blocked int64
+	oldest     time.Time
+}
+
+func (g *gain) add(t *Transition) {
+	g.n++
+	if !t.Passes {
+		g.blocked++
+	}
+	if t.EventAt.Before(g.oldest) {
+		g.oldest = t.EventAt
+	}
+}
+
 // raise opens what is not open, and returns the exception of each cause. Causes are taken
 // in one order for all, so that no two replicas wait in a circle.
 func raise(ctx context.Context, tx pgx.Tx, holdings []holding) (map[causeName]int64, error) {
-	counts := make(map[causeName]int64)
+	gains := make(map[causeName]*gain)
 	var causes []cause
-	sample := make(map[causeName]string)
 	for _, h := range holdings {
 		for i := range h.causes {
-			name := h.causes[i].name()
-			if counts[name]++; counts[name] == 1 {
+			g := gains[h.causes[i].name()]
+			if g == nil {
+				g = &gain{sample: h.samples[i], oldest: h.EventAt}
+				gains[h.causes[i].name()] = g
 				causes = append(causes, h.causes[i])
-				sample[name] = h.samples[i]
 			}
+			g.add(h.Transition)
 		}
 	}
 	slices.SortFunc(causes, func(a, b cause) int { return a.compare(&b) })
@@ -170,6 +200,7 @@ func raise(ctx context.Context, tx pgx.Tx, holdings []holding) (map[causeName]in
 	tenants, destinations := make([]string, n), make([]int32, n)
 	classes, rules, codes, fields := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	lookedUp, samples, gained := make([]*string, n), make([]string, n), make([]int64, n)
+	blocked, oldest := make([]int64, n), make([]time.Time, n)
 	for i := range causes {
 		c := &causes[i]
 		tenants[i], destinations[i] = c.tenant, c.destination
@@ -177,9 +208,10 @@ func raise(ctx context.Context, tx pgx.Tx, holdings []holding) (map[causeName]in
 		if c.isLookUp {
 			lookedUp[i] = &c.lookedUp
 		}
-		samples[i], gained[i] = sample[c.name()], counts[c.name()]
+		g := gains[c.name()]
+		samples[i], gained[i], blocked[i], oldest[i] = g.sample, g.n, g.blocked, g.oldest
 	}
-	rows, err := tx.Query(ctx, raiseSQL, tenants, destinations, classes, rules, codes, fields, lookedUp, samples, gained)
+	rows, err := tx.Query(ctx, raiseSQL, tenants, destinations, classes, rules, codes, fields, lookedUp, samples, gained, blocked, oldest)
 	if err != nil {
 		return nil, err
 	}

@@ -253,7 +253,8 @@ func TestStore_StartJob_TwoOperators(t *testing.T) {
 		wg.Go(func() {
 			<-start
 			_, err := s.StartJob(t.Context(), who, jobRequest(fmt.Sprint("race ", i), outbox.JobRetry, outbox.JobFilter{Destination: "books"}))
-			if err != nil && !errors.Is(err, outbox.ErrConflict) {
+			var late *outbox.Refusal // all of it was done by another before this one asked
+			if err != nil && !errors.Is(err, outbox.ErrConflict) && !errors.As(err, &late) {
 				t.Error(err)
 			}
 			for range 100 {

@@ -36,13 +36,22 @@ func (s *shop) worth() []string {
 	  FROM exposures e JOIN exceptions x ON x.id = e.exception ORDER BY x.code COLLATE "C", e.currency`)
 }
 
-// worthy wants every exposure to be the sum of what is held.
+// worthy wants every exposure, count of blocked keys, oldest time and count by outlet to be
+// what is held says.
 func (s *shop) worthy() {
 	s.t.Helper()
 	if n := one[int](s, `SELECT count(*) FROM (
 		SELECT exception, currency, amount, units, deliveries FROM exposures
 		EXCEPT SELECT exception, currency, coalesce(sum(amount), 0), coalesce(sum(units), 0), count(*) FROM holds WHERE currency IS NOT NULL GROUP BY exception, currency) AS off`); n != 0 {
 		s.t.Errorf("%d exposures are not the sum of what is held", n)
+	}
+	if off := column[string](s, `SELECT format('%s: %s blocked, oldest %s; want %s, %s', x.code, x.blocked, x.oldest_at, h.blocked, h.oldest) FROM exceptions x
+		CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE blocks) AS blocked, min(event_at) AS oldest FROM holds WHERE exception = x.id) AS h
+		WHERE x.blocked <> h.blocked OR x.closed_at IS NULL AND x.oldest_at IS DISTINCT FROM h.oldest`); len(off) != 0 {
+		s.t.Errorf("not as what is held says: %v", off)
+	}
+	if n := one[int](s, `SELECT count(*) FROM held_outlets o WHERE held <> (SELECT count(*) FROM holds h WHERE h.exception = o.exception AND h.outlet = o.outlet)`); n != 0 {
+		s.t.Errorf("%d counts by outlet are not those of what is held", n)
 	}
 }
 

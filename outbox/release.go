@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -125,9 +126,9 @@ WITH gone AS (
      CROSS JOIN LATERAL (
        SELECT holds.ctid FROM holds WHERE holds.exception = x.exception AND holds.lane = l.lane ORDER BY holds.destination, holds.seq LIMIT $3) AS h
      LIMIT $3))
-  RETURNING exception, lane, destination, seq, currency, amount, units
+  RETURNING exception, lane, destination, seq, currency, amount, units, blocks, event_at, outlet
 )
-SELECT exception, lane, destination, seq, currency, amount::text, units::text FROM gone`
+SELECT exception, lane, destination, seq, ` + heldColumns + ` FROM gone`
 
 	// freeSQL sets free what nothing holds any more. It starts anew, as with an operator's
 	// retry (see retrySQL). What something else holds is listed under that. A delivery is
@@ -262,8 +263,11 @@ type heldMember struct {
 	Lane        int16
 	Destination int32
 	Seq         Seq
-	// What it was worth, where its route says.
+	// As in [unheld].
 	Currency, Amount, Units *string
+	Blocks                  bool
+	EventAt                 *time.Time
+	Outlet                  string
 }
 
 // setFree is what becomes of a page of members.
@@ -281,7 +285,7 @@ func (r *Replica) free(ctx context.Context, tx pgx.Tx, members []heldMember, pag
 	var released, skipped memberColumns
 	skips := make(map[Position]bool)
 	for _, m := range members {
-		gone = append(gone, unheld{m.Exception, 1, m.Currency, m.Amount, m.Units})
+		gone = append(gone, unheld{m.Exception, 1, m.Currency, m.Amount, m.Units, m.Blocks, m.EventAt, m.Outlet})
 		if page.of[m.Exception].skips {
 			skips[m.position()] = true
 			skipped.add(m, page)

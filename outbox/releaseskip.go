@@ -45,7 +45,7 @@ DELETE FROM holds WHERE ctid = ANY (ARRAY(
     FROM unnest($1::smallint[], $2::integer[], $3::bigint[]) AS f(lane, destination, seq)
    CROSS JOIN LATERAL (
      SELECT holds.ctid FROM holds WHERE holds.lane = f.lane AND holds.destination = f.destination AND holds.seq = f.seq OFFSET 0) AS h))
-RETURNING exception, 1::bigint, currency, amount::text, units::text`
+RETURNING exception, 1::bigint, ` + heldColumns
 
 	countSkippedSQL = `
 INSERT INTO tallies (tenant, destination, shard, skipped, needs_action)

@@ -44,38 +44,43 @@ SELECT x.id, x.class, coalesce(d.name, ''), coalesce(s.name, ''), x.held, (extra
 	// alone: nobody has decided anything.
 	setSeveritySQL = `
 WITH locked AS MATERIALIZED (
-  SELECT id FROM exceptions WHERE id = ANY ($1) AND closed_at IS NULL ORDER BY ` + lockOrder + ` FOR NO KEY UPDATE
+  SELECT id, severity AS before FROM exceptions WHERE id = ANY ($1) AND closed_at IS NULL ORDER BY ` + lockOrder + ` FOR NO KEY UPDATE
+), changed AS (
+  UPDATE exceptions x SET severity = f.severity
+    FROM unnest($1::bigint[], $2::text[], $3::text[]) AS f(id, severity, why) JOIN locked USING (id)
+   WHERE x.id = locked.id AND x.severity <> f.severity
+  RETURNING x.tenant, x.id, x.destination, before, x.severity, f.why
 )
-UPDATE exceptions x SET severity = f.severity
-  FROM unnest($1::bigint[], $2::text[]) AS f(id, severity) JOIN locked USING (id)
- WHERE x.id = locked.id`
+INSERT INTO timeline (tenant, exception, destination, what, reason, detail)
+SELECT tenant, id, nullif(destination, 0), 'severity', why, jsonb_build_object('from', before, 'to', severity) FROM changed`
 )
 
 // Severities has a tenant's open exceptions looked at by its rules, of which the first that
-// holds decides; "" leaves the default of the class.
-func (w *Sweeper) Severities(ctx context.Context, tenant string, of func(*ExceptionFacts) string) error {
+// holds decides, with its words for the timeline; "" leaves the default of the class. Each
+// change has its entry in the same transaction.
+func (w *Sweeper) Severities(ctx context.Context, tenant string, of func(*ExceptionFacts) (severity, why string)) error {
 	rows, err := w.pool.Query(ctx, severityFactsSQL, tenant, mostSeverities)
 	if err != nil {
 		return fmt.Errorf("look at severities: %w", err)
 	}
 	var ids []int64
-	var severities []string
+	var severities, reasons []string
 	var f ExceptionFacts
 	var age int64
 	_, err = pgx.ForEachRow(rows, []any{&f.Number, &f.Class, &f.Destination, &f.Source, &f.Held, &age, &f.Exposure, &f.Default, &f.Severity}, func() error {
 		f.Age = time.Duration(age) * time.Microsecond
-		severity := of(&f)
+		severity, why := of(&f)
 		if severity == "" {
-			severity = f.Default
+			severity, why = f.Default, "as its class says: no rule holds"
 		}
 		if severity != f.Severity {
-			ids, severities = append(ids, f.Number), append(severities, severity)
+			ids, severities, reasons = append(ids, f.Number), append(severities, severity), append(reasons, why)
 		}
 		f.Exposure = nil // not to be added to
 		return nil
 	})
 	if err == nil && len(ids) > 0 {
-		_, err = w.pool.Exec(ctx, setSeveritySQL, ids, severities)
+		_, err = w.pool.Exec(ctx, setSeveritySQL, ids, severities, reasons)
 	}
 	if err != nil {
 		return fmt.Errorf("look at severities: %w", err)

@@ -49,9 +49,19 @@ type EscalationConfig struct {
 	// QuietTimezone is that of Quiet where the exception has no outlet with one.
 	QuietTimezone string `json:"quiet_timezone,omitempty"`
 	// IgnoreClockIf is a condition under which neither hours count.
-	IgnoreClockIf string        `json:"ignore_clock_if,omitempty"`
-	Levels        []LevelConfig `json:"levels"`
+	IgnoreClockIf string `json:"ignore_clock_if,omitempty"`
+	// AcknowledgeFor is how long the link of a notice acknowledges for, LinkValid how long the
+	// link can be used; zero: [DefaultAcknowledgeFor], [DefaultLinkValid].
+	AcknowledgeFor time.Duration `json:"acknowledge_for,omitempty"`
+	LinkValid      time.Duration `json:"link_valid,omitempty"`
+	Levels         []LevelConfig `json:"levels"`
 }
+
+// Where a policy does not say.
+const (
+	DefaultAcknowledgeFor = 4 * time.Hour
+	DefaultLinkValid      = 72 * time.Hour
+)
 
 // Clock is "always" or "outlet_hours".
 type Clock string

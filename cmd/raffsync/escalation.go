@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"sync"
-	"time"
 
 	"raffsync/cmd/raffsync/acknowledge"
 	"raffsync/outbox"
@@ -18,8 +17,8 @@ func (a *app) newEscalation() (*escalate.Worker, error) {
 	var once sync.Once
 	return escalate.New(escalate.Config{
 		Store: store, Log: a.config.log,
-		Acknowledge: func(base, tenant string, exception int64, address string, at time.Time) string {
-			link := acknowledge.Link(store, base, tenant, exception, address, at)
+		Acknowledge: func(l escalate.Link) string {
+			link := acknowledge.Link(store, l.Base, acknowledge.Claim{Tenant: l.Tenant, Exception: l.Exception, Address: l.Address, Expires: l.Expires, For: l.For})
 			if link == "" {
 				once.Do(func() {
 					a.config.log.Warn("notices have no links, since there is no key to sign them with: set RAFFSYNC_SECRET_KEY, the same for all processes")

@@ -49,6 +49,8 @@ type exceptionsListCommand struct {
 	Severity    string `help:"Only of this severity." enum:",LOW,MEDIUM,HIGH,CRITICAL" default:"" placeholder:"LOW|MEDIUM|HIGH|CRITICAL"`
 	Status      string `help:"Only in this status, as IN_PROGRESS." enum:",NEEDS_ACTION,ACKNOWLEDGED,IN_PROGRESS,RESOLVED,DISMISSED" default:"" placeholder:"STATUS"`
 	Assignee    string `help:"Only those given to this person." placeholder:"NAME"`
+	Outlet      string `help:"Only those that hold deliveries of this outlet; of closed ones, that held some." placeholder:"NAME"`
+	Team        string `help:"Only those whose turn it is: of the team that one was given to, that was told of it, or of its outlet." placeholder:"NAME"`
 	By          string `help:"The order: newest, exposure (the most at stake first), severity or age (the oldest first)." enum:"newest,exposure,severity,age" default:"newest"`
 	First       int    `help:"Most exceptions to list." default:"50"`
 	JSON        bool   `name:"json" help:"Print as JSON."`
@@ -63,6 +65,7 @@ Examples:
   raffsync exceptions
   raffsync exceptions --class SKU_UNMAPPED --destination books
   raffsync exceptions --by exposure --severity HIGH
+  raffsync exceptions --outlet mall --team catalogue
   raffsync exceptions list --all --json`
 }
 
@@ -88,6 +91,9 @@ type toldException struct {
 	AcknowledgedUntil *time.Time     `json:"acknowledgedUntil,omitempty"`
 	Reopened          int32          `json:"reopened,omitempty"` // how often its cause came back
 	Exposure          []toldExposure `json:"exposure,omitempty"`
+	KeysBlocked       int64          `json:"keysBlocked,omitempty"` // that wait behind what it holds
+	OldestHeldAt      *time.Time     `json:"oldestHeldAt,omitempty"`
+	Turn              string         `json:"turn,omitempty"` // the team whose turn it is
 }
 
 // toldExposure is what is at stake in one currency.
@@ -109,6 +115,7 @@ func toldOf(x *view.Exception) toldException {
 		ID: x.ID(), Class: x.Class, Destination: deref(x.Destination), Source: deref(x.Source), Reason: x.Sample,
 		Held: x.HeldCount, Status: x.Status, OpenedAt: x.OpenedAt, ClosedAt: x.ClosedAt,
 		Severity: x.Severity, Version: x.Version, Assignee: deref(x.Assignee), Team: deref(x.Team), Reopened: x.Reopened,
+		KeysBlocked: x.Blocked, OldestHeldAt: x.OldestAt, Turn: deref(x.TurnTeam),
 	}
 	if x.Status == outbox.AcknowledgedStatus {
 		t.AcknowledgedUntil = x.AcknowledgedUntil
@@ -151,6 +158,12 @@ func (t *toldException) more() string {
 			parts = append(parts, e.Units+" units")
 		}
 	}
+	if t.KeysBlocked > 0 {
+		parts = append(parts, counted(int(t.KeysBlocked), "key")+" blocked")
+	}
+	if t.OldestHeldAt != nil {
+		parts = append(parts, "oldest of "+t.OldestHeldAt.Local().Format(time.DateTime))
+	}
 	switch {
 	case t.ClosedAt != nil:
 	case t.AcknowledgedUntil != nil:
@@ -160,6 +173,8 @@ func (t *toldException) more() string {
 	}
 	if who := strings.Join(slices.DeleteFunc([]string{t.Assignee, t.Team}, func(s string) bool { return s == "" }), ", "); who != "" {
 		parts = append(parts, "with "+who)
+	} else if t.Turn != "" && t.ClosedAt == nil {
+		parts = append(parts, "turn of "+t.Turn)
 	}
 	if t.Reopened > 0 {
 		parts = append(parts, fmt.Sprintf("came back %d times", t.Reopened))
@@ -173,7 +188,7 @@ func (c *exceptionsListCommand) Run(ctx context.Context, line *commandLine) erro
 	if c.First < 1 || c.First > view.MaxFirst {
 		return fmt.Errorf("--first must be between 1 and %d", view.MaxFirst)
 	}
-	filter := view.ExceptionFilter{Class: c.Class, Destination: c.Destination, Source: c.Source, Severity: c.Severity, Assignee: c.Assignee, Status: c.Status}
+	filter := view.ExceptionFilter{Class: c.Class, Destination: c.Destination, Source: c.Source, Severity: c.Severity, Assignee: c.Assignee, Status: c.Status, Outlet: c.Outlet, Team: c.Team}
 	if open := true; !c.All {
 		filter.Open = &open
 	}

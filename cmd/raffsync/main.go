@@ -46,6 +46,9 @@ type commandLine struct {
 	Retry      retryCommand      `cmd:"" help:"Try now what has failed, one delivery or many."`
 	Reprocess  reprocessCommand  `cmd:"" help:"Prepare again what has failed, by today's mappings and routes."`
 	Skip       skipCommand       `cmd:"" help:"End deliveries that have failed, without sending them."`
+	Edit       editCommand       `cmd:"" help:"Change fields for one delivery that has failed, and prepare it again."`
+	Edits      editsCommand      `cmd:"" help:"List edits; approve or reject those that need a second person."`
+	Redirect   redirectCommand   `cmd:"" help:"Send the event of a delivery that has failed to another destination instead."`
 	Jobs       jobsCommand       `cmd:"" help:"List, show, pause and cancel what is done with many deliveries at once."`
 	Keys       keysCommand       `cmd:"" help:"Create, list and revoke the keys of sources; give operators a login."`
 	Alerts     alertsCommand     `cmd:"" help:"Print alert rules for Prometheus."`

@@ -31,7 +31,7 @@ type serveCommand struct {
 	listenFlags
 	spaceFlags
 	Config       string `help:"Configuration file: applied where its tenant has none yet; a differing one is refused until it is applied." type:"existingfile" placeholder:"FILE" short:"c"`
-	Development  bool   `help:"Allow destinations on this machine, serve GraphiQL at /, and print a login."`
+	Development  bool   `help:"Allow destinations on this machine, serve the console at /, and print a login."`
 	AfterRestore bool   `help:"The database was restored from a backup: pause every destination, take each open delivery for one that may have been sent, and say what to do next. Refused while another process works on the database."`
 }
 

@@ -47,7 +47,14 @@ func (a *app) sweepOnce(ctx context.Context, sweeper *outbox.Sweeper) error {
 		return err
 	}
 	a.sweepRules.load(inForce)
-	if err := sweeper.Unrouted(ctx, a.sweepRules.takes, outbox.DrainGrace); err != nil {
+	zones := make(map[string]string, len(inForce))
+	for _, c := range inForce {
+		zones[c.Tenant] = c.Zone()
+	}
+	if err := sweeper.Marks(ctx, zones); err != nil {
+		return err
+	}
+	if err := sweeper.Unrouted(ctx, a.sweepRules, outbox.DrainGrace); err != nil {
 		return err
 	}
 	if err := a.sweepRules.severities(ctx, sweeper); err != nil {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"strings"
 
 	"raffsync/broker"
 	"raffsync/outbox"
@@ -13,7 +16,7 @@ type sweepRules map[string]sweepRule
 
 type sweepRule struct {
 	version  int
-	severity func(*outbox.ExceptionFacts) string // nil where it cannot be compiled
+	severity func(*outbox.ExceptionFacts) (severity, why string) // nil where it cannot be compiled
 	routes   *broker.Rules
 }
 
@@ -32,9 +35,15 @@ func (s sweepRules) load(inForce []outbox.Applied) {
 	}
 }
 
-// takes is an [outbox.Taker].
-func (s sweepRules) takes(tenant string, source int32, eventType string) bool {
-	return s[tenant].routes.Takes(source, eventType)
+// Names and LeftOut make it an [outbox.Judge].
+func (s sweepRules) Names(tenant string, source int32, eventType string) bool {
+	return s[tenant].routes.Names(source, eventType)
+}
+
+// LeftOut says what the routes of today make of an event.
+func (s sweepRules) LeftOut(e *outbox.Event) (bool, error) {
+	targets, err := broker.Route(e, s[e.Tenant].routes)
+	return err == nil && len(targets) == 0, err
 }
 
 // severities applies the rules of every tenant.
@@ -51,7 +60,7 @@ func (s sweepRules) severities(ctx context.Context, sweeper *outbox.Sweeper) err
 }
 
 // compileSeverity makes a function of rules, of which the first that holds decides.
-func compileSeverity(rules []outbox.SeverityConfig) (func(*outbox.ExceptionFacts) string, error) {
+func compileSeverity(rules []outbox.SeverityConfig) (func(*outbox.ExceptionFacts) (severity, why string), error) {
 	conditions := make([]*escalate.Condition, len(rules))
 	for i, r := range rules {
 		if r.When == "" {
@@ -62,14 +71,14 @@ func compileSeverity(rules []outbox.SeverityConfig) (func(*outbox.ExceptionFacts
 			return nil, err
 		}
 	}
-	return func(f *outbox.ExceptionFacts) string {
+	return func(f *outbox.ExceptionFacts) (severity, why string) {
 		for i, r := range rules {
 			if conditions[i] == nil || conditions[i].Holds(escalate.Facts{
 				Class: f.Class, Destination: f.Destination, Source: f.Source, Severity: f.Default, Exposure: f.Exposure, Held: f.Held, Age: f.Age,
 			}) {
-				return r.Is
+				return r.Is, fmt.Sprintf("by rule %d: %s", i+1, cmp.Or(strings.Join(strings.Fields(r.When), " "), "always"))
 			}
 		}
-		return ""
+		return "", ""
 	}, nil
 }

@@ -53,8 +53,10 @@ type Attempt struct {
 	Mappings int64
 	// Effect is what it has to do with the ledger; nil where its step names no effect.
 	Effect *AttemptEffect
-	// Exposure is what the delivery is worth, where its route says.
+	// Exposure is what the delivery is worth, where its route says, and Outlet that of its
+	// event; see appraise.
 	Exposure *outbox.Exposure
+	Outlet   string
 	// Shadow is what would have become of it, where its route is in shadow.
 	Shadow    *outbox.Shadow
 	StartedAt time.Time // of the intent, by the database; zero where none
@@ -132,7 +134,7 @@ func Decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	a.refusedAgain(d)
 	t := decide(d, a, p, now, dice)
 	if t.To == outbox.StateNeedsAction {
-		t.Exposure = a.Exposure
+		t.Exposure, t.Outlet, t.Passes = a.Exposure, a.Outlet, p.Pass
 	}
 	if p.Class != "" && t.To == outbox.StateNeedsAction {
 		t.Cause.Class = p.Class

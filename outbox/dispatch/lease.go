@@ -123,12 +123,41 @@ func (n *incarnation) settleOrphans(ctx context.Context, orphans []outbox.Orphan
 				Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: rule, Reason: reason,
 			}}, n.policy(plan, &o.Delivery), n.replica.Now(), n.config.Dice())
 		}
+		if err := n.appraiseHeld(ctx, plan, transitions); err != nil {
+			return err
+		}
 		// One that cannot be stored must not keep the lanes from being served.
 		stored := make(map[outbox.Position]bool)
 		if err := n.store(ctx, transitions, leases, stored); err != nil {
 			return err
 		}
 		n.observedOrphans(ctx, plan, transitions, stored)
+	}
+	return nil
+}
+
+// appraiseHeld reads the events of what is to be held: nobody has prepared them here. One
+// that cannot be read is worth nothing that anybody knows.
+func (n *incarnation) appraiseHeld(ctx context.Context, plan *Plan, transitions []outbox.Transition) error {
+	var held []*outbox.Transition
+	var deliveries []*outbox.Delivery
+	for i := range transitions {
+		if t := &transitions[i]; t.To == outbox.StateNeedsAction {
+			held, deliveries = append(held, t), append(deliveries, t.Delivery)
+		}
+	}
+	if len(held) == 0 {
+		return nil
+	}
+	events, err := n.replica.Load(ctx, deliveries)
+	if err != nil {
+		return err
+	}
+	for i, t := range held {
+		if events[i] != nil {
+			p := n.policy(plan, t.Delivery)
+			t.Exposure, t.Outlet = p.appraise(events[i])
+		}
 	}
 	return nil
 }

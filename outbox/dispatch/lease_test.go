@@ -7,6 +7,7 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/outbox"
+	"raffsync/outbox/dispatch"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
@@ -91,5 +92,39 @@ func TestDispatcher_LosesItsSessions(t *testing.T) {
 		if made > attempts[id] {
 			t.Errorf("%s: %d requests, %d attempts", id, made, attempts[id])
 		}
+	}
+}
+
+// What a dead owner left is held by who takes over, and is worth as much as where the
+// owner had said so itself: nobody prepares it there.
+func TestDispatcher_KnowsWhatItInheritsIsWorth(t *testing.T) {
+	t.Parallel()
+	onWire := make(chan struct{})
+	books := newPlatform(func(ctx context.Context, _ sent) connectors.Outcome {
+		close(onWire)
+		<-ctx.Done()
+		return connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "cancelled after sending", Reason: "given up"}
+	})
+	books.traits = connectors.Traits{} // a second request could have a second effect
+	b := newBench(t, map[string]*platform{"books": books})
+	sales := dispatch.RouteKey{Tenant: "kopi", Name: "sales"}
+	route := b.plan.Routes[sales]
+	route.Exposure = func(e *outbox.Event) *outbox.Exposure {
+		return &outbox.Exposure{Currency: "IDR", Amount: "31000", Units: "2"}
+	}
+	b.plan.Routes[sales] = route
+	entry := b.entry("sales", "a", "order/1", "books")
+	entry.Event.Outlet = "mall"
+	b.append(entry)
+	b.start()
+	<-onWire
+	if _, err := b.db.Exec(t.Context(), `UPDATE replicas SET lease_until = now()`); err != nil {
+		t.Fatal(err)
+	}
+	b.until("it is held", `SELECT count(*) = 1 FROM deliveries WHERE state = 2`)
+	got := value[string](b, `SELECT concat_ws(' ', x.class, x.held, x.blocked, x.oldest_at = e.accepted_at, o.outlet, o.held, f.currency, trim_scale(f.amount), trim_scale(f.units))
+		FROM exceptions x JOIN events e ON e.id = 'a' LEFT JOIN held_outlets o ON o.exception = x.id LEFT JOIN exposures f ON f.exception = x.id`)
+	if want := "UNKNOWN_OUTCOME 1 1 t mall 1 IDR 31000 2"; got != want {
+		t.Errorf("at stake: %s, want %s", got, want)
 	}
 }

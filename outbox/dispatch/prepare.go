@@ -121,13 +121,20 @@ func (n *incarnation) decided(f *flight, event *outbox.LoadedEvent) bool {
 		return true
 	}
 	f.identify(event)
-	if f.policy.Exposure != nil {
-		f.attempt.Exposure = f.policy.Exposure(&event.Event)
-	}
+	f.attempt.Exposure, f.attempt.Outlet = f.policy.appraise(event)
 	if f.attempt.Newer != nil || f.attempt.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_UNSPECIFIED {
 		return true // by its version, or its effect
 	}
 	return n.tooLate(f) || n.tooEarly(f)
+}
+
+// appraise is what a delivery of the event is worth while it is held, where its route says,
+// and its outlet.
+func (p *Policy) appraise(event *outbox.LoadedEvent) (*outbox.Exposure, string) {
+	if p.Exposure == nil {
+		return nil, event.Outlet
+	}
+	return p.Exposure(&event.Event), event.Outlet
 }
 
 // identify gives the flight what its event is called, and the key that its requests go by.

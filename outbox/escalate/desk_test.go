@@ -86,11 +86,11 @@ func (d *desk) newWorker(acknowledge func() string) *Worker {
 	d.t.Helper()
 	w, err := New(Config{
 		Store: d.store, Log: slog.New(slog.NewTextHandler(&d.logged, nil)),
-		Acknowledge: func(base, tenant string, exception int64, address string, at time.Time) string {
+		Acknowledge: func(l Link) string {
 			if acknowledge != nil {
 				return acknowledge()
 			}
-			return fmt.Sprintf("%s/acknowledge?t=%s-%d-%s", base, tenant, exception, address)
+			return fmt.Sprintf("%s/acknowledge?t=%s-%d-%s&for=%s&until=%s", l.Base, l.Tenant, l.Exception, l.Address, l.For, l.Expires.UTC().Format(time.RFC3339))
 		},
 	})
 	if err != nil {

@@ -57,6 +57,8 @@ type Cause struct {
 	Until string `json:"until,omitempty"`
 	// Acknowledge is a link that does only that; empty where there is none.
 	Acknowledge string `json:"acknowledge,omitempty"`
+
+	policy *Policy // for the link; never nil of what is open
 }
 
 // maxCauses bounds a digest: who is told of more has a list to look at, not a mail.
@@ -74,7 +76,7 @@ func (r *row) cause(kind NoticeKind, level, repeat int, in explain.Language) Cau
 	c := Cause{
 		Kind: kind, Exception: r.Exception, Class: r.Class, Destination: r.Destination, Source: r.Source,
 		Title: words.Title, What: words.What, Why: words.Why, NextStep: words.NextStep, Turn: words.TurnName,
-		Held: r.Held, Level: level, Repeat: repeat, RaisedAt: r.OpenedAt, ClosedAt: r.ClosedAt, Since: moment(r.OpenedAt, zone),
+		Held: r.Held, Level: level, Repeat: repeat, RaisedAt: r.OpenedAt, ClosedAt: r.ClosedAt, Since: moment(r.OpenedAt, zone), policy: r.policy,
 	}
 	if r.ClosedAt != nil {
 		c.Until = moment(*r.ClosedAt, zone)

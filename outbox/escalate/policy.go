@@ -80,7 +80,7 @@ func (p *Policies) For(f Facts) (*Policy, int) {
 // copied is the policy as it is kept with an exception of an outlet.
 func (p *Policies) copied(one policy, outlet string) *Policy {
 	o := p.outlets[outlet]
-	kept := &Policy{Levels: []Level{}, IgnoreClockIf: one.IgnoreClockIf}
+	kept := &Policy{Levels: []Level{}, IgnoreClockIf: one.IgnoreClockIf, AcknowledgeFor: one.AcknowledgeFor, LinkValid: one.LinkValid}
 	// What cannot be read here was refused where it was configured: time counts always.
 	if one.Clock == outbox.ClockOutletHours && o.Open != "" && o.Timezone != "" {
 		kept.Hours, _ = ParseHours(o.Timezone, o.Open, o.Holidays)

@@ -13,6 +13,10 @@ type Policy struct {
 	// IgnoreClockIf is the condition under which neither counts, looked at whenever the
 	// exception is; empty for never.
 	IgnoreClockIf string `json:"ignore_clock_if,omitempty"`
+	// AcknowledgeFor is how long the link of a notice acknowledges for, LinkValid how long the
+	// link can be used; zero: the defaults.
+	AcknowledgeFor time.Duration `json:"acknowledge_for,omitempty"`
+	LinkValid      time.Duration `json:"link_valid,omitempty"`
 }
 
 // Level is one rung of the chain.

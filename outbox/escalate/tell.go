@@ -172,7 +172,10 @@ func (w *Worker) entries(ctx context.Context, f *force, team *outbox.TeamConfig,
 		mine.Causes = slices.Clone(n.Causes)
 		for i := range mine.Causes {
 			if c := &mine.Causes[i]; c.Kind != Resolved && w.config.Acknowledge != nil && f.PublicURL != "" {
-				c.Acknowledge = w.config.Acknowledge(f.PublicURL, n.Tenant, c.Exception, name, now)
+				c.Acknowledge = w.config.Acknowledge(Link{
+					f.PublicURL, n.Tenant, c.Exception, name, now.Add(cmp.Or(c.policy.LinkValid, outbox.DefaultLinkValid)),
+					cmp.Or(c.policy.AcknowledgeFor, outbox.DefaultAcknowledgeFor),
+				})
 			}
 		}
 		var wrong error

@@ -16,12 +16,20 @@ import (
 type Config struct {
 	Store *outbox.Store
 	Log   *slog.Logger
-	// Acknowledge gives the link by which whoever reads a notice at an address takes the
-	// exception up; "" for none. base is the installation's public address. Nil: there are
-	// no links.
-	Acknowledge func(base, tenant string, exception int64, address string, at time.Time) string
+	// Acknowledge makes a link; "" for none. Nil: there are no links.
+	Acknowledge func(Link) string
 	// OnTold learns the lanes that have got deliveries.
 	OnTold func(lanes []int16)
+}
+
+// Link is that by which whoever reads a notice at an address takes the exception up.
+type Link struct {
+	Base      string // the installation's public address
+	Tenant    string
+	Exception int64
+	Address   string
+	Expires   time.Time     // then it cannot be used any more
+	For       time.Duration // how long it acknowledges for
 }
 
 // Worker tells teams of exceptions when it is time. Any number of processes may run one:

@@ -184,7 +184,7 @@ var english = map[string]words{
 	"UNROUTED": {
 		Integration, "No route wants events of {source}",
 		"Events of {source} are stored and go nowhere.",
-		"No route takes their type, or no condition matches.",
+		"No route takes their type, or the condition of one cannot be evaluated.",
 		"Add a route and replay them, or say that they are not wanted.",
 	},
 	"QUARANTINED": {

@@ -183,7 +183,7 @@ var indonesian = map[string]words{
 	"UNROUTED": {
 		Integration, "Tidak ada rute untuk kejadian dari {source}",
 		"Kejadian dari {source} disimpan dan tidak dikirim ke mana pun.",
-		"Tidak ada rute yang menerima jenisnya, atau tidak ada syarat yang cocok.",
+		"Tidak ada rute yang menerima jenisnya, atau syarat salah satu rute tidak dapat dihitung.",
 		"Tambahkan rute lalu putar ulang, atau nyatakan bahwa tidak diperlukan.",
 	},
 	"QUARANTINED": {

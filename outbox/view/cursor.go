@@ -264,22 +264,23 @@ func parseGap(text string) (gap, error) {
 // for may have moved meanwhile: the cursor stays where it was.
 type rank struct {
 	order     byte
-	rank      string // a decimal
+	Rank      string // a decimal
+	Keys, Age int64  // among those of one rank
 	exception int64
 }
 
 func (r rank) cursor() string {
-	return append(newCursor(listRanked).byte(r.order).int64(r.exception), r.rank...).String()
+	return append(newCursor(listRanked).byte(r.order).int64(r.exception).int64(r.Keys).int64(r.Age), r.Rank...).String()
 }
 
 func parseRank(order byte, text string) (rank, error) {
 	if text == "" {
-		return rank{order: order, rank: "1e30"}, nil
+		return rank{order: order, Rank: "1e30"}, nil // before all of them
 	}
 	d := openCursor(listRanked, text)
-	r := rank{order: d.byte(), exception: d.int64()}
-	r.rank = string(d.rest)
-	if !d.ok || r.order != order || !decimal.MatchString(r.rank) {
+	r := rank{order: d.byte(), exception: d.int64(), Keys: d.int64(), Age: d.int64()}
+	r.Rank = string(d.rest)
+	if !d.ok || r.order != order || r.exception < 0 || !decimal.MatchString(r.Rank) {
 		return rank{}, ErrCursor
 	}
 	return r, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"raffsync/outbox"
 )
 
 // Exception is one cause that needs a person.
@@ -38,6 +40,20 @@ type Exception struct {
 	// teams that were, and that have had no all-clear.
 	Level, Levels int
 	Told          []string
+	// Blocked is how many ordering keys wait behind what it holds; [Exception.Oldest] tells of
+	// OldestAt.
+	Blocked  int64
+	OldestAt *time.Time
+	// TurnTeam is whose turn it is; see exceptionTeam.
+	TurnTeam *string
+	// DestinationNumber names its destination; 0 where it is not about one.
+	DestinationNumber int32
+}
+
+// ByDestination tells whether it is about all that its destination has open, or about what of
+// that is late, so that the oldest of it is what has been open there for longest.
+func (e *Exception) ByDestination() bool {
+	return e.ClosedAt == nil && (e.HoldsDestination || e.Class == outbox.ClassLate)
 }
 
 // Escalation is the exception as who is told of it sees it.
@@ -55,6 +71,10 @@ type ExceptionFilter struct {
 	Severity    string
 	Assignee    string
 	Status      string
+	// Outlet of deliveries that it holds or, once it is closed, has held.
+	Outlet string
+	// Team whose turn it is.
+	Team string
 }
 
 const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source, x.rule, x.code, x.field, x.looked_up, x.holds_destination, x.sample,
@@ -62,7 +82,21 @@ const exceptionColumns = `x.id, x.class, d.name AS destination, s.name AS source
   x.version, x.opened_at, x.last_at, ` + exceptionStatus + ` AS status, x.closed_at,
   x.severity, x.assignee, x.team, x.reopened, x.earlier,
   x.acknowledged_at, x.acknowledged_until, coalesce(g.level, 0) AS level,
-  CASE WHEN jsonb_typeof(g.policy -> 'levels') = 'array' THEN jsonb_array_length(g.policy -> 'levels') ELSE 0 END AS levels, coalesce(g.told, '{}') AS told`
+  CASE WHEN jsonb_typeof(g.policy -> 'levels') = 'array' THEN jsonb_array_length(g.policy -> 'levels') ELSE 0 END AS levels, coalesce(g.told, '{}') AS told,
+  x.blocked, x.oldest_at, x.destination AS destination_number, ` + exceptionTeam + ` AS turn_team`
+
+// Whose turn it is. A person's word counts for more than a policy's, and who is told by a
+// policy for more than whose place it is: the team that it was given to; that of the level
+// that was told last, or is told first; that of the outlet that most of what it holds is of.
+const exceptionTeam = `coalesce(x.team,
+  (SELECT nullif(v.policy -> 'levels' -> (GREATEST(v.level, 1) - 1) ->> 'team', '') FROM escalations v WHERE v.exception = x.id),
+  (SELECT nullif(p ->> 'team', '')
+     FROM (SELECT outlet FROM held_outlets WHERE held_outlets.exception = x.id ORDER BY held DESC, outlet LIMIT 1) AS o,
+          jsonb_array_elements(` + outletsInForce + `) AS p
+    WHERE p ->> 'name' = o.outlet LIMIT 1))`
+
+// outletsInForce is read once a statement.
+const outletsInForce = `coalesce((SELECT c.document -> 'outlets' FROM configuration c ORDER BY c.version DESC LIMIT 1), '[]'::jsonb)`
 
 // An acknowledgement ends by itself.
 const exceptionStatus = `CASE WHEN x.status = 'ACKNOWLEDGED' AND x.acknowledged_until <= now() THEN 'NEEDS_ACTION' ELSE x.status END`
@@ -74,10 +108,12 @@ const exceptionFilter = `($4::boolean IS NULL OR (x.closed_at IS NULL) = $4)
            AND ($7 = '' OR x.source = (SELECT id FROM sources WHERE name = $7))
            AND ($8 = '' OR x.severity = $8)
            AND ($9 = '' OR x.assignee = $9)
-           AND ($10 = '' OR ` + exceptionStatus + ` = $10)`
+           AND ($10 = '' OR ` + exceptionStatus + ` = $10)
+           AND ($11 = '' OR EXISTS (SELECT FROM held_outlets o WHERE o.exception = x.id AND o.outlet = $11 AND (o.held > 0 OR x.closed_at IS NOT NULL)))
+           AND ($12 = '' OR ` + exceptionTeam + ` = $12)`
 
 func (f ExceptionFilter) args() []any {
-	return []any{f.Open, f.Class, f.Destination, f.Source, f.Severity, f.Assignee, f.Status}
+	return []any{f.Open, f.Class, f.Destination, f.Source, f.Severity, f.Assignee, f.Status, f.Outlet, f.Team}
 }
 
 // What an exception holds that holds a destination as a whole is all that this has open.
@@ -102,7 +138,7 @@ func registerExceptions(name, from string) walk {
 SELECT `+exceptionColumns+`
   FROM (SELECT * FROM (SELECT *`+from+` LIMIT $3) AS x
          WHERE `+exceptionFilter+`
-         LIMIT $11) AS x`+exceptionNames+`
+         LIMIT $13) AS x`+exceptionNames+`
  ORDER BY x.opened_at DESC, x.id DESC`),
 		last: register("exceptions "+name+", last examined",
 			`SELECT opened_at AS at, id AS number`+from+` OFFSET $3::bigint - 1 LIMIT 1`),

@@ -87,9 +87,9 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		}
 	}
 	yes := true
-	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", "s3", "LOW", "ayu", "IN_PROGRESS", 51}
+	exceptions := []any{now, newest, Budget, &yes, "NOT_THERE", "d3", "s3", "LOW", "ayu", "IN_PROGRESS", "mall", "catalogue", 51}
 	ranked := func(order string) []any {
-		return []any{order, Budget, "1e30", &yes, "", "", "", "", "", "", 0, 51}
+		return []any{order, Budget, "1e30", &yes, "", "", "", "", "", "", "", "", 0, 0, 0, 51}
 	}
 	return map[string][]any{
 		"connections":                            {},
@@ -160,6 +160,8 @@ func (h *house) sampleArgs(t *testing.T) map[string][]any {
 		"uses of a mapping entry, last examined": {"d3", earliest, latest, Budget},
 		"mapping gaps":                           {Budget, 50, 0, "sku", "d3", 51},
 		"mapping neighbours":                     {[]int32{d3, d3}, []string{"sku", "sku"}, []string{"SKU-17", "SKU-9x"}, neighbours},
+		"today":                                  {},
+		"drains":                                 {[]int32{d3}},
 		"entries by id": {
 			[]time.Time{at, at.Add(time.Second)},
 			[]int64{h.number(t, `SELECT entry FROM accepted WHERE at = $1`, at), h.number(t, `SELECT entry FROM timeline WHERE at = $1`, at.Add(time.Second))},

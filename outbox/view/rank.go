@@ -17,7 +17,7 @@ const (
 
 type rankedException struct {
 	Exception
-	Rank string
+	rank
 }
 
 // What is open is little beside what is past, and has an index of its own; what is at
@@ -35,16 +35,21 @@ WITH rates AS MATERIALIZED (
   SELECT x.*, CASE $1::text
            WHEN 'EXPOSURE_DESC' THEN coalesce(worth.amount, 0)
            WHEN 'SEVERITY' THEN array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], x.severity::text)::numeric
-           ELSE -extract(epoch FROM x.opened_at) END AS rank
+           ELSE -extract(epoch FROM x.opened_at) END AS rank,
+         CASE WHEN $1 = 'EXPOSURE_DESC' THEN x.blocked ELSE 0 END AS keys,
+         CASE WHEN $1 = 'EXPOSURE_DESC' THEN -(extract(epoch FROM coalesce(x.oldest_at, x.opened_at)) * 1000000)::bigint ELSE 0 END AS age
     FROM (SELECT * FROM exceptions WHERE closed_at IS NULL ORDER BY opened_at, id LIMIT $2) AS x
     LEFT JOIN worth ON worth.exception = x.id
    WHERE `+exceptionFilter+`
 )
-SELECT `+exceptionColumns+`, trim_scale(x.rank)::text AS rank
-  FROM (SELECT * FROM ranked WHERE rank < $3::text::numeric OR rank = $3::text::numeric AND id > $11 ORDER BY rank DESC, id LIMIT $12) AS x`+exceptionNames+`
- ORDER BY x.rank DESC, x.id`)
+SELECT `+exceptionColumns+`, trim_scale(x.rank)::text AS rank, x.keys, x.age
+  FROM (SELECT * FROM ranked WHERE (rank, keys, age, -id) < ($3::text::numeric, $14::bigint, $15::bigint, -$13::bigint)
+         ORDER BY rank DESC, keys DESC, age DESC, id LIMIT $16) AS x`+exceptionNames+`
+ ORDER BY x.rank DESC, x.keys DESC, x.age DESC, x.id`)
 
-// RankedExceptions lists open exceptions in an order, of equals those that opened first.
+// RankedExceptions lists open exceptions in an order, of equals those that opened first. By
+// exposure, what has the same money at stake is ordered by the keys that it blocks, and then
+// by the age of the oldest event that it holds.
 // Of more than [Budget] those that opened first are looked at.
 func (t *Tx) RankedExceptions(ctx context.Context, f ExceptionFilter, order ExceptionOrder, first int, after string) (Page[*Exception], error) {
 	if order == NewestFirst || order == "" {
@@ -64,8 +69,8 @@ func (t *Tx) RankedExceptions(ctx context.Context, f ExceptionFilter, order Exce
 	if err := t.checkExceptionFilter(ctx, f); err != nil {
 		return page, err
 	}
-	args := append([]any{string(order), Budget, from.rank}, f.args()...)
-	found, err := collect[rankedException](ctx, t, "exceptions", exceptionsByRank, append(args, from.exception, first+1)...)
+	args := append([]any{string(order), Budget, from.Rank}, f.args()...)
+	found, err := collect[rankedException](ctx, t, "exceptions", exceptionsByRank, append(args, from.exception, from.Keys, from.Age, first+1)...)
 	if err != nil {
 		return page, err
 	}
@@ -74,7 +79,8 @@ func (t *Tx) RankedExceptions(ctx context.Context, f ExceptionFilter, order Exce
 	}
 	page.cut(first, func(*Exception) string {
 		last := found[first-1]
-		return rank{string(order)[0], last.Rank, last.Number}.cursor()
+		last.rank.order, last.rank.exception = string(order)[0], last.Number
+		return last.rank.cursor()
 	})
 	return page, nil
 }

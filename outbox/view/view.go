@@ -56,13 +56,15 @@ func (p *Page[T]) cut(first int, cursor func(T) string) {
 
 // Plans must not flip with the statistics of a partition that is a day old, and
 // planning over years of partitions costs more than these reads: so the plan is the
-// generic one, never a sequential scan where an index serves, and never compiled,
-// which takes longer than these statements run.
+// generic one, never a sequential scan where an index serves, nor all of a table read and
+// sorted for fear of a disk with arms, and never compiled, which takes longer than these
+// statements run.
 var enterTenant = register("enter a tenant", `
 SELECT row_security_active('events')
   FROM (SELECT set_config('raffsync.tenant', $1, true),
                set_config('plan_cache_mode', 'force_generic_plan', true),
                set_config('enable_seqscan', 'off', true),
+               set_config('random_page_cost', '1.1', true),
                set_config('jit', 'off', true)) AS settings`)
 
 // As runs f in a read-only transaction that sees nothing but this tenant. The

@@ -7,16 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"raffsync/outbox"
 )
 
 // Path of the page.
 const Path = "/acknowledge"
 
 const (
-	// Valid is how long a link can be used.
-	Valid = 72 * time.Hour
-	// For is how long an acknowledgement by a link lasts.
-	For = 4 * time.Hour
 	// purpose keeps the signature from serving elsewhere.
 	purpose = "acknowledge"
 	// longest is the most bytes of a token.
@@ -35,6 +33,7 @@ type Claim struct {
 	Exception int64
 	Address   string // that the notice was sent to, by the name of its destination
 	Expires   time.Time
+	For       time.Duration // how long it acknowledges for, in whole seconds
 }
 
 var (
@@ -44,8 +43,8 @@ var (
 
 // Link is the address of the page for one exception and one reader; "" where the
 // installation has no key to sign with.
-func Link(s Signer, base, tenant string, exception int64, address string, now time.Time) string {
-	message := encode(Claim{tenant, exception, address, now.Add(Valid)})
+func Link(s Signer, base string, c Claim) string {
+	message := encode(c)
 	signature := s.Sign(purpose, message)
 	if signature == nil {
 		return ""
@@ -56,7 +55,9 @@ func Link(s Signer, base, tenant string, exception int64, address string, now ti
 
 // encode separates by a byte that is in no name.
 func encode(c Claim) []byte {
-	return []byte(strings.Join([]string{c.Tenant, strconv.FormatInt(c.Exception, 10), c.Address, strconv.FormatInt(c.Expires.Unix(), 10)}, "\x00"))
+	return []byte(strings.Join([]string{
+		c.Tenant, strconv.FormatInt(c.Exception, 10), c.Address, strconv.FormatInt(c.Expires.Unix(), 10), strconv.FormatInt(int64(c.For/time.Second), 10),
+	}, "\x00"))
 }
 
 // read gives what a token says, once its signature is found right.
@@ -68,15 +69,19 @@ func read(s Signer, token string, now time.Time) (c Claim, err error) {
 		return c, errForged
 	}
 	parts := strings.Split(string(message), "\x00")
-	if len(parts) != 4 {
+	if len(parts) == 4 { // of a version that knew no other
+		parts = append(parts, strconv.Itoa(int(outbox.DefaultAcknowledgeFor/time.Second)))
+	}
+	if len(parts) != 5 {
 		return c, errForged
 	}
 	exception, err := strconv.ParseInt(parts[1], 10, 64)
 	expires, wrong := strconv.ParseInt(parts[3], 10, 64)
-	if err != nil || wrong != nil {
+	lasts, odd := strconv.ParseInt(parts[4], 10, 32)
+	if err != nil || wrong != nil || odd != nil {
 		return c, errForged
 	}
-	c = Claim{parts[0], exception, parts[2], time.Unix(expires, 0)}
+	c = Claim{parts[0], exception, parts[2], time.Unix(expires, 0), time.Duration(lasts) * time.Second}
 	if !now.Before(c.Expires) {
 		return c, errExpired
 	}

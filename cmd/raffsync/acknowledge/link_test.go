@@ -3,10 +3,13 @@ package acknowledge
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"raffsync/outbox"
 )
 
 // stamp signs by a key of the test's.
@@ -30,6 +33,8 @@ func (noKey) Sign(string, []byte) []byte { return nil }
 
 var now = time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
 
+const valid = 72 * time.Hour
+
 func token(t testing.TB, link string) string {
 	t.Helper()
 	u, err := url.Parse(link)
@@ -40,22 +45,29 @@ func token(t testing.TB, link string) string {
 }
 
 func TestLink(t *testing.T) {
-	link := Link(stamp("k"), "https://sync.example/", "kopi", 42, "mailto:ops@example.com", now)
+	claim := Claim{"kopi", 42, "mailto:ops@example.com", now.Add(valid), 2 * time.Hour}
+	link := Link(stamp("k"), "https://sync.example/", claim)
 	if !strings.HasPrefix(link, "https://sync.example/acknowledge?t=") {
 		t.Fatal(link)
 	}
 	made := token(t, link)
-	c, err := read(stamp("k"), made, now.Add(Valid-time.Second))
-	if err != nil || c.Tenant != "kopi" || c.Exception != 42 || c.Address != "mailto:ops@example.com" {
+	c, err := read(stamp("k"), made, now.Add(valid-time.Second))
+	if err != nil || c.Tenant != "kopi" || c.Exception != 42 || c.Address != "mailto:ops@example.com" || c.For != 2*time.Hour {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if _, err := read(stamp("k"), made, now.Add(Valid)); err != errExpired {
+	if _, err := read(stamp("k"), made, now.Add(valid)); err != errExpired {
 		t.Errorf("an old link: %v", err)
 	}
 	if _, err := read(stamp("other"), made, now); err != errForged {
 		t.Errorf("another installation's: %v", err)
 	}
-	if Link(noKey{}, "https://sync.example", "kopi", 42, "x", now) != "" {
+	// What was sent by a version that put no duration into it is taken still.
+	message := []byte(strings.Join([]string{"kopi", "42", "mailto:ops@example.com", "1767225600"}, "\x00"))
+	old := base64.RawURLEncoding.EncodeToString(message) + "." + base64.RawURLEncoding.EncodeToString(stamp("k").Sign(purpose, message))
+	if c, err := read(stamp("k"), old, time.Unix(1767225599, 0)); err != nil || c.For != outbox.DefaultAcknowledgeFor {
+		t.Errorf("a link of the version before: %+v, %v", c, err)
+	}
+	if Link(noKey{}, "https://sync.example", claim) != "" {
 		t.Error("a link that nobody has signed")
 	}
 	for i := range made { // any one letter
@@ -70,7 +82,7 @@ func TestLink(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add(token(f, Link(stamp("k"), "https://x", "kopi", 1, "mailto:a@b", now)))
+	f.Add(token(f, Link(stamp("k"), "https://x", Claim{"kopi", 1, "mailto:a@b", now.Add(valid), time.Hour})))
 	f.Add("")
 	f.Add(".")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -79,7 +91,7 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		// What is taken is what was made.
-		again := token(t, Link(stamp("k"), "https://x", c.Tenant, c.Exception, c.Address, c.Expires.Add(-Valid)))
+		again := token(t, Link(stamp("k"), "https://x", c))
 		if again != text {
 			t.Errorf("%q is taken for %+v", text, c)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -70,7 +71,7 @@ func (c *Config) show(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		c.fail(w, r, err, in)
 	default:
-		write(w, http.StatusOK, view{in, title, words.offer, words.button, token})
+		write(w, http.StatusOK, view{in, title, fmt.Sprintf(words.offer, words.spell(claim.For)), words.button, token})
 	}
 }
 
@@ -84,7 +85,7 @@ func (c *Config) acknowledge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	done, err := c.Store.Acknowledge(r.Context(), outbox.Actor{Tenant: claim.Tenant, Name: claim.Address}, outbox.AcknowledgeRequest{
-		RequestID: "link " + rand.Text(), Exception: claim.Exception, Until: c.Now().Add(For), Reason: "by the link in a notice",
+		RequestID: "link " + rand.Text(), Exception: claim.Exception, Until: c.Now().Add(claim.For), Reason: "by the link in a notice",
 	})
 	var refusal *outbox.Refusal
 	switch {

@@ -30,7 +30,7 @@ func (d *desk) Acknowledge(_ context.Context, a outbox.Actor, q outbox.Acknowled
 }
 
 func TestHandler(t *testing.T) {
-	link := Link(stamp("k"), "", "kopi", 42, "mailto:ops@example.com", now)
+	link := Link(stamp("k"), "", Claim{"kopi", 42, "mailto:ops@example.com", now.Add(valid), 90 * time.Minute})
 	for name, c := range map[string]struct {
 		method, token string
 		after         time.Duration
@@ -39,11 +39,11 @@ func TestHandler(t *testing.T) {
 		says          string
 		asked         int
 	}{
-		"Looks":       {method: "GET", status: 200, says: "<button>I take it up</button>"},
+		"Looks":       {method: "GET", status: 200, says: "for 90 minutes. Nothing else is changed"},
 		"LooksHead":   {method: "HEAD", status: 200},
 		"Takes":       {method: "POST", status: 200, says: "You have taken it up", asked: 1},
-		"Old":         {method: "GET", after: Valid, status: 410, says: "expired"},
-		"OldTakes":    {method: "POST", after: Valid, status: 410, says: "expired"},
+		"Old":         {method: "GET", after: valid, status: 410, says: "expired"},
+		"OldTakes":    {method: "POST", after: valid, status: 410, says: "expired"},
 		"Forged":      {method: "POST", token: "x.y", status: 403, says: "not valid"},
 		"None":        {method: "GET", token: "-", status: 403, says: "not valid"},
 		"Long":        {method: "POST", token: strings.Repeat("x", 10_000), status: 403, says: "not valid"},
@@ -81,7 +81,7 @@ func TestHandler(t *testing.T) {
 			if c.status != http.StatusMethodNotAllowed && (w.Header().Get("Referrer-Policy") != "no-referrer" || w.Header().Get("Cache-Control") != "no-store") {
 				t.Errorf("headers %v", w.Header())
 			}
-			if name == "Takes" && (d.actor.Name != "mailto:ops@example.com" || d.actor.Tenant != "kopi" || d.asked[0].Exception != 42 || !d.asked[0].Until.Equal(now.Add(For))) {
+			if name == "Takes" && (d.actor.Name != "mailto:ops@example.com" || d.actor.Tenant != "kopi" || d.asked[0].Exception != 42 || !d.asked[0].Until.Equal(now.Add(90*time.Minute))) {
 				t.Errorf("%+v by %+v", d.asked, d.actor)
 			}
 		})

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -66,6 +67,7 @@ func policyProperties(c numbered) []property {
 	return []property{
 		plain("when", orWord(c.When, "every exception")), plain("clock", string(c.Clock)), plain("quiet", orNone(c.Quiet)),
 		plain("quiet_timezone", orWord(c.QuietTimezone, "UTC")), plain("ignore_clock_if", orWord(c.IgnoreClockIf, "never")),
+		plain("acknowledge_for", formatDuration(cmp.Or(c.AcknowledgeFor, outbox.DefaultAcknowledgeFor))), plain("link_valid", formatDuration(cmp.Or(c.LinkValid, outbox.DefaultLinkValid))),
 		{"levels", fmt.Sprint(c.Levels), strings.Join(levels, ", then ")},
 	}
 }

@@ -69,6 +69,8 @@ func policyFields(c *outbox.EscalationConfig) []field {
 		text("quiet_timezone", &c.QuietTimezone, 64, "a time zone by its name, as Asia/Jakarta", "UTC", "Of the quiet hours where the exception has no outlet with a time zone."),
 		text("ignore_clock_if", &c.IgnoreClockIf, 4096, "a condition, as exposure.IDR > 5000000", "never",
 			"A condition over the same, looked at every minute: while it holds, neither opening nor quiet hours count."),
+		optional(duration("acknowledge_for", &c.AcknowledgeFor, 5*time.Minute, outbox.MaxAcknowledged, "How long the link of a notice acknowledges for: then the chain goes on."), "4h"),
+		optional(duration("link_valid", &c.LinkValid, time.Hour, outbox.MaxAcknowledged, "How long that link can be used."), "72h"),
 		{
 			name: "levels", takes: levelsTakes, required: true, listed: true, inside: levelFields(new(outbox.LevelConfig)),
 			doc: "Who is told, one after the other, until somebody acknowledges the exception or it is over.",

@@ -112,7 +112,7 @@ func (s *Screen) Welcome(w Welcome) error {
 	width = max(28, utf8.RuneCountInString(w.Story), utf8.RuneCountInString(again))
 	line("  Try  %-*s all about the first order", width, w.Story)
 	line("       %s   and what waits for it goes out", w.Map)
-	line("       %-*s GraphiQL: ask for what you see here", width, w.API)
+	line("       %-*s the console: clear what needs a person", width, w.API)
 	line("       %-*s still 0 duplicate", width, again)
 	line("")
 	_, err := io.WriteString(s.config.Out, text.String())

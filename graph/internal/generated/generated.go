@@ -84,6 +84,15 @@ type ComplexityRoot struct {
 		Step       func(childComplexity int) int
 	}
 
+	Board struct {
+		AcceptedToday  func(childComplexity int) int
+		DeliveredToday func(childComplexity int) int
+		Destinations   func(childComplexity int) int
+		Late           func(childComplexity int) int
+		NeedsAction    func(childComplexity int) int
+		Unrouted       func(childComplexity int) int
+	}
+
 	Breaker struct {
 		Forced     func(childComplexity int) int
 		PacedUntil func(childComplexity int) int
@@ -103,6 +112,7 @@ type ComplexityRoot struct {
 	}
 
 	Changes struct {
+		Change       func(childComplexity int) int
 		Cursor       func(childComplexity int) int
 		Destinations func(childComplexity int) int
 		Entries      func(childComplexity int) int
@@ -201,10 +211,12 @@ type ComplexityRoot struct {
 		Connection   func(childComplexity int) int
 		Delivered    func(childComplexity int) int
 		Depth        func(childComplexity int) int
+		DrainEta     func(childComplexity int) int
 		Fault        func(childComplexity int) int
 		Late         func(childComplexity int) int
 		Name         func(childComplexity int) int
 		NeedsAction  func(childComplexity int) int
+		OldestAge    func(childComplexity int) int
 		OldestOpen   func(childComplexity int) int
 		Paused       func(childComplexity int) int
 		RemovedAt    func(childComplexity int) int
@@ -294,7 +306,10 @@ type ComplexityRoot struct {
 		HeldCount         func(childComplexity int) int
 		History           func(childComplexity int) int
 		ID                func(childComplexity int) int
+		KeysBlocked       func(childComplexity int) int
 		LastAt            func(childComplexity int) int
+		OldestAge         func(childComplexity int) int
+		OldestHeldAt      func(childComplexity int) int
 		OpenedAt          func(childComplexity int) int
 		Quarantined       func(childComplexity int, first int, after *string) int
 		Reopened          func(childComplexity int) int
@@ -470,6 +485,7 @@ type ComplexityRoot struct {
 
 	MappingPayload struct {
 		Change     func(childComplexity int) int
+		Released   func(childComplexity int) int
 		UserErrors func(childComplexity int) int
 	}
 
@@ -638,6 +654,7 @@ type ComplexityRoot struct {
 	}
 
 	Query struct {
+		Board          func(childComplexity int) int
 		Controls       func(childComplexity int) int
 		Deliveries     func(childComplexity int, filter *model.DeliveryFilter, first int, after *string) int
 		Delivery       func(childComplexity int, id string) int
@@ -763,7 +780,7 @@ type ComplexityRoot struct {
 	}
 
 	Subscription struct {
-		Changes func(childComplexity int, after *string) int
+		Changes func(childComplexity int, after *string, topics []model.Topic) int
 	}
 
 	TimelineConnection struct {
@@ -871,6 +888,8 @@ type DeliveryResolver interface {
 }
 type DestinationResolver interface {
 	OldestOpen(ctx context.Context, obj *view.Destination) (*view.Oldest, error)
+	OldestAge(ctx context.Context, obj *view.Destination) (*float64, error)
+	DrainEta(ctx context.Context, obj *view.Destination) (*time.Time, error)
 }
 type EditResolver interface {
 	ID(ctx context.Context, obj *outbox.Edit) (string, error)
@@ -902,6 +921,9 @@ type ExceptionResolver interface {
 	Turn(ctx context.Context, obj *view.Exception) (*model.Turn, error)
 	Cause(ctx context.Context, obj *view.Exception) (*model.Cause, error)
 	Exposure(ctx context.Context, obj *view.Exception) ([]*view.Exposure, error)
+	KeysBlocked(ctx context.Context, obj *view.Exception) (*int64, error)
+	OldestHeldAt(ctx context.Context, obj *view.Exception) (*time.Time, error)
+	OldestAge(ctx context.Context, obj *view.Exception) (*float64, error)
 
 	Earlier(ctx context.Context, obj *view.Exception) (*view.Exception, error)
 	Comments(ctx context.Context, obj *view.Exception) ([]*view.LifeStep, error)
@@ -1005,6 +1027,7 @@ type QuarantinedResolver interface {
 type QueryResolver interface {
 	Viewer(ctx context.Context) (*model.Viewer, error)
 	Totals(ctx context.Context) (*view.Totals, error)
+	Board(ctx context.Context) (*model.Board, error)
 	Event(ctx context.Context, id string) (*view.Event, error)
 	Events(ctx context.Context, filter *model.EventFilter, first int, after *string) (*model.EventConnection, error)
 	Delivery(ctx context.Context, id string) (*view.Delivery, error)
@@ -1048,7 +1071,7 @@ type StepResolver interface {
 	Receipt(ctx context.Context, obj *view.Step) (*model.Receipt, error)
 }
 type SubscriptionResolver interface {
-	Changes(ctx context.Context, after *string) (<-chan *model.Changes, error)
+	Changes(ctx context.Context, after *string, topics []model.Topic) (<-chan *model.Changes, error)
 }
 type TimelineEntryResolver interface {
 	Event(ctx context.Context, obj *view.Entry) (*view.Event, error)
@@ -1154,6 +1177,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Attempt.Step(childComplexity), true
 
+	case "Board.acceptedToday":
+		if e.ComplexityRoot.Board.AcceptedToday == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.AcceptedToday(childComplexity), true
+	case "Board.deliveredToday":
+		if e.ComplexityRoot.Board.DeliveredToday == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.DeliveredToday(childComplexity), true
+	case "Board.destinations":
+		if e.ComplexityRoot.Board.Destinations == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.Destinations(childComplexity), true
+	case "Board.late":
+		if e.ComplexityRoot.Board.Late == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.Late(childComplexity), true
+	case "Board.needsAction":
+		if e.ComplexityRoot.Board.NeedsAction == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.NeedsAction(childComplexity), true
+	case "Board.unrouted":
+		if e.ComplexityRoot.Board.Unrouted == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Board.Unrouted(childComplexity), true
+
 	case "Breaker.forced":
 		if e.ComplexityRoot.Breaker.Forced == nil {
 			break
@@ -1228,6 +1288,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Cause.Value(childComplexity), true
 
+	case "Changes.change":
+		if e.ComplexityRoot.Changes.Change == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Changes.Change(childComplexity), true
 	case "Changes.cursor":
 		if e.ComplexityRoot.Changes.Cursor == nil {
 			break
@@ -1651,6 +1717,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.Depth(childComplexity), true
+	case "Destination.drainEta":
+		if e.ComplexityRoot.Destination.DrainEta == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.DrainEta(childComplexity), true
 	case "Destination.fault":
 		if e.ComplexityRoot.Destination.Fault == nil {
 			break
@@ -1675,6 +1747,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Destination.NeedsAction(childComplexity), true
+	case "Destination.oldestAge":
+		if e.ComplexityRoot.Destination.OldestAge == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Destination.OldestAge(childComplexity), true
 	case "Destination.oldestOpen":
 		if e.ComplexityRoot.Destination.OldestOpen == nil {
 			break
@@ -2110,12 +2188,30 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Exception.ID(childComplexity), true
+	case "Exception.keysBlocked":
+		if e.ComplexityRoot.Exception.KeysBlocked == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.KeysBlocked(childComplexity), true
 	case "Exception.lastAt":
 		if e.ComplexityRoot.Exception.LastAt == nil {
 			break
 		}
 
 		return e.ComplexityRoot.Exception.LastAt(childComplexity), true
+	case "Exception.oldestAge":
+		if e.ComplexityRoot.Exception.OldestAge == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.OldestAge(childComplexity), true
+	case "Exception.oldestHeldAt":
+		if e.ComplexityRoot.Exception.OldestHeldAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Exception.OldestHeldAt(childComplexity), true
 	case "Exception.openedAt":
 		if e.ComplexityRoot.Exception.OpenedAt == nil {
 			break
@@ -2795,6 +2891,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.MappingPayload.Change(childComplexity), true
+	case "MappingPayload.released":
+		if e.ComplexityRoot.MappingPayload.Released == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MappingPayload.Released(childComplexity), true
 	case "MappingPayload.userErrors":
 		if e.ComplexityRoot.MappingPayload.UserErrors == nil {
 			break
@@ -3654,6 +3756,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.QuarantinedConnection.PageInfo(childComplexity), true
 
+	case "Query.board":
+		if e.ComplexityRoot.Query.Board == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Query.Board(childComplexity), true
 	case "Query.controls":
 		if e.ComplexityRoot.Query.Controls == nil {
 			break
@@ -4304,7 +4412,7 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 			return 0, false
 		}
 
-		return e.ComplexityRoot.Subscription.Changes(childComplexity, args["after"].(*string)), true
+		return e.ComplexityRoot.Subscription.Changes(childComplexity, args["after"].(*string), args["topics"].([]model.Topic)), true
 
 	case "TimelineConnection.nodes":
 		if e.ComplexityRoot.TimelineConnection.Nodes == nil {
@@ -4720,6 +4828,9 @@ type Query {
   "Counts since the tenant's first event."
   totals: Totals!
 
+  "What an operator looks at first."
+  board: Board!
+
   "One event; null where there is none."
   event(id: ID!): Event
 
@@ -5011,7 +5122,23 @@ type Subscription {
   that is too slow, get a last batch with ` + "`" + `lagged: true` + "`" + `: read the timeline instead, and
   subscribe anew.
   """
-  changes(after: String): Changes!
+  changes(
+    after: String
+    "What is of interest; null: all of it. A batch comes only where something of that has changed."
+    topics: [Topic!]
+  ): Changes!
+}
+
+"What the live feed tells of."
+enum Topic {
+  "Counts and destinations: ` + "`" + `totals` + "`" + `, ` + "`" + `destinations` + "`" + `."
+  BOARD
+  "The queue: an exception was raised, gained or lost deliveries, or somebody did something with it."
+  EXCEPTIONS
+  "Jobs: ` + "`" + `jobs` + "`" + `."
+  JOBS
+  "All ` + "`" + `entries` + "`" + ` of the timeline. Without it there are those about exceptions, where these are asked for."
+  TIMELINE
 }
 
 "Who asks: an operator, and the tenant whose data is shown."
@@ -5455,7 +5582,10 @@ enum Severity {
 "An order of exceptions; of equals those that opened first stand first."
 enum ExceptionOrder {
   NEWEST
-  "The most at stake first: money of several currencies by the ` + "`" + `rates` + "`" + ` of the configuration."
+  """
+  The most at stake first: money, of several currencies by the ` + "`" + `rates` + "`" + ` of the configuration;
+  of equals what blocks more ordering keys, and then what holds the older event.
+  """
   EXPOSURE_DESC
   "The most severe first."
   SEVERITY
@@ -5493,7 +5623,11 @@ enum TurnRole {
 
 "Whose turn it is."
 type Turn {
-  "The team that it was assigned to, if any."
+  """
+  The team that it was assigned to; else the one that its escalation has told last, or tells
+  first; else that of the outlet that most of what it holds is of. Null where the
+  configuration names none of these.
+  """
   team: String
   role: TurnRole!
   "Until when somebody else has taken it up, if anybody has."
@@ -5579,7 +5713,18 @@ type Exception {
   cause: Cause!
   "What is at stake, by currency, where its routes say what a delivery is worth."
   exposure: [Exposure!]!
+  """
+  Ordering keys that are stuck behind what it holds: later events of them wait. Routes that
+  let these pass (` + "`" + `on_exception: pass` + "`" + `) have none. Null where it holds its destination as a
+  whole, so that nothing of it goes.
+  """
+  keysBlocked: Int64
+  "When the oldest event that it holds was accepted; null where it holds none."
+  oldestHeldAt: Time
+  "The same as its age, in seconds."
+  oldestAge: Float
   assignee: String
+  "That it was assigned to; see ` + "`" + `turn` + "`" + ` for whose turn it is."
   team: String
   "How often its cause came back within 30 days."
   reopened: Int!
@@ -5717,6 +5862,28 @@ type Destination {
   late: Int64!
   "The delivery that has been open for longest; null where none is."
   oldestOpen: OldestOpen
+  "How long that is ago, in seconds."
+  oldestAge: Float
+  """
+  When nothing will be open any more, if it gets on as in the last minutes and nothing more
+  comes; null where nothing is open, or it does not get on.
+  """
+  drainEta: Time
+}
+
+"How things stand. A day begins by the clock of most outlets; UTC where none has a time zone."
+type Board {
+  "Events accepted, and deliveries that reached their destination, since midnight."
+  acceptedToday: Int64!
+  deliveredToday: Int64!
+  "Deliveries that are not done by the time that their routes give them (deliver_within)."
+  late: Int64!
+  "Events that no route wanted, since the tenant's first."
+  unrouted: Int64!
+  "Deliveries held by exceptions now."
+  needsAction: Int64!
+  "Those in use, by name."
+  destinations: [Destination!]!
 }
 
 "What a platform gave to a destination: how it stands, without what it is."
@@ -6043,6 +6210,8 @@ type MappingChange {
 "What came of it, or why nothing was changed."
 type MappingPayload {
   change: MappingChange
+  "As the change says; 0 where nothing was changed."
+  released: Int64!
   userErrors: [UserError!]!
 }
 
@@ -6104,6 +6273,8 @@ enum TimelineWhat {
   REOPEN
   "Somebody took an exception up."
   ACKNOWLEDGE
+  "A rule has made an exception matter more, or less: ` + "`" + `detail` + "`" + ` says from what to what."
+  SEVERITY
   "A team was told of an exception: ` + "`" + `detail` + "`" + ` has the addresses, and the events by which it is."
   ESCALATE
   "A job was started, changed or done: ` + "`" + `detail` + "`" + ` has its number and its counts."
@@ -6146,6 +6317,8 @@ type TimelineEntry {
 type Changes {
   "To go on from, should the connection break."
   cursor: String!
+  "What has changed of what was asked for; in the first batch all of it. A screen reads that anew."
+  change: [Topic!]!
   "What happened, in the order of time."
   entries: [TimelineEntry!]!
   "Where they have changed, and in the first batch."
@@ -6281,6 +6454,10 @@ input ExceptionFilter {
   severity: Severity
   assignee: String
   status: ExceptionStatus
+  "Of deliveries that it holds; of what is closed, that it has held."
+  outlet: String
+  "Whose turn it is, as ` + "`" + `turn` + "`" + ` says."
+  team: String
 }
 
 input TimelineFilter {
@@ -6704,6 +6881,24 @@ func (ec *executionContext) childFields_Attempt(ctx context.Context, field graph
 	return nil, fmt.Errorf("no field named %q was found under type Attempt", field.Name)
 }
 
+func (ec *executionContext) childFields_Board(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "acceptedToday":
+		return ec.fieldContext_Board_acceptedToday(ctx, field)
+	case "deliveredToday":
+		return ec.fieldContext_Board_deliveredToday(ctx, field)
+	case "late":
+		return ec.fieldContext_Board_late(ctx, field)
+	case "unrouted":
+		return ec.fieldContext_Board_unrouted(ctx, field)
+	case "needsAction":
+		return ec.fieldContext_Board_needsAction(ctx, field)
+	case "destinations":
+		return ec.fieldContext_Board_destinations(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Board", field.Name)
+}
+
 func (ec *executionContext) childFields_Breaker(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "state":
@@ -6744,6 +6939,8 @@ func (ec *executionContext) childFields_Changes(ctx context.Context, field graph
 	switch field.Name {
 	case "cursor":
 		return ec.fieldContext_Changes_cursor(ctx, field)
+	case "change":
+		return ec.fieldContext_Changes_change(ctx, field)
 	case "entries":
 		return ec.fieldContext_Changes_entries(ctx, field)
 	case "totals":
@@ -6958,6 +7155,10 @@ func (ec *executionContext) childFields_Destination(ctx context.Context, field g
 		return ec.fieldContext_Destination_late(ctx, field)
 	case "oldestOpen":
 		return ec.fieldContext_Destination_oldestOpen(ctx, field)
+	case "oldestAge":
+		return ec.fieldContext_Destination_oldestAge(ctx, field)
+	case "drainEta":
+		return ec.fieldContext_Destination_drainEta(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Destination", field.Name)
 }
@@ -7126,6 +7327,12 @@ func (ec *executionContext) childFields_Exception(ctx context.Context, field gra
 		return ec.fieldContext_Exception_cause(ctx, field)
 	case "exposure":
 		return ec.fieldContext_Exception_exposure(ctx, field)
+	case "keysBlocked":
+		return ec.fieldContext_Exception_keysBlocked(ctx, field)
+	case "oldestHeldAt":
+		return ec.fieldContext_Exception_oldestHeldAt(ctx, field)
+	case "oldestAge":
+		return ec.fieldContext_Exception_oldestAge(ctx, field)
 	case "assignee":
 		return ec.fieldContext_Exception_assignee(ctx, field)
 	case "team":
@@ -7476,6 +7683,8 @@ func (ec *executionContext) childFields_MappingPayload(ctx context.Context, fiel
 	switch field.Name {
 	case "change":
 		return ec.fieldContext_MappingPayload_change(ctx, field)
+	case "released":
+		return ec.fieldContext_MappingPayload_released(ctx, field)
 	case "userErrors":
 		return ec.fieldContext_MappingPayload_userErrors(ctx, field)
 	}
@@ -9361,6 +9570,14 @@ func (ec *executionContext) field_Subscription_changes_args(ctx context.Context,
 		return nil, err
 	}
 	args["after"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "topics",
+		func(ctx context.Context, v any) ([]model.Topic, error) {
+			return ec.unmarshalOTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["topics"] = arg1
 	return args, nil
 }
 
@@ -9732,6 +9949,153 @@ func (ec *executionContext) fieldContext_Attempt_detail(_ context.Context, field
 	return graphql.NewScalarFieldContext("Attempt", field, false, false, "JSON")
 }
 
+func (ec *executionContext) _Board_acceptedToday(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_acceptedToday(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AcceptedToday, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_acceptedToday(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_deliveredToday(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_deliveredToday(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeliveredToday, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_deliveredToday(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_late(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_late(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Late, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_late(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_unrouted(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_unrouted(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unrouted, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_unrouted(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_needsAction(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_needsAction(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.NeedsAction, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_needsAction(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Board", field, false, false, "Int64")
+}
+
+func (ec *executionContext) _Board_destinations(ctx context.Context, field graphql.CollectedField, obj *model.Board) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Board_destinations(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Destinations, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*view.Destination) graphql.Marshaler {
+			return ec.marshalNDestination2ᚕᚖraffsyncᚋoutboxᚋviewᚐDestinationᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Board_destinations(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Board",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Destination(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Breaker_state(ctx context.Context, field graphql.CollectedField, obj *view.Breaker) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -10047,6 +10411,29 @@ func (ec *executionContext) _Changes_cursor(ctx context.Context, field graphql.C
 }
 func (ec *executionContext) fieldContext_Changes_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Changes", field, false, false, "String")
+}
+
+func (ec *executionContext) _Changes_change(ctx context.Context, field graphql.CollectedField, obj *model.Changes) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Changes_change(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Change, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []model.Topic) graphql.Marshaler {
+			return ec.marshalNTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Changes_change(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Changes", field, false, false, "Topic")
 }
 
 func (ec *executionContext) _Changes_entries(ctx context.Context, field graphql.CollectedField, obj *model.Changes) (ret graphql.Marshaler) {
@@ -12093,6 +12480,52 @@ func (ec *executionContext) fieldContext_Destination_oldestOpen(_ context.Contex
 	return fc, nil
 }
 
+func (ec *executionContext) _Destination_oldestAge(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_oldestAge(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Destination().OldestAge(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_oldestAge(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, true, true, "Float")
+}
+
+func (ec *executionContext) _Destination_drainEta(ctx context.Context, field graphql.CollectedField, obj *view.Destination) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Destination_drainEta(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Destination().DrainEta(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Destination_drainEta(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Destination", field, true, true, "Time")
+}
+
 func (ec *executionContext) _Edit_id(ctx context.Context, field graphql.CollectedField, obj *outbox.Edit) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13756,6 +14189,75 @@ func (ec *executionContext) fieldContext_Exception_exposure(_ context.Context, f
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _Exception_keysBlocked(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_keysBlocked(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().KeysBlocked(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int64) graphql.Marshaler {
+			return ec.marshalOInt642ᚖint64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_keysBlocked(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, true, "Int64")
+}
+
+func (ec *executionContext) _Exception_oldestHeldAt(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_oldestHeldAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().OldestHeldAt(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_oldestHeldAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, true, "Time")
+}
+
+func (ec *executionContext) _Exception_oldestAge(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Exception_oldestAge(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Exception().OldestAge(ctx, obj)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Exception_oldestAge(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Exception", field, true, true, "Float")
 }
 
 func (ec *executionContext) _Exception_assignee(ctx context.Context, field graphql.CollectedField, obj *view.Exception) (ret graphql.Marshaler) {
@@ -16533,6 +17035,29 @@ func (ec *executionContext) fieldContext_MappingPayload_change(_ context.Context
 		},
 	}
 	return fc, nil
+}
+
+func (ec *executionContext) _MappingPayload_released(ctx context.Context, field graphql.CollectedField, obj *model.MappingPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MappingPayload_released(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Released, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int64) graphql.Marshaler {
+			return ec.marshalNInt642int64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MappingPayload_released(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MappingPayload", field, false, false, "Int64")
 }
 
 func (ec *executionContext) _MappingPayload_userErrors(ctx context.Context, field graphql.CollectedField, obj *model.MappingPayload) (ret graphql.Marshaler) {
@@ -20067,6 +20592,38 @@ func (ec *executionContext) fieldContext_Query_totals(_ context.Context, field g
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_board(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_board(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return ec.Resolvers.Query().Board(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *model.Board) graphql.Marshaler {
+			return ec.marshalNBoard2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐBoard(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_board(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Board(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_event(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -22691,7 +23248,7 @@ func (ec *executionContext) _Subscription_changes(ctx context.Context, field gra
 		},
 		func(ctx context.Context) (any, error) {
 			fc := graphql.GetFieldContext(ctx)
-			return ec.Resolvers.Subscription().Changes(ctx, fc.Args["after"].(*string))
+			return ec.Resolvers.Subscription().Changes(ctx, fc.Args["after"].(*string), fc.Args["topics"].([]model.Topic))
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *model.Changes) graphql.Marshaler {
@@ -25384,7 +25941,7 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 		asMap[k] = v
 	}
 
-	fieldsInOrder := [...]string{"open", "class", "destination", "source", "severity", "assignee", "status"}
+	fieldsInOrder := [...]string{"open", "class", "destination", "source", "severity", "assignee", "status", "outlet", "team"}
 	for _, k := range fieldsInOrder {
 		v, ok := asMap[k]
 		if !ok {
@@ -25440,6 +25997,20 @@ func (ec *executionContext) unmarshalInputExceptionFilter(ctx context.Context, o
 				return it, err
 			}
 			it.Status = data
+		case "outlet":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("outlet"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Outlet = data
+		case "team":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("team"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Team = data
 		}
 	}
 	return it, nil
@@ -27014,6 +27585,64 @@ func (ec *executionContext) _Attempt(ctx context.Context, sel ast.SelectionSet, 
 	return out
 }
 
+var boardImplementors = []string{"Board"}
+
+func (ec *executionContext) _Board(ctx context.Context, sel ast.SelectionSet, obj *model.Board) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, boardImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Board")
+		case "acceptedToday":
+			out.Values[i] = ec._Board_acceptedToday(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "deliveredToday":
+			out.Values[i] = ec._Board_deliveredToday(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "late":
+			out.Values[i] = ec._Board_late(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unrouted":
+			out.Values[i] = ec._Board_unrouted(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "needsAction":
+			out.Values[i] = ec._Board_needsAction(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "destinations":
+			out.Values[i] = ec._Board_destinations(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var breakerImplementors = []string{"Breaker"}
 
 func (ec *executionContext) _Breaker(ctx context.Context, sel ast.SelectionSet, obj *view.Breaker) graphql.Marshaler {
@@ -27144,6 +27773,11 @@ func (ec *executionContext) _Changes(ctx context.Context, sel ast.SelectionSet, 
 			out.Values[i] = graphql.MarshalString("Changes")
 		case "cursor":
 			out.Values[i] = ec._Changes_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "change":
+			out.Values[i] = ec._Changes_change(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -27829,6 +28463,18 @@ func (ec *executionContext) _Destination(ctx context.Context, sel ast.SelectionS
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Destination_oldestOpen(ctx, field, obj)
 				})
+		case "oldestAge":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Destination_oldestAge(ctx, field, obj)
+				})
+		case "drainEta":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Destination_drainEta(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -28358,6 +29004,24 @@ func (ec *executionContext) _Exception(ctx context.Context, sel ast.SelectionSet
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Exception_exposure(ctx, field, obj)
+				})
+		case "keysBlocked":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_keysBlocked(ctx, field, obj)
+				})
+		case "oldestHeldAt":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_oldestHeldAt(ctx, field, obj)
+				})
+		case "oldestAge":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Exception_oldestAge(ctx, field, obj)
 				})
 		case "assignee":
 			out.Values[i] = ec._Exception_assignee(ctx, field, obj)
@@ -29548,6 +30212,11 @@ func (ec *executionContext) _MappingPayload(ctx context.Context, sel ast.Selecti
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
+		case "released":
+			out.Values[i] = ec._MappingPayload_released(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		case "userErrors":
 			out.Values[i] = ec._MappingPayload_userErrors(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
@@ -30717,6 +31386,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_totals(ctx, field)
+				})
+		case "board":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_board(ctx, field)
 				})
 		case "event":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
@@ -32367,6 +33042,14 @@ func (ec *executionContext) marshalNAttempt2ᚖraffsyncᚋoutboxᚋviewᚐEntry(
 	return ec._Attempt(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNBoard2ᚖraffsyncᚋgraphᚋinternalᚋmodelᚐBoard(ctx context.Context, sel ast.SelectionSet, v *model.Board) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Board!")
+		return graphql.Null
+	}
+	return ec._Board(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNBoolean2bool(ctx context.Context, v any) (bool, error) {
 	res, err := graphql.UnmarshalBoolean(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -33921,6 +34604,46 @@ func (ec *executionContext) marshalNTimelineWhat2string(ctx context.Context, sel
 	return res
 }
 
+func (ec *executionContext) unmarshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx context.Context, v any) (model.Topic, error) {
+	var res model.Topic
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx context.Context, sel ast.SelectionSet, v model.Topic) graphql.Marshaler {
+	return v
+}
+
+func (ec *executionContext) unmarshalNTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, v any) ([]model.Topic, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]model.Topic, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, sel ast.SelectionSet, v []model.Topic) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
 func (ec *executionContext) marshalNTotals2ᚖraffsyncᚋoutboxᚋviewᚐTotals(ctx context.Context, sel ast.SelectionSet, v *view.Totals) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "Totals!")
@@ -34718,6 +35441,42 @@ func (ec *executionContext) marshalOTimelineWhat2ᚕstringᚄ(ctx context.Contex
 		fc := graphql.GetFieldContext(ctx)
 		fc.Result = &v[i]
 		return ec.marshalNTimelineWhat2string(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalOTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, v any) ([]model.Topic, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]model.Topic, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOTopic2ᚕraffsyncᚋgraphᚋinternalᚋmodelᚐTopicᚄ(ctx context.Context, sel ast.SelectionSet, v []model.Topic) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNTopic2raffsyncᚋgraphᚋinternalᚋmodelᚐTopic(ctx, sel, v[i])
 	})
 
 	for _, e := range ret {

@@ -39,6 +39,21 @@ type AssignExceptionInput struct {
 	Team            *string `json:"team,omitempty"`
 }
 
+// How things stand. A day begins by the clock of most outlets; UTC where none has a time zone.
+type Board struct {
+	// Events accepted, and deliveries that reached their destination, since midnight.
+	AcceptedToday  int64 `json:"acceptedToday"`
+	DeliveredToday int64 `json:"deliveredToday"`
+	// Deliveries that are not done by the time that their routes give them (deliver_within).
+	Late int64 `json:"late"`
+	// Events that no route wanted, since the tenant's first.
+	Unrouted int64 `json:"unrouted"`
+	// Deliveries held by exceptions now.
+	NeedsAction int64 `json:"needsAction"`
+	// Those in use, by name.
+	Destinations []*view.Destination `json:"destinations"`
+}
+
 // The look-up, or the answer of a platform, that an exception is about.
 type Cause struct {
 	Rule  string `json:"rule"`
@@ -71,6 +86,8 @@ type ChangeReplayInput struct {
 type Changes struct {
 	// To go on from, should the connection break.
 	Cursor string `json:"cursor"`
+	// What has changed of what was asked for; in the first batch all of it. A screen reads that anew.
+	Change []Topic `json:"change"`
 	// What happened, in the order of time.
 	Entries []*view.Entry `json:"entries"`
 	// Where they have changed, and in the first batch.
@@ -177,6 +194,10 @@ type ExceptionFilter struct {
 	Severity    *string `json:"severity,omitempty"`
 	Assignee    *string `json:"assignee,omitempty"`
 	Status      *string `json:"status,omitempty"`
+	// Of deliveries that it holds; of what is closed, that it has held.
+	Outlet *string `json:"outlet,omitempty"`
+	// Whose turn it is, as `turn` says.
+	Team *string `json:"team,omitempty"`
 }
 
 // The exception by then, or why nothing was done.
@@ -350,8 +371,10 @@ type MappingPairInput struct {
 
 // What came of it, or why nothing was changed.
 type MappingPayload struct {
-	Change     *outbox.MappingChange `json:"change,omitempty"`
-	UserErrors []*UserError          `json:"userErrors"`
+	Change *outbox.MappingChange `json:"change,omitempty"`
+	// As the change says; 0 where nothing was changed.
+	Released   int64        `json:"released"`
+	UserErrors []*UserError `json:"userErrors"`
 }
 
 type MappingUseConnection struct {
@@ -637,7 +660,9 @@ type TimelineFilter struct {
 
 // Whose turn it is.
 type Turn struct {
-	// The team that it was assigned to, if any.
+	// The team that it was assigned to; else the one that its escalation has told last, or tells
+	// first; else that of the outlet that most of what it holds is of. Null where the
+	// configuration names none of these.
 	Team *string  `json:"team,omitempty"`
 	Role TurnRole `json:"role"`
 	// Until when somebody else has taken it up, if anybody has.
@@ -1136,6 +1161,70 @@ func (e *StepState) UnmarshalJSON(b []byte) error {
 }
 
 func (e StepState) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}
+
+// What the live feed tells of.
+type Topic string
+
+const (
+	// Counts and destinations: `totals`, `destinations`.
+	TopicBoard Topic = "BOARD"
+	// The queue: an exception was raised, gained or lost deliveries, or somebody did something with it.
+	TopicExceptions Topic = "EXCEPTIONS"
+	// Jobs: `jobs`.
+	TopicJobs Topic = "JOBS"
+	// All `entries` of the timeline. Without it there are those about exceptions, where these are asked for.
+	TopicTimeline Topic = "TIMELINE"
+)
+
+var AllTopic = []Topic{
+	TopicBoard,
+	TopicExceptions,
+	TopicJobs,
+	TopicTimeline,
+}
+
+func (e Topic) IsValid() bool {
+	switch e {
+	case TopicBoard, TopicExceptions, TopicJobs, TopicTimeline:
+		return true
+	}
+	return false
+}
+
+func (e Topic) String() string {
+	return string(e)
+}
+
+func (e *Topic) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = Topic(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid Topic", str)
+	}
+	return nil
+}
+
+func (e Topic) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *Topic) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e Topic) MarshalJSON() ([]byte, error) {
 	var buf bytes.Buffer
 	e.MarshalGQL(&buf)
 	return buf.Bytes(), nil
