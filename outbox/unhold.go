@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"raffsync/outbox/mutant"
 )
 
 // unheldSQL takes so many deliveries off each exception. One that was open and holds
@@ -70,7 +72,9 @@ func unhold(ctx context.Context, tx pgx.Tx, gone []unheld, reason string, actor 
 	exceptions := slices.Sorted(maps.Keys(of))
 	counts := make([]int64, len(exceptions))
 	for i, id := range exceptions {
-		counts[i] = of[id]
+		if counts[i] = of[id]; mutant.On(mutant.HeldByPages) {
+			counts[i] = 1
+		}
 	}
 	if _, err := tx.Exec(ctx, unheldSQL, exceptions, counts, reason, actor); err != nil {
 		return err
