@@ -3,6 +3,7 @@ package torture
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,9 +19,9 @@ type lie struct {
 	answer func(http.ResponseWriter, *http.Request, *platform)
 }
 
-var truth = &lie{answer: func(w http.ResponseWriter, _ *http.Request, _ *platform) {
+var truth = &lie{answer: func(w http.ResponseWriter, r *http.Request, _ *platform) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write([]byte(`{"id":"ok"}`))
+	_ = json.NewEncoder(w).Encode(map[string]string{"id": keyOf(r)})
 }}
 
 // late is longer than the time-out of the torture's destinations, hanging longer still.

@@ -20,6 +20,7 @@ type nemesis struct {
 	books    *platform
 	all      []*platform
 	ledger   *ledger
+	bursts   chan<- int
 	say      func(format string, arguments ...any)
 
 	mu     sync.Mutex
@@ -65,6 +66,7 @@ var deck = []action{
 	{"answer to COMMIT lost, of ingest", 2, func(n *nemesis, ctx context.Context) { n.trap(ctx, ingestSession, loseAnswer) }},
 	{"COMMIT lost, of dispatch", 2, func(n *nemesis, ctx context.Context) { n.trap(ctx, engineSession, loseRequest) }},
 	{"answer to COMMIT lost, of dispatch", 2, func(n *nemesis, ctx context.Context) { n.trap(ctx, engineSession, loseAnswer) }},
+	{"half a COPY", 1, (*nemesis).stallCopy},
 	{"half a message, of ingest", 1, func(n *nemesis, ctx context.Context) { n.trap(ctx, ingestSession, stallMessage) }},
 	{"half a message, of dispatch", 1, func(n *nemesis, ctx context.Context) { n.trap(ctx, engineSession, stallMessage) }},
 	{"partition", 1, func(n *nemesis, ctx context.Context) {
@@ -138,16 +140,47 @@ func (n *nemesis) killAtAck(ctx context.Context) {
 	n.ledger.atNextAck(nil)
 }
 
+func newTrap(application string, f fault) *trap {
+	return &trap{application: application, fault: f, stall: lease + freezeBeyond, sprung: make(chan struct{})}
+}
+
 // trap fails the next transaction of a kind of session of some replica.
 func (n *nemesis) trap(ctx context.Context, application string, f fault) {
 	r := n.any()
-	t := &trap{application: application, fault: f, stall: lease + freezeBeyond}
+	t := newTrap(application, f)
 	r.proxy.arm(t)
 	n.await(ctx, t.sprung)
 	r.proxy.disarm()
 	select {
 	case <-t.sprung:
 		n.count(map[fault]string{loseRequest: "COMMIT lost", loseAnswer: "answer to COMMIT lost", stallMessage: "half a message"}[f], true)
+	default:
+	}
+}
+
+// stallCopy has a client send more at once than goes into a statement, and stalls the first
+// COPY by which its replica takes that, for longer than a lease.
+func (n *nemesis) stallCopy(ctx context.Context) {
+	t := newTrap(ingestSession, stallCopy)
+	for _, r := range n.replicas {
+		r.proxy.arm(t) // whichever it is
+	}
+	limit, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	select {
+	case n.bursts <- burstOf:
+	case <-limit.Done(): // they hold back, or wait for acknowledgements
+	}
+	select {
+	case <-t.sprung:
+	case <-limit.Done():
+	}
+	for _, r := range n.replicas {
+		r.proxy.disarm()
+	}
+	select {
+	case <-t.sprung:
+		n.count("half a COPY", true)
 	default:
 	}
 }

@@ -16,6 +16,7 @@ import (
 //	loseRequest   Bind Execute ✂               it never arrives: rolled back
 //	loseAnswer    Bind Execute Sync ──▶ … ✂    it commits, and nobody hears of it
 //	stallMessage  Bin… … …d Execute Sync       half a message, a pause longer than a lease
+//	stallCopy     COPY CopyD… … …ata           the same in the middle of a COPY
 //
 // To the replica the first two look the same.
 type proxy struct {
@@ -37,13 +38,16 @@ const (
 	loseRequest
 	loseAnswer
 	stallMessage
+	stallCopy
 )
 
-// trap fails the next transaction of a session whose application's name begins so.
+// trap fails the next transaction of a session whose application's name begins so, once
+// for all the proxies that it is set in.
 type trap struct {
 	application string
 	fault       fault
 	stall       time.Duration
+	once        sync.Once
 	sprung      chan struct{} // closed when it did
 }
 
@@ -102,7 +106,6 @@ func (p *proxy) remove(l *link) {
 
 // arm sets a trap. It stays until it springs or is disarmed.
 func (p *proxy) arm(t *trap) {
-	t.sprung = make(chan struct{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.armed = append(p.armed, t)
@@ -126,8 +129,15 @@ func (p *proxy) spring(application string, wanted ...fault) *trap {
 		}
 		if fits && strings.HasPrefix(application, t.application) {
 			p.armed = append(p.armed[:i], p.armed[i+1:]...)
-			close(t.sprung)
-			return t
+			first := false
+			t.once.Do(func() {
+				close(t.sprung)
+				first = true
+			})
+			if first {
+				return t
+			}
+			return nil
 		}
 	}
 	return nil

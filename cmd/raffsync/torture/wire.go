@@ -27,10 +27,11 @@ type link struct {
 
 // Messages of the frontend and of the backend that matter here.
 const (
-	messageExecute = 'E'
-	messageQuery   = 'Q'
-	messageSync    = 'S'
-	messageReady   = 'Z' // ReadyForQuery, by the backend
+	messageExecute  = 'E'
+	messageCopyData = 'd'
+	messageQuery    = 'Q'
+	messageSync     = 'S'
+	messageReady    = 'Z' // ReadyForQuery, by the backend
 
 	startupVersion = 3 << 16
 	maxMessage     = 1 << 28
@@ -90,7 +91,13 @@ func (l *link) forward() error {
 		} else if kind == messageExecute {
 			executed = true
 		}
-		if len(message) > 256 {
+		if kind == messageCopyData {
+			if t := l.proxy.spring(l.application, stallCopy); t != nil {
+				if err := l.stall(&message, t.stall); err != nil {
+					return err
+				}
+			}
+		} else if len(message) > 256 {
 			if t := l.proxy.spring(l.application, stallMessage); t != nil {
 				if err := l.stall(&message, t.stall); err != nil {
 					return err
