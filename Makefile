@@ -19,6 +19,8 @@ PACKAGES ?= ./...
 
 # go test, with every skipped test and its reason at the end.
 GOTEST      := $(GO) run .tools/gotest/main.go
+# Writes what a program is built with whose clock can be wrong, and says where.
+CLOCK       := $(GO) run .tools/clock/main.go bin/clock
 BUF         := $(GO) tool -modfile=../.tools/buf.mod buf
 STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
 GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
@@ -51,7 +53,7 @@ verify: generate lint breaking ## Regenerate everything, lint, and want a clean 
 lint: ## Format, vet, staticcheck, buf lint.
 	@bad=$$($(GOFUMPT) -l $$(git ls-files '*.go' | grep -vE '\.pb\.go$$|generated\.go$$|models_gen\.go$$')); \
 		test -z "$$bad" || { echo "not formatted (gofumpt -w):" $$bad >&2; exit 1; }
-	$(GO) vet ./... && $(GO) vet .tools/gotest/main.go
+	$(GO) vet ./... && $(GO) vet .tools/gotest/main.go && $(GO) vet .tools/clock/main.go
 	$(STATICCHECK) ./...
 	cd $(PEERS) && $(GO) vet ./... && $(GO) tool -modfile=../../../../.tools/lint.mod staticcheck ./...
 	cd proto && $(BUF) lint
@@ -82,11 +84,12 @@ bench: build ## Measure against COPY, River and net/http (BENCH=--quick: within 
 microbench: ## Run the Go benchmarks of single packages.
 	$(GO) test -run '^$$' -bench . -benchtime 1s $(PACKAGES)
 
-torture: build ## Have everything go wrong for SECONDS (60), by SEED, and check that every promise was kept.
-	@exec $(BIN) torture --duration $(SECONDS)s $(if $(SEED),--seed $(SEED))
+torture: ## Have everything go wrong for SECONDS (60), by SEED, and check that every promise was kept.
+	$(GO) build -overlay "$$($(CLOCK))" -o $(BIN)-torture ./cmd/raffsync
+	@exec $(BIN)-torture torture --full-disk --duration $(SECONDS)s $(if $(SEED),--seed $(SEED))
 
 torture-mutants: ## Show that the torture catches each flaw that was put there on purpose.
-	$(GO) build -tags mutants -o $(BIN)-mutants ./cmd/raffsync
+	$(GO) build -overlay "$$($(CLOCK))" -tags mutants -o $(BIN)-mutants ./cmd/raffsync
 	@exec $(BIN)-mutants torture --mutants --no-fsync --duration 12s $(if $(SEED),--seed $(SEED))
 
 reset: build ## Delete the data that make run keeps, after asking.

@@ -4,89 +4,81 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
-// buyer is a person who says what the orders' platform calls what is sold: for each SKU in
-// a moment of its own, mostly just when it is first asked for, sometimes long after.
+// buyer is a person who says what the orders' platform calls what is sold, once somebody has
+// asked for it in vain: mostly in the very moment, while others are about to, and sometimes
+// long after.
 type buyer struct {
 	operator    *operator
+	postgres    *postgres
 	destination string
 	mapped      atomic.Int64
 
-	mu      sync.Mutex
-	random  *rand.Rand
-	known   map[string]bool
-	waiting []purchase
-}
-
-type purchase struct {
-	sku string
-	at  time.Time
+	random *rand.Rand
+	due    map[string]time.Time // by SKU; zero: done
 }
 
 const (
 	mappingTable   = "sku"
-	soon, whenever = 80 * time.Millisecond, 2 * time.Second
+	soon, whenever = 30 * time.Millisecond, 2 * time.Second
 	lateEvery      = 5 // of the SKUs
-	buyerEvery     = 10 * time.Millisecond
+	buyerEvery     = 5 * time.Millisecond
+	missedSQL      = `SELECT DISTINCT looked_up FROM exceptions WHERE closed_at IS NULL AND looked_up <> $1`
 	setMappingCall = `mutation Map($input: SetMappingInput!) { setMapping(input: $input) { userErrors { message } } }`
 )
 
-func newBuyer(o *operator, destination string, seed uint64) *buyer {
-	b := &buyer{operator: o, destination: destination, random: rand.New(rand.NewPCG(seed, 7)), known: map[string]bool{wrongSKU: true}}
-	b.sold(rightSKU)
-	return b
+func newBuyer(o *operator, p *postgres, destination string, seed uint64) *buyer {
+	return &buyer{operator: o, postgres: p, destination: destination, random: rand.New(rand.NewPCG(seed, 7)), due: make(map[string]time.Time)}
 }
 
-// sold notes that the SKU is about to be asked for.
-func (b *buyer) sold(sku string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.known[sku] {
-		return
-	}
-	b.known[sku] = true
-	most := soon
-	if b.random.IntN(lateEvery) == 0 {
-		most = whenever
-	}
-	b.waiting = append(b.waiting, purchase{sku, time.Now().Add(time.Duration(b.random.Int64N(int64(most))))})
-}
-
-// keep maps what is due until the context ends.
+// keep maps what is missed until the context ends.
 func (b *buyer) keep(ctx context.Context) {
 	for ctx.Err() == nil {
-		for _, sku := range b.due() {
-			for b.set(ctx, sku) != nil && ctx.Err() == nil {
-				pause(ctx, buyerEvery) // whoever was asked may be dead
-			}
+		if conn, err := b.postgres.connect(ctx); err == nil {
+			_ = b.watch(ctx, conn) // Postgres may end at any time: there is a next one
+			_ = conn.Close(context.WithoutCancel(ctx))
 		}
 		pause(ctx, buyerEvery)
 	}
 }
 
-func (b *buyer) due() (skus []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var later []purchase
-	for _, p := range b.waiting {
-		if time.Now().Before(p.at) {
-			later = append(later, p)
-			continue
+func (b *buyer) watch(ctx context.Context, conn *pgx.Conn) error {
+	for ; ctx.Err() == nil; pause(ctx, buyerEvery) {
+		missed, err := collect[struct{ SKU string }](ctx, conn, missedSQL, wrongSKU)
+		if err != nil {
+			return err
 		}
-		skus = append(skus, p.sku)
+		for _, m := range missed {
+			b.note(m.SKU)
+		}
+		for sku, at := range b.due {
+			if !at.IsZero() && time.Now().After(at) && b.set(ctx, sku) == nil {
+				b.due[sku] = time.Time{}
+			}
+		}
 	}
-	b.waiting = later
-	return skus
+	return nil
 }
 
-func (b *buyer) set(ctx context.Context, sku string) error {
-	var done struct {
-		SetMapping struct{ UserErrors []struct{ Message string } }
+func (b *buyer) note(sku string) {
+	if _, known := b.due[sku]; known {
+		return
 	}
+	most := soon
+	if b.random.IntN(lateEvery) == 0 {
+		most = whenever
+	}
+	b.due[sku] = time.Now().Add(time.Duration(b.random.Int64N(int64(most))))
+}
+
+// set is right as often as it takes: the request has a name.
+func (b *buyer) set(ctx context.Context, sku string) error {
+	var done struct{ SetMapping refused }
 	ctx, cancel := context.WithTimeout(ctx, time.Second) // whoever is asked may be frozen
 	defer cancel()
 	err := b.operator.ask(ctx, setMappingCall, map[string]any{"input": map[string]any{
@@ -96,8 +88,8 @@ func (b *buyer) set(ctx context.Context, sku string) error {
 	if err != nil {
 		return err
 	}
-	if e := done.SetMapping.UserErrors; len(e) > 0 {
-		return fmt.Errorf("map %s: %s", sku, e[0].Message)
+	if why := done.SetMapping.UserErrors; len(why) > 0 {
+		return fmt.Errorf("map %s: %s", sku, why[0].Message)
 	}
 	b.mapped.Add(1)
 	return nil

@@ -147,12 +147,20 @@ func (e *evidence) checkTimeline(r *Report) {
 // checkProgress: after the faults are over everything ends, or has an exception that
 // says why. Where an operator retried everything, nothing is held either.
 func (e *evidence) checkProgress(r *Report) {
+	wrong := make(map[int64]bool)
+	for _, s := range e.events {
+		if sent := e.sent[s.ID]; sent != nil {
+			wrong[s.Seq] = placed(sent.Number) && skuOf(orderOf(sent.Number)) == wrongSKU
+		}
+	}
 	for d, o := range e.open {
 		switch {
 		case o.State != openStateHeld:
 			r.add(progress, fmt.Sprint(d.event), d.destination, "is open, and nothing comes of it (state %d)", o.State)
 		case o.Sample == nil || *o.Sample == "":
 			r.add(progress, fmt.Sprint(d.event), d.destination, "is held by no exception that says why")
+		case d.destination == e.mapped && o.Class == skuUnmapped && wrong[d.event]:
+			r.add(edited, fmt.Sprint(d.event), d.destination, "still waits for what was put right: %s", *o.Sample)
 		case d.destination == e.mapped && o.Class == skuUnmapped:
 			r.add(released, fmt.Sprint(d.event), d.destination, "still waits for a mapping that is there: %s", *o.Sample)
 		case !e.passes[d.destination]:

@@ -170,6 +170,11 @@ func TestEvidence_CheckOrders(t *testing.T) {
 			e.entries[second] = nil
 			e.open[second] = openDelivery{Event: 2, Destination: "orders", State: openStateHeld, Sample: &sample, Class: skuUnmapped}
 		}, released},
+		"an edit is not heard of": {func(e *evidence, _ *[]request) {
+			e.sent["f"].Number = (wrongEvery - 1) * eventsOfOrder
+			e.entries[second] = nil
+			e.open[second] = openDelivery{Event: 2, Destination: "orders", State: openStateHeld, Sample: &sample, Class: skuUnmapped}
+		}, edited},
 		"held by something else": {func(e *evidence, _ *[]request) {
 			e.entries[second] = nil
 			e.open[second] = openDelivery{Event: 2, Destination: "orders", State: openStateHeld, Sample: &sample, Class: "VALIDATION"}

@@ -44,8 +44,6 @@ type clients struct {
 	seed uint64
 	// bursts make the client that takes one send so many at once.
 	bursts chan int
-	// sold is told of each SKU when it is about to be sent for the first time.
-	sold func(sku string)
 
 	odd oddities
 }
@@ -142,9 +140,6 @@ func (c *clients) event(name string, number int, key string) *raffsyncv1.Event {
 	id := fmt.Sprintf("%s-%06d", name, number)
 	data := c.data(id, number)
 	c.ledger.sending(sent{ID: id, Key: key, Hash: sha256.Sum256([]byte(data)), Client: name, Number: number})
-	if placed(number) {
-		c.sold(skuOf(orderOf(number)))
-	}
 	return newEvent(id, typeOf(number), key, data)
 }
 

@@ -32,6 +32,16 @@ func (r *rig) judge(ctx context.Context, report *Report, begin time.Time) error 
 	} else if !r.fullDisk {
 		report.Skipped = append(report.Skipped, "full disk: not asked for (--full-disk)")
 	}
+	for _, one := range r.replicas {
+		wrong, err := one.clockIsWrong()
+		if err != nil {
+			return err
+		}
+		r.nemesis.count("clocks an hour off", wrong)
+	}
+	if r.nemesis.counts["clocks an hour off"] == 0 {
+		report.Skipped = append(report.Skipped, "clocks an hour off: those of this program can't be (make torture)")
+	}
 	report.Nemesis, report.Lasted = r.nemesis.counts, time.Since(begin)
 	report.Released, report.Jobs, report.Edited = int(r.operator.released.Load()), int(r.operator.jobs.Load()), int(r.operator.edited.Load())
 	report.Mapped, report.Odd = int(r.buyer.mapped.Load()), r.clients.odd.counts()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,7 +22,11 @@ type nemesis struct {
 	all      []*platform
 	ledger   *ledger
 	bursts   chan<- int
+	courier  *courier
+	faults   []string // none: all
 	say      func(format string, arguments ...any)
+
+	freezing sync.Mutex // held while one is frozen, and news of that are to come late
 
 	mu     sync.Mutex
 	counts map[string]int
@@ -55,6 +60,8 @@ var deck = []action{
 		r := n.any()
 		n.aside(func() { n.count("SIGSTOP", r.freeze(ctx, lease+freezeBeyond)) })
 	}},
+	{"late request of a frozen process", 1, (*nemesis).lateRequest},
+	{"late news of a lost lease", 1, (*nemesis).lateNews},
 	{"SIGKILL of Postgres", 1, func(n *nemesis, ctx context.Context) {
 		if err := n.postgres.crash(ctx); err != nil {
 			n.trouble(err)
@@ -93,6 +100,9 @@ func (n *nemesis) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if len(hand) == 0 {
 			for _, a := range deck {
+				if len(n.faults) > 0 && !slices.Contains(n.faults, a.name) {
+					continue
+				}
 				for range a.copies {
 					hand = append(hand, a)
 				}
@@ -154,33 +164,6 @@ func (n *nemesis) trap(ctx context.Context, application string, f fault) {
 	select {
 	case <-t.sprung:
 		n.count(map[fault]string{loseRequest: "COMMIT lost", loseAnswer: "answer to COMMIT lost", stallMessage: "half a message"}[f], true)
-	default:
-	}
-}
-
-// stallCopy has a client send more at once than goes into a statement, and stalls the first
-// COPY by which its replica takes that, for longer than a lease.
-func (n *nemesis) stallCopy(ctx context.Context) {
-	t := newTrap(ingestSession, stallCopy)
-	for _, r := range n.replicas {
-		r.proxy.arm(t) // whichever it is
-	}
-	limit, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	select {
-	case n.bursts <- burstOf:
-	case <-limit.Done(): // they hold back, or wait for acknowledgements
-	}
-	select {
-	case <-t.sprung:
-	case <-limit.Done():
-	}
-	for _, r := range n.replicas {
-		r.proxy.disarm()
-	}
-	select {
-	case <-t.sprung:
-		n.count("half a COPY", true)
 	default:
 	}
 }

@@ -30,6 +30,7 @@ const (
 	timeline   promise = "the timeline is complete and append-only"
 	egress     promise = "redirects are not followed"
 	oneOrder   promise = "one effect an order, as its route says, whichever events ask for it"
+	edited     promise = "what a person changes for a delivery is what is sent"
 	released   promise = "a mapping that comes lets go of what waits for it"
 	shadowed   promise = "nothing of a route in shadow is sent"
 	counts     promise = "an exception counts what it holds"
@@ -134,7 +135,7 @@ func (r *Report) print(out io.Writer) {
 `, r.Seed, r.Lasted.Round(time.Second), r.Sent, r.Acknowledged, r.Events, r.Conflicts,
 		r.Deliveries, r.Held, r.Released, r.Jobs, r.Edited, r.Mapped, r.Attempts, r.Unknown, r.Requests, r.Repeats, kills, done,
 		counted(r.Lies), counted(r.Odd), r.StormMost, r.StormBound,
-		r.of(durable), r.of(oneEffect, oneOrder), r.of(order), r.of(intent), r.of(progress, released), r.StaleWrites, len(r.Violations))
+		r.of(durable), r.of(oneEffect, oneOrder), r.of(order), r.of(intent), r.of(progress, released, edited), r.StaleWrites, len(r.Violations))
 }
 
 // counted lists counts by name.

@@ -28,6 +28,7 @@ type setup struct {
 	noFsync  bool
 	fullDisk bool
 	flaw     mutant.Flaw
+	faults   []string // none: all
 	say      func(format string, arguments ...any)
 }
 
@@ -40,6 +41,9 @@ const (
 	concurrency    = 8
 	liesPercent    = 12
 	streams        = 3
+
+	// What a run stores, and some room besides: it is filled on purpose, and only then.
+	diskAtFirst, diskPerSecond = 600 << 20, 1 << 20
 
 	startLimit = 2 * time.Minute
 	flushLimit = 2 * time.Minute // of what clients have not had acknowledged
@@ -60,6 +64,7 @@ type rig struct {
 	stock    *platform // does not, and cannot be asked
 	orders   *platform // does not, and can be asked; keeps orders, in two steps
 	mirror   *platform // of a route in shadow
+	courier  *courier  // the way to books
 	ledger   *ledger
 	clients  *clients
 	operator *operator
@@ -108,6 +113,7 @@ func run(ctx context.Context, s setup) (report *Report, err error) {
 }
 
 func (r *rig) closePlatforms() (err error) {
+	err = r.courier.close()
 	for _, p := range r.platforms() {
 		err = errors.Join(err, p.close())
 	}
@@ -118,13 +124,20 @@ func (r *rig) closePlatforms() (err error) {
 func (r *rig) prepare(ctx context.Context) (err error) {
 	r.say("torture: seed %d, folder %s", r.seed, r.folder)
 	in := func(name string) string { return filepath.Join(r.folder, name) }
-	if r.postgres, r.noDisk, err = startPostgres(ctx, r.noFsync, r.fullDisk); err != nil {
+	var disk int64
+	if r.fullDisk {
+		disk = diskAtFirst + int64(r.duration/time.Second)*diskPerSecond
+	}
+	if r.postgres, r.noDisk, err = startPostgres(ctx, r.noFsync, disk); err != nil {
 		return err
 	}
 	if r.ledger, err = newLedger(in("clients.ledger")); err != nil {
 		return err
 	}
 	if r.books, err = newPlatform("books", true, r.seed, liesPercent, in("books.ledger")); err != nil {
+		return err
+	}
+	if r.courier, err = newCourier(strings.TrimPrefix(r.books.url, "http://")); err != nil {
 		return err
 	}
 	if r.crm, err = newPlatform("crm", false, r.seed+1, liesPercent, in("crm.ledger")); err != nil {
@@ -183,22 +196,22 @@ func (r *rig) serve(ctx context.Context, processes *errgroup.Group) error {
 	}
 	r.watch = &watch{postgres: r.postgres, seen: make(map[int64]string)}
 	r.operator = &operator{replicas: r.replicas, state: state, wrong: r.ledger.wrongOrder, say: r.say}
-	r.buyer = newBuyer(r.operator, r.orders.name, r.seed)
+	r.buyer = newBuyer(r.operator, r.postgres, r.orders.name, r.seed)
 	r.clients = &clients{
-		ledger: r.ledger, key: strings.TrimSpace(string(key)), seed: r.seed, open: &r.watch.open, bursts: make(chan int), sold: r.buyer.sold,
+		ledger: r.ledger, key: strings.TrimSpace(string(key)), seed: r.seed, open: &r.watch.open, bursts: make(chan int),
 	}
 	for _, one := range r.replicas {
 		r.clients.grpc = append(r.clients.grpc, one.grpc)
 	}
 	r.nemesis = &nemesis{
 		random: mrand.New(mrand.NewPCG(r.seed, 1)), replicas: r.replicas, postgres: r.postgres, books: r.books,
-		all: r.platforms(), ledger: r.ledger, bursts: r.clients.bursts, say: r.say, counts: make(map[string]int),
+		all: r.platforms(), ledger: r.ledger, bursts: r.clients.bursts, courier: r.courier, faults: r.faults, say: r.say, counts: make(map[string]int),
 	}
 	return nil
 }
 
 func (r *rig) newReplica(i int, state string) (*replica, error) {
-	one := &replica{name: fmt.Sprintf("replica-%d", i+1)}
+	one := &replica{name: fmt.Sprintf("replica-%d", i+1), clock: clocks[i%len(clocks)]}
 	var err error
 	if one.http, err = freeAddress(); err != nil {
 		return nil, err
@@ -224,7 +237,8 @@ func (r *rig) newReplica(i int, state string) (*replica, error) {
 			}
 		}
 		cmd.Env = append(cmd.Env, "DATABASE_URL="+dsn, "RAFFSYNC_HTTP="+one.http, "RAFFSYNC_GRPC="+one.grpc, "RAFFSYNC_METRICS=off",
-			"RAFFSYNC_LEASE="+lease.String(), "RAFFSYNC_UNSAFE_POSTGRES=true", mutant.Variable+"="+string(r.flaw))
+			"RAFFSYNC_LEASE="+lease.String(), "RAFFSYNC_UNSAFE_POSTGRES=true",
+			fmt.Sprintf("%s=%d", clockVariable, int(one.clock/time.Second)), mutant.Variable+"="+string(r.flaw))
 		return cmd
 	}
 	return one, nil
