@@ -20,7 +20,10 @@ type buyer struct {
 	mapped      atomic.Int64
 
 	random *rand.Rand
-	due    map[string]time.Time // by SKU; zero: done
+	due    map[string]time.Time // by SKU; zero: done, or being asked for
+	// asking is what is asked for by this request, until that is answered.
+	asking  []any
+	request string
 }
 
 const (
@@ -56,10 +59,8 @@ func (b *buyer) watch(ctx context.Context, conn *pgx.Conn) error {
 		for _, m := range missed {
 			b.note(m.SKU)
 		}
-		for sku, at := range b.due {
-			if !at.IsZero() && time.Now().After(at) && b.set(ctx, sku) == nil {
-				b.due[sku] = time.Time{}
-			}
+		if err := b.setDue(ctx); err != nil {
+			b.operator.say("buyer: %v", err)
 		}
 	}
 	return nil
@@ -76,21 +77,33 @@ func (b *buyer) note(sku string) {
 	b.due[sku] = time.Now().Add(time.Duration(b.random.Int64N(int64(most))))
 }
 
-// set is right as often as it takes: the request has a name.
-func (b *buyer) set(ctx context.Context, sku string) error {
+// setDue maps all that is due at once, and the same again by the same name until it is done.
+func (b *buyer) setDue(ctx context.Context) error {
+	if len(b.asking) == 0 {
+		for sku, at := range b.due {
+			if !at.IsZero() && time.Now().After(at) {
+				b.asking = append(b.asking, map[string]any{"value": sku, "target": itemOf(sku)})
+				b.due[sku] = time.Time{}
+			}
+		}
+		b.request = b.operator.next()
+	}
+	if len(b.asking) == 0 {
+		return nil
+	}
 	var done struct{ SetMapping refused }
 	ctx, cancel := context.WithTimeout(ctx, time.Second) // whoever is asked may be frozen
 	defer cancel()
 	err := b.operator.ask(ctx, setMappingCall, map[string]any{"input": map[string]any{
-		"requestId": "torture-" + sku, "table": mappingTable, "destination": b.destination,
-		"entries": []any{map[string]any{"value": sku, "target": itemOf(sku)}}, "reason": "it is sold",
+		"requestId": b.request, "table": mappingTable, "destination": b.destination, "entries": b.asking, "reason": "it is sold",
 	}}, &done)
 	if err != nil {
 		return err
 	}
 	if why := done.SetMapping.UserErrors; len(why) > 0 {
-		return fmt.Errorf("map %s: %s", sku, why[0].Message)
+		return fmt.Errorf("refused: %s", why[0].Message)
 	}
-	b.mapped.Add(1)
+	b.mapped.Add(int64(len(b.asking)))
+	b.asking = nil
 	return nil
 }

@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func (c *Command) once(ctx context.Context, flaw mutant.Flaw) (*Report, error) {
 		return nil, err
 	}
 	report, err := run(ctx, setup{
-		program: program, folder: folder, seed: seed, duration: c.Duration, replicas: c.Replicas, noFsync: c.NoFsync, fullDisk: c.FullDisk, flaw: flaw, faults: c.Faults,
+		program: program, folder: folder, seed: seed, duration: c.Duration, replicas: c.Replicas, noFsync: c.NoFsync, fullDisk: c.FullDisk, flaw: flaw, faults: c.Faults, lease: cmp.Or(leaseOf[flaw], lease),
 		say: func(format string, arguments ...any) {
 			if c.Verbose {
 				fmt.Fprintf(os.Stderr, "%s "+format+"\n", append([]any{time.Now().Format("15:04:05.000")}, arguments...)...)

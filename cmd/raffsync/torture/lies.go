@@ -64,8 +64,8 @@ var lies = []*lie{
 	{"length too short", false, func(w http.ResponseWriter, _ *http.Request, _ *platform) {
 		raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{\"id\":\"longer than it says\"}", false)
 	}},
-	{"length too long", false, func(w http.ResponseWriter, _ *http.Request, _ *platform) {
-		raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"id\":\"shorter\"}", false)
+	{"length too long", false, func(w http.ResponseWriter, r *http.Request, _ *platform) {
+		raw(w, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"id\":%q}", keyOf(r)), false)
 	}},
 	{"not HTTP", false, func(w http.ResponseWriter, _ *http.Request, _ *platform) {
 		raw(w, "\x16\x03\x01 <html>Bad Gateway\x00\r\n\r\n", false)

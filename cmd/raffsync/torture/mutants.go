@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"raffsync/outbox/mutant"
 )
@@ -39,11 +40,18 @@ var caughtBy = map[mutant.Flaw]promise{
 }
 
 // onlyBy are the faults that a flaw shows by, where others would only be in the way.
-var onlyBy = map[mutant.Flaw][]string{mutant.NoEpoch: {"late news of a lost lease"}}
+var onlyBy = map[mutant.Flaw][]string{
+	mutant.NoEpoch:       {"late news of a lost lease"},
+	mutant.MissedMapping: {"holds that take long"},
+}
+
+// leaseOf is the lease where it is to be another than in every run: the longer it is, the
+// longer a process takes to hear that it has lost it.
+var leaseOf = map[mutant.Flaw]time.Duration{mutant.NoEpoch: 3 * lease}
 
 // mutantTries is how many runs a flaw may survive: some show only when a crash hits a
 // moment. Each run has a seed of its own.
-const mutantTries = 3
+const mutantTries = 5
 
 // runMutants prints which promise caught which flaw, and how often it was broken. One that
 // got away is an error.

@@ -23,6 +23,7 @@ type nemesis struct {
 	ledger   *ledger
 	bursts   chan<- int
 	courier  *courier
+	lease    time.Duration
 	faults   []string // none: all
 	say      func(format string, arguments ...any)
 
@@ -58,9 +59,10 @@ var deck = []action{
 	{"SIGTERM", 1, func(n *nemesis, _ context.Context) { n.count("SIGTERM", n.any().signal(syscall.SIGTERM)) }},
 	{"SIGSTOP past the lease", 2, func(n *nemesis, ctx context.Context) {
 		r := n.any()
-		n.aside(func() { n.count("SIGSTOP", r.freeze(ctx, lease+freezeBeyond)) })
+		n.aside(func() { n.count("SIGSTOP", r.freeze(ctx, n.lease+freezeBeyond)) })
 	}},
 	{"late request of a frozen process", 1, (*nemesis).lateRequest},
+	{"holds that take long", 1, (*nemesis).slowHolds},
 	{"late news of a lost lease", 1, (*nemesis).lateNews},
 	{"SIGKILL of Postgres", 1, func(n *nemesis, ctx context.Context) {
 		if err := n.postgres.crash(ctx); err != nil {
@@ -79,7 +81,7 @@ var deck = []action{
 	{"partition", 1, func(n *nemesis, ctx context.Context) {
 		r := n.any()
 		n.aside(func() {
-			r.proxy.partition(func(d time.Duration) { pause(ctx, d) }, lease+freezeBeyond)
+			r.proxy.partition(func(d time.Duration) { pause(ctx, d) }, n.lease+freezeBeyond)
 			n.count("partition", true)
 		})
 	}},
@@ -150,14 +152,14 @@ func (n *nemesis) killAtAck(ctx context.Context) {
 	n.ledger.atNextAck(nil)
 }
 
-func newTrap(application string, f fault) *trap {
-	return &trap{application: application, fault: f, stall: lease + freezeBeyond, sprung: make(chan struct{})}
+func (n *nemesis) newTrap(application string, f fault) *trap {
+	return &trap{application: application, fault: f, stall: n.lease + freezeBeyond, sprung: make(chan struct{})}
 }
 
 // trap fails the next transaction of a kind of session of some replica.
 func (n *nemesis) trap(ctx context.Context, application string, f fault) {
 	r := n.any()
-	t := newTrap(application, f)
+	t := n.newTrap(application, f)
 	r.proxy.arm(t)
 	n.await(ctx, t.sprung)
 	r.proxy.disarm()

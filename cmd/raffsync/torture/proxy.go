@@ -19,6 +19,7 @@ import (
 //	stallMessage  Bin… … …d Execute Sync       half a message, a pause longer than a lease
 //	stallCopy     COPY CopyD… … …ata           the same in the middle of a COPY
 //	stallLease    Par… … …se                   the same where it is about who holds a lease
+//	stallHold     … Bi… … …nd                  the same where a delivery is to wait for a mapping
 //
 // To the replica the first two look the same.
 type proxy struct {
@@ -42,6 +43,7 @@ const (
 	stallMessage
 	stallCopy
 	stallLease
+	stallHold
 )
 
 // trap fails the next transaction of a session whose application's name begins so, once

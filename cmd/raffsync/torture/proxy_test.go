@@ -88,7 +88,7 @@ func TestProxy(t *testing.T) {
 			}
 			defer p.close()
 			if c.fault != noFault {
-				t := newTrap("raffsync ingest", c.fault)
+				t := (&nemesis{}).newTrap("raffsync ingest", c.fault)
 				t.stall = time.Millisecond
 				p.arm(t)
 			}
@@ -134,7 +134,7 @@ func TestProxy_WaitsForACommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	set := newTrap("raffsync", loseRequest)
+	set := (&nemesis{}).newTrap("raffsync", loseRequest)
 	p.arm(set)
 	conn, err := net.Dial("tcp", p.address())
 	if err != nil {

@@ -28,6 +28,7 @@ type setup struct {
 	noFsync  bool
 	fullDisk bool
 	flaw     mutant.Flaw
+	lease    time.Duration
 	faults   []string // none: all
 	say      func(format string, arguments ...any)
 }
@@ -205,7 +206,7 @@ func (r *rig) serve(ctx context.Context, processes *errgroup.Group) error {
 	}
 	r.nemesis = &nemesis{
 		random: mrand.New(mrand.NewPCG(r.seed, 1)), replicas: r.replicas, postgres: r.postgres, books: r.books,
-		all: r.platforms(), ledger: r.ledger, bursts: r.clients.bursts, courier: r.courier, faults: r.faults, say: r.say, counts: make(map[string]int),
+		all: r.platforms(), ledger: r.ledger, bursts: r.clients.bursts, courier: r.courier, lease: r.lease, faults: r.faults, say: r.say, counts: make(map[string]int),
 	}
 	return nil
 }
@@ -237,7 +238,7 @@ func (r *rig) newReplica(i int, state string) (*replica, error) {
 			}
 		}
 		cmd.Env = append(cmd.Env, "DATABASE_URL="+dsn, "RAFFSYNC_HTTP="+one.http, "RAFFSYNC_GRPC="+one.grpc, "RAFFSYNC_METRICS=off",
-			"RAFFSYNC_LEASE="+lease.String(), "RAFFSYNC_UNSAFE_POSTGRES=true",
+			"RAFFSYNC_LEASE="+r.lease.String(), "RAFFSYNC_UNSAFE_POSTGRES=true",
 			fmt.Sprintf("%s=%d", clockVariable, int(one.clock/time.Second)), mutant.Variable+"="+string(r.flaw))
 		return cmd
 	}

@@ -31,6 +31,7 @@ const (
 	messageExecute  = 'E'
 	messageCopyData = 'd'
 	messageParse    = 'P'
+	messageBind     = 'B'
 	messageQuery    = 'Q'
 	messageSync     = 'S'
 	messageReady    = 'Z' // ReadyForQuery, by the backend
@@ -112,6 +113,9 @@ func (l *link) forward() error {
 // aboutLeases is in each statement that asks or says whose lease is over.
 var aboutLeases = []byte("lease_until")
 
+// aboutMappings is in what raises an exception that a mapping resolves.
+var aboutMappings = []byte(skuUnmapped)
+
 // stalls is the fault by which a message would be stalled.
 func stalls(message []byte) fault {
 	switch {
@@ -119,6 +123,8 @@ func stalls(message []byte) fault {
 		return stallCopy
 	case message[0] == messageParse && bytes.Contains(message, aboutLeases):
 		return stallLease
+	case message[0] == messageBind && bytes.Contains(message, aboutMappings):
+		return stallHold
 	case len(message) > 256:
 		return stallMessage
 	}
