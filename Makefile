@@ -22,7 +22,7 @@ POSTGRES ?=
 # go test, with every skipped test and its reason at the end.
 GOTEST      := $(GO) run .tools/gotest/main.go
 # Writes what a program is built with whose clock can be wrong, and says where.
-CLOCK       := $(GO) run .tools/clock/main.go bin/clock
+CLOCK       := $(GO) run .tools/clock/main.go bin/_clock
 BUF         := $(GO) tool -modfile=../.tools/buf.mod buf
 STATICCHECK := $(GO) tool -modfile=.tools/lint.mod staticcheck
 GOFUMPT     := $(GO) tool -modfile=.tools/lint.mod gofumpt

@@ -2,7 +2,9 @@
 // many seconds as RAFFSYNC_CLOCK_OFFSET says, in all of its packages and those that they
 // use:
 //
-//	go build -overlay "$(go run .tools/clock/main.go bin/clock)" ./cmd/raffsync
+//	go build -overlay "$(go run .tools/clock/main.go bin/_clock)" ./cmd/raffsync
+//
+// The folder begins with _, so that it is no package of ours.
 //
 // Only the time of day is wrong. Durations and timers go by the monotonic clock, as they do
 // where somebody sets a machine's clock. It is for the torture: no program that is for use
