@@ -54,7 +54,7 @@ const (
 )
 
 var deck = []action{
-	{"SIGKILL", 4, func(n *nemesis, _ context.Context) { n.count("SIGKILL", n.any().signal(syscall.SIGKILL)) }},
+	{"SIGKILL", 7, func(n *nemesis, _ context.Context) { n.count("SIGKILL", n.any().signal(syscall.SIGKILL)) }},
 	{"SIGKILL at an acknowledgement", 3, (*nemesis).killAtAck},
 	{"SIGTERM", 1, func(n *nemesis, _ context.Context) { n.count("SIGTERM", n.any().signal(syscall.SIGTERM)) }},
 	{"SIGSTOP past the lease", 2, func(n *nemesis, ctx context.Context) {
