@@ -149,6 +149,32 @@ WITH asked AS MATERIALIZED (
 )
 SELECT lane, destination, seq, won, same, by_lane, by_seq, unknown_at, tid FROM outcome LEFT JOIN noted USING (lane, destination, seq)`
 
+// yieldSQL ends the claims of deliveries behind one of their key that waits for a claim
+// itself: one that was accepted earlier and committed later may come before whoever has
+// claimed something by then. None of these has a request on the wire while another of its
+// key is up, and all of them wait for that one: it must not wait for any of them, nor for
+// one that does. Where a request of theirs may have had the effect, the next one is told.
+const yieldSQL = `
+WITH behind AS MATERIALIZED (
+  SELECT e.tenant, e.destination, e.effect, d.unknown_at AS doubt
+    FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::timestamptz[]) AS f(lane, destination, seq, key_hash, accepted_at)
+    JOIN effects e ON e.destination = f.destination AND e.lane = f.lane
+    JOIN deliveries d ON d.lane = e.lane AND d.destination = e.destination AND d.seq = e.seq
+   WHERE d.key_hash = f.key_hash AND (d.accepted_at, d.seq) > (f.accepted_at, f.seq)
+   ORDER BY e.tenant, e.destination, e.effect FOR UPDATE OF e
+), freed AS (
+  UPDATE effects e
+     SET lane = NULL, seq = NULL, claimed_at = NULL, unknown_at = coalesce(e.unknown_at, b.doubt), content = CASE WHEN b.doubt IS NULL THEN e.content END
+    FROM behind b WHERE e.tenant = b.tenant AND e.destination = b.destination AND e.effect = b.effect
+  RETURNING e.tenant, e.destination, e.effect
+), woken AS (
+  DELETE FROM effect_waits w USING freed f WHERE w.tenant = f.tenant AND w.destination = f.destination AND w.effect = f.effect
+  RETURNING w.lane, w.destination, w.seq, w.key_hash
+)
+INSERT INTO due (lane, destination, at, seq, key_hash) SELECT lane, destination, clock_timestamp(), seq, key_hash FROM woken
+ON CONFLICT DO NOTHING
+RETURNING lane`
+
 // IntendClaiming is [Replica.Intend] of deliveries that each claim an effect in the same
 // transaction: only those that have it are in the batch. No two of them may claim the same.
 func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery, claims []Claim, uses ...Using) (Batch, map[Position]Claimed, error) {
@@ -161,7 +187,9 @@ func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lea
 	}
 	became := make(map[Position]Claimed, len(deliveries))
 	var stored storedIntents
+	var woken []int16
 	err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
+		var waiting finishColumns
 		lanes, epochs := fenceArguments(heeded(leases))
 		batch := &pgx.Batch{}
 		batch.Queue(fenceSQL, r.id, lanes, epochs)
@@ -187,6 +215,15 @@ func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lea
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err
 		}
+		for _, d := range deliveries {
+			if became[d.Position()].By != nil {
+				waiting.add(&Transition{Delivery: d})
+			}
+		}
+		var err error
+		if woken, err = waiting.yield(ctx, tx); err != nil {
+			return err
+		}
 		var going []*Delivery
 		for _, d := range deliveries {
 			switch row, ok := ready[d.Position()]; {
@@ -209,5 +246,21 @@ func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lea
 	if err != nil {
 		return Batch{}, nil, fmt.Errorf("store intents: %w", leaseError(err))
 	}
+	if len(woken) > 0 {
+		r.store.Hint(Hint{Lanes: woken})
+	}
 	return stored.batch(), became, nil
+}
+
+// yield has those behind these give up what they have claimed, and returns the lanes of
+// who waited for that.
+func (c *finishColumns) yield(ctx context.Context, tx pgx.Tx) ([]int16, error) {
+	if len(c.seq) == 0 {
+		return nil, nil
+	}
+	rows, err := tx.Query(ctx, yieldSQL, c.lane, c.destination, c.seq, c.keyHash, c.acceptedAt)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int16])
 }

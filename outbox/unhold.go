@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"raffsync/outbox/mutant"
 )
 
 // unheldSQL takes so many deliveries off each exception. One that was open and holds
@@ -93,6 +95,9 @@ func unhold(ctx context.Context, tx pgx.Tx, gone []unheld, reason string, actor 
 	counts, blocked, oldest := make([]int64, len(exceptions)), make([]int64, len(exceptions)), make([]*time.Time, len(exceptions))
 	for i, id := range exceptions {
 		counts[i], blocked[i], oldest[i] = of[id].n, of[id].blocked, of[id].oldest
+		if mutant.On(mutant.HeldByPages) {
+			counts[i] = 1
+		}
 	}
 	if _, err := tx.Exec(ctx, unheldSQL, exceptions, counts, reason, actor, blocked); err != nil {
 		return err

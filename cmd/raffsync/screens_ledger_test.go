@@ -74,3 +74,4 @@ routes:
 severity:
   - {when: 'exposure.USD > 1000', is: HIGH}
 `, l.server.URL)
+}

@@ -10,7 +10,6 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"raffsync/outbox"
-	"raffsync/outbox/mutant"
 )
 
 // breaker stops requests to a destination in trouble, and lets a few probes through
@@ -87,9 +86,6 @@ func makeBreaker(name string, b *breaker) *breaker {
 // it: nil, [errDestination], or context.Canceled for what says nothing.
 func (b *breaker) allow() (settle func(error), ok bool) {
 	done, err := b.two.Allow()
-	if err != nil && mutant.On(mutant.BreakerIgnored) {
-		return func(error) {}, true
-	}
 	return done, err == nil
 }
 

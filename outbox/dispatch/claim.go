@@ -5,6 +5,7 @@ import (
 
 	"raffsync/connectors"
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
@@ -34,7 +35,9 @@ func rounds(flights []*flight) (all [][]*flight) {
 }
 
 // claims tells whether the flight's request needs a claim on its effect.
-func (f *flight) claims() bool { return f.step != nil && f.step.effect != "" }
+func (f *flight) claims() bool {
+	return f.step != nil && f.step.effect != "" && !mutant.On(mutant.NoClaim)
+}
 
 // claim is what the flight asks for.
 func (f *flight) claim() outbox.Claim {

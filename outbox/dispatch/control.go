@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 )
 
 // controls is what operators hold until further notice. It is never changed: what
@@ -146,6 +147,12 @@ func (t *target) allow() (settle func(error), ok bool) {
 		return nil, false
 	case outbox.ForcedClosed:
 		return func(error) {}, true
+	}
+	if mutant.On(mutant.BreakerIgnored) {
+		if settle, ok = t.breaker.allow(); !ok {
+			settle = func(error) {}
+		}
+		return settle, true
 	}
 	switch state, _, _ := t.breaker.state(); {
 	case state == outbox.BreakerHalfOpen && !time.Now().Before(t.share.probing):

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"raffsync/outbox"
+	"raffsync/outbox/mutant"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 // the route went into shadow is not left half done: it goes on, and what is to be held is
 // paused.
 func (r *Route) shadows(d *outbox.Delivery) bool {
-	return r.Shadow && d.Requests == 0 && d.Step == 0 && d.UnknownAt == nil && !d.Claimed
+	return r.Shadow && !mutant.On(mutant.ShadowSends) && d.Requests == 0 && d.Step == 0 && d.UnknownAt == nil && !d.Claimed
 }
 
 // shadows tells whether any route is in shadow.
@@ -35,29 +36,53 @@ func (p *Plan) shadows() bool {
 	return false
 }
 
+// inShadow tells whether the head of the line is prepared only, as things stand.
+func (s *scheduler) inShadow(l *line) bool {
+	route := s.plan.Routes[RouteKey{l.delivery.Tenant, l.delivery.Route}]
+	return route.shadows(l.delivery)
+}
+
 // admitShadows takes up heads that are prepared only. They need no slot, token or unit, and
 // a breaker says nothing about them; of a destination that is paused or rests, nothing is
-// read.
+// read. Those for which there is no room yet wait apart: among the heads that are live they
+// would go as these do.
 func (s *scheduler) admitShadows(t *target) (flights []*flight) {
-	if !s.shadows || t.stopped() {
+	if t.stopped() || !s.shadows && len(t.shades) == 0 {
 		return nil
 	}
-	t.drop(func(l *line) bool {
-		d := l.delivery
-		route := s.plan.Routes[RouteKey{d.Tenant, d.Route}]
-		if t.shadowing == mostShadowing || l.queue.closing || !route.shadows(d) {
-			return false
+	aside := func(l *line) bool {
+		is := s.inShadow(l)
+		if is {
+			t.shades = append(t.shades, l)
 		}
-		l.admit()
-		t.shadowing++
-		s.flying++
-		flights = append(flights, &flight{
-			line: l, target: t, destination: t.Destination, breaker: t.breaker, delivery: d, lease: s.leases[d.Lane],
-			policy: s.policy(s.plan, d), settle: func(error) {}, shadow: true,
-		})
-		return true
-	})
+		return is
+	}
+	t.ready, t.retries = slices.DeleteFunc(t.ready, aside), slices.DeleteFunc(t.retries, aside)
+	var left []*line
+	for _, l := range t.shades {
+		switch {
+		case l.queue.closing: // the next owner reads it
+		case !s.inShadow(l): // its route is live by now
+			t.offer(l)
+		case t.shadowing == mostShadowing:
+			left = append(left, l)
+		default:
+			flights = append(flights, s.admitShadow(t, l))
+		}
+	}
+	t.shades = left
 	return flights
+}
+
+func (s *scheduler) admitShadow(t *target, l *line) *flight {
+	d := l.delivery
+	l.admit()
+	t.shadowing++
+	s.flying++
+	return &flight{
+		line: l, target: t, destination: t.Destination, breaker: t.breaker, delivery: d, lease: s.leases[d.Lane],
+		policy: s.policy(s.plan, d), settle: func(error) {}, shadow: true,
+	}
 }
 
 // prepareShadows has those prepared that are not to be sent, and returns the others.

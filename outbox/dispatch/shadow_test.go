@@ -60,6 +60,28 @@ func TestDispatcher_ShadowsNeedNoSlot(t *testing.T) {
 	}
 }
 
+// However many shadows are ready at once, and however few of them are prepared at a time,
+// none of the others goes the way of what is live.
+func TestDispatcher_NoShadowIsSentForWantOfRoom(t *testing.T) {
+	t.Parallel()
+	p := newPlatform(nil)
+	b := newBench(t, map[string]*platform{"books": p})
+	b.inShadow()
+	var entries []outbox.Entry
+	for i := range 300 {
+		entries = append(entries, b.entry("shadow", fmt.Sprint("shadow", i), fmt.Sprintf("key/%d", i), "books"))
+	}
+	b.append(append(entries, b.entry("sales", "live", "key/live", "books"))...)
+	b.start()
+	b.untilDrained()
+	if got := p.seen(); len(got) != 1 || got[0].ID != "live" {
+		t.Errorf("%d requests were sent, want the live one", len(got))
+	}
+	if n := value[int](b, `SELECT sum(skipped) FROM tallies`); n != 300 {
+		t.Errorf("%d are counted as ended without a request", n)
+	}
+}
+
 func TestDispatcher_ShadowsAskNoBreaker(t *testing.T) {
 	t.Parallel()
 	p := newPlatform(func(context.Context, sent) connectors.Outcome {

@@ -128,7 +128,9 @@ type target struct {
 	// tried, and the others, so that no retry that waits for the budget is in their way.
 	ready, retries []*line
 	// spare are lines that rest, since there is no room for more retries in memory.
-	spare     []*line
+	spare []*line
+	// shades are heads that are in shadow, while others of them are prepared.
+	shades    []*line
 	second    bool    // a retry's turn
 	refill    []*line // lines whose next delivery is in the table
 	shadowing int     // prepared in shadow, and their outcome not yet stored
@@ -150,7 +152,7 @@ func (t *target) room() int {
 	if t.stopped() {
 		return 0
 	}
-	return max(t.most()-len(t.ready), 0)
+	return max(t.most()-len(t.ready)-len(t.shades), 0)
 }
 
 // retryRoom is the same for heads that were tried before.
@@ -226,4 +228,5 @@ func (t *target) take(l *line) {
 func (t *target) drop(which func(*line) bool) {
 	t.ready = slices.DeleteFunc(t.ready, which)
 	t.retries = slices.DeleteFunc(t.retries, which)
+	t.shades = slices.DeleteFunc(t.shades, which)
 }

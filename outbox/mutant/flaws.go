@@ -16,9 +16,10 @@ const (
 	// ConflictDropped acknowledges a second content of an id, and throws it away.
 	ConflictDropped Flaw = "conflict-dropped"
 	// NoFence goes on when its lease is lost, and nothing refuses what it stores: no look
-	// at the lease, no epoch. (The epoch alone does not show here: the other checks stand
-	// in its way, as they should.)
+	// at the lease, no epoch.
 	NoFence Flaw = "no-fence"
+	// NoEpoch looks at its lease, and nothing refuses what it stores when that is lost.
+	NoEpoch Flaw = "no-epoch"
 	// NoIntent sends without an intent.
 	NoIntent Flaw = "no-intent"
 	// OrphansForgotten takes a dead owner's lanes without settling what it was sending.
@@ -41,12 +42,26 @@ const (
 	OrderGuardOff Flaw = "order-guard-off"
 	// BreakerIgnored sends whatever the breaker says.
 	BreakerIgnored Flaw = "breaker-ignored"
+	// NoClaim sends for an effect without claiming it: two events of one order make two.
+	NoClaim Flaw = "no-claim"
+	// ShadowSends sends what its route has in shadow.
+	ShadowSends Flaw = "shadow-sends"
+	// MissedMapping holds a delivery for a look-up without asking whether the mapping has
+	// come meanwhile.
+	MissedMapping Flaw = "missed-mapping"
+	// HeldByPages takes one off an exception's count for however many are set free at once.
+	HeldByPages Flaw = "held-by-pages"
+	// EditIgnored sends the event as it came, whatever a person has changed for it.
+	EditIgnored Flaw = "edit-ignored"
+	// LocalClock takes this machine's time for the database's.
+	LocalClock Flaw = "local-clock"
 )
 
 // All is every flaw.
 var All = []Flaw{
-	AckBeforeCommit, UnclearIsDone, NoDeduplication, LaneInKey, ConflictDropped, NoFence, NoIntent, OrphansForgotten,
-	OneCursor, WakeupsAreTruth, ReleaseLost, HiddenReplay, KeyPerAttempt, ResendUnknown, OrderGuardOff, BreakerIgnored,
+	AckBeforeCommit, UnclearIsDone, NoDeduplication, LaneInKey, ConflictDropped, NoFence, NoEpoch, NoIntent, OrphansForgotten,
+	OneCursor, WakeupsAreTruth, ReleaseLost, HiddenReplay, KeyPerAttempt, ResendUnknown, OrderGuardOff, BreakerIgnored, NoClaim, ShadowSends,
+	MissedMapping, HeldByPages, EditIgnored, LocalClock,
 }
 
 // Variable is the environment variable that names the flaw that is on.

@@ -1,11 +1,8 @@
 package torture
 
 import (
-	"cmp"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"time"
 
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
@@ -24,6 +21,12 @@ func (e *evidence) check(r *Report) {
 	e.checkProgress(r)
 	for _, p := range e.platforms {
 		e.checkPlatform(r, p, byID)
+	}
+	for _, what := range e.miscounts {
+		r.add(counts, "", "", "%s", what)
+	}
+	for _, what := range e.trespasses {
+		r.add(fencing, "", "", "%s", what)
 	}
 	for _, what := range e.protests {
 		r.add(answers, "", "", "%s", what)
@@ -70,6 +73,9 @@ func (e *evidence) checkAtomic(r *Report) {
 			r.add(whole, s.ID, "", "%d accepted entries", n)
 		}
 		for _, p := range e.platforms {
+			if sent := e.sent[s.ID]; sent != nil && !p.wants(sent) {
+				continue
+			}
 			d := delivery{s.Seq, p.name}
 			ended := 0
 			for _, t := range e.entries[d] {
@@ -99,13 +105,16 @@ func terminal(state string) bool {
 	return state == "DELIVERED" || state == "SKIPPED" || state == "SUPERSEDED"
 }
 
-// checkTimeline: attempts are numbered without a gap, each has its reason, each
+// checkTimeline: attempts of a step are numbered without a gap, each has its reason, each
 // decision of a person an actor, and no entry has changed. What was not sent, since an
 // earlier request may still be under way, bears the number of that one.
 func (e *evidence) checkTimeline(r *Report) {
 	for d, entries := range e.entries {
-		next := 1
+		next, step := 1, 0
 		for _, t := range entries {
+			if t.Step > step {
+				next, step = 1, t.Step
+			}
 			number := next
 			if t.StartedAt == nil {
 				number = next - 1
@@ -126,7 +135,7 @@ func (e *evidence) checkTimeline(r *Report) {
 				}
 			}
 		}
-		if o, open := e.open[d]; open && o.Requests != next-1 {
+		if o, open := e.open[d]; open && o.Requests != next-1 && o.Step == step {
 			r.add(timeline, fmt.Sprint(d.event), d.destination, "%d requests are counted, and %d attempts told", o.Requests, next-1)
 		}
 	}
@@ -138,160 +147,26 @@ func (e *evidence) checkTimeline(r *Report) {
 // checkProgress: after the faults are over everything ends, or has an exception that
 // says why. Where an operator retried everything, nothing is held either.
 func (e *evidence) checkProgress(r *Report) {
+	wrong := make(map[int64]bool)
+	for _, s := range e.events {
+		if sent := e.sent[s.ID]; sent != nil {
+			wrong[s.Seq] = placed(sent.Number) && skuOf(orderOf(sent.Number)) == wrongSKU
+		}
+	}
 	for d, o := range e.open {
 		switch {
 		case o.State != openStateHeld:
 			r.add(progress, fmt.Sprint(d.event), d.destination, "is open, and nothing comes of it (state %d)", o.State)
 		case o.Sample == nil || *o.Sample == "":
 			r.add(progress, fmt.Sprint(d.event), d.destination, "is held by no exception that says why")
+		case d.destination == e.mapped && o.Class == skuUnmapped && wrong[d.event]:
+			r.add(edited, fmt.Sprint(d.event), d.destination, "still waits for what was put right: %s", *o.Sample)
+		case d.destination == e.mapped && o.Class == skuUnmapped:
+			r.add(released, fmt.Sprint(d.event), d.destination, "still waits for a mapping that is there: %s", *o.Sample)
 		case !e.passes[d.destination]:
 			r.add(progress, fmt.Sprint(d.event), d.destination, "is still held after it was released: %s", *o.Sample)
 		default:
 			r.Held++
 		}
 	}
-}
-
-func (e *evidence) checkPlatform(r *Report, p *platform, byID map[string][]storedEvent) {
-	r.Requests += len(p.requests)
-	requests := make(map[string][]request)
-	effects := make(map[string]int)
-	var first []effect
-	for _, q := range p.requests {
-		requests[q.Event] = append(requests[q.Event], q)
-		if !q.Effect {
-			continue
-		}
-		if effects[q.Event]++; effects[q.Event] == 1 {
-			first = append(first, effect{q.Event, q.Ordering})
-		}
-		if s := e.sent[q.Event]; s == nil || s.Key != q.Ordering || hex.EncodeToString(s.Hash[:]) != q.Hash {
-			r.add(oneEffect, q.Event, p.name, "an effect of what nobody sent")
-		}
-	}
-	for id, n := range effects {
-		if n > 1 {
-			r.add(oneEffect, id, p.name, "%d effects", n)
-		}
-	}
-	unsure := make(map[string]bool) // passed by later events, as their route says
-	for id, stored := range byID {
-		for _, s := range stored {
-			var attempts []entry
-			for _, t := range e.entries[delivery{s.Seq, p.name}] {
-				if t.What == "attempt" {
-					attempts = append(attempts, t)
-				}
-				if t.State == "DELIVERED" && effects[id] == 0 {
-					r.add(oneEffect, id, p.name, "is called delivered, and had no effect")
-				}
-				if t.State == "NEEDS_ACTION" && e.passes[p.name] {
-					unsure[id] = true
-				}
-			}
-			stale, without := matchRequests(requests[id], attempts)
-			r.StaleWrites += stale
-			if without != "" {
-				r.add(intent, id, p.name, "%s", without)
-			}
-		}
-		if n := len(requests[id]); n > 1 {
-			r.Repeats += n - 1
-		}
-	}
-	for id := range requests {
-		if len(byID[id]) == 0 {
-			r.add(intent, id, p.name, "a request for an event that is not there")
-		}
-	}
-	first = slices.DeleteFunc(first, func(f effect) bool { return unsure[f.event] })
-	for _, b := range orderBreaks(first, e.sent) {
-		r.add(order, b.late, p.name, "%s, after %s", b.why, b.early)
-	}
-	e.checkBreaker(r, p)
-	if n := p.canary.Load(); n > 0 {
-		r.add(egress, "", p.name, "%d redirects were followed", n)
-	}
-}
-
-// checkBreaker: by the second half of a storm every breaker has opened, and lets a few
-// probes an interval through. A replica that starts anew has a breaker to open first.
-func (e *evidence) checkBreaker(r *Report, p *platform) {
-	const lives = 3 // of a replica in half a storm, at most
-	for _, s := range p.storms {
-		if s.status != 503 || s.to.Sub(s.from) < stormLength*3/4 {
-			continue
-		}
-		half := s.to.Sub(s.from) / 2
-		most := e.replicas * (lives*(concurrency+breakerMinimum) + breakerProbes*(int(half/breakerOpenFor)+2))
-		n := 0
-		for _, q := range p.requests {
-			if q.At.After(s.from.Add(half)) && q.At.Before(s.to) {
-				n++
-			}
-		}
-		if n > most {
-			r.add(breaker, "", p.name, "%d requests in the second half of a storm of %s, where %d would do", n, s.to.Sub(s.from).Round(time.Millisecond), most)
-		}
-	}
-}
-
-const clock = "15:04:05.000000"
-
-// tell adds what is known of the event to the violations that will be shown.
-func (e *evidence) tell(r *Report, byID map[string][]storedEvent) {
-	ids := make(map[string]string)
-	for id, stored := range byID {
-		for _, s := range stored {
-			ids[fmt.Sprint(s.Seq)] = id
-		}
-	}
-	told := make(map[promise]int)
-	for i := range r.Violations {
-		v := &r.Violations[i]
-		if id, isSeq := ids[v.Event]; isSeq {
-			v.Event = id
-		}
-		if told[v.Promise]++; v.Event == "" || told[v.Promise] > shown {
-			continue
-		}
-		v.Story = e.story(v.Event, byID[v.Event])
-	}
-}
-
-func (e *evidence) story(id string, stored []storedEvent) []string {
-	type moment struct {
-		at   time.Time
-		what string
-	}
-	var all []moment
-	if s := e.sent[id]; s != nil {
-		all = append(all, moment{s.SentAt, "sent by " + s.Client + " for " + s.Key})
-		if !s.AckedAt.IsZero() {
-			all = append(all, moment{s.AckedAt, "acknowledged"})
-		}
-	}
-	for _, s := range stored {
-		for _, p := range e.platforms {
-			for _, t := range e.entries[delivery{s.Seq, p.name}] {
-				if t.StartedAt != nil {
-					all = append(all, moment{*t.StartedAt, fmt.Sprintf("%s: attempt %d intended", p.name, t.Attempt)})
-				}
-				all = append(all, moment{t.At, fmt.Sprintf("%s: %s %d %s %s: %s", p.name, t.What, t.Attempt, t.State, t.Rule, t.Reason)})
-			}
-		}
-	}
-	for _, p := range e.platforms {
-		for _, q := range p.requests {
-			if q.Event == id {
-				all = append(all, moment{q.At, fmt.Sprintf("%s: a request arrives, effect %t, answered %q, key %.8s", p.name, q.Effect, cmp.Or(q.Lie, "well"), q.Key)})
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b moment) int { return a.at.Compare(b.at) })
-	lines := make([]string, len(all))
-	for i, m := range all {
-		lines[i] = m.at.UTC().Format(clock) + " " + m.what
-	}
-	return lines
 }

@@ -118,3 +118,82 @@ func TestEvidence_Check(t *testing.T) {
 		})
 	}
 }
+
+// ordered is the evidence of one order that went well: event e placed order 0, event f of
+// another client, which came later, found it there.
+func ordered() *evidence {
+	started, asked := at(20), at(40)
+	p := &platform{name: "orders", effectsOf: orderEffects}
+	p.requests = []request{
+		{At: at(21), Key: "r0", Event: "e", Ordering: "order/1", Asks: "order/0", Item: itemWanted(0), Effect: true},
+		{At: at(41), Key: "r1", Event: "e", Ordering: "order/1", Asks: "invoice/0", Of: "r0", Effect: true},
+	}
+	there := func(event int64, step int, state string) entry {
+		return entry{Event: event, Destination: "orders", What: "effect", State: state, Step: step, At: at(60), Reason: "it is there"}
+	}
+	return &evidence{
+		sent: map[string]*sent{
+			"e": {ID: "e", Key: "order/1", Client: "a", SentAt: at(0), AckedAt: at(10)},
+			"f": {ID: "f", Key: "order/2", Client: "b", SentAt: at(0), AckedAt: at(10)},
+		},
+		events:   []storedEvent{{ID: "e", Key: "order/1", Seq: 1, Hash: make([]byte, 32)}, {ID: "f", Key: "order/2", Seq: 2, Hash: make([]byte, 32)}},
+		accepted: map[int64]int{1: 1, 2: 1},
+		entries: map[delivery][]entry{
+			{1, "orders"}: {
+				{Event: 1, Destination: "orders", What: "attempt", State: "PENDING", Attempt: 1, StartedAt: &started, At: at(30), Reason: "200 OK"},
+				{Event: 1, Destination: "orders", What: "attempt", State: "DELIVERED", Attempt: 1, StartedAt: &asked, At: at(50), Reason: "200 OK", Step: 1},
+			},
+			{2, "orders"}: {there(2, 0, "PENDING"), there(2, 1, "DELIVERED")},
+		},
+		open: map[delivery]openDelivery{}, platforms: []*platform{p}, replicas: 1, mapped: "orders",
+	}
+}
+
+// What the later parts promise is held against what orders' platform saw.
+func TestEvidence_CheckOrders(t *testing.T) {
+	second := delivery{2, "orders"}
+	sample := "nothing is mapped"
+	for name, c := range map[string]struct {
+		tamper func(e *evidence, requests *[]request)
+		want   promise
+	}{
+		"nothing": {func(*evidence, *[]request) {}, ""},
+		"two orders of two events": {func(_ *evidence, r *[]request) {
+			*r = append(*r, request{At: at(22), Key: "r0", Event: "f", Ordering: "order/2", Asks: "order/0", Item: itemWanted(0), Effect: true})
+		}, oneOrder},
+		"another item":             {func(_ *evidence, r *[]request) { (*r)[0].Item = "item/sku-9" }, oneOrder},
+		"an invoice for nothing":   {func(_ *evidence, r *[]request) { (*r)[1].Of = "r7" }, oneOrder},
+		"not what it is about":     {func(_ *evidence, r *[]request) { (*r)[1].Asks = "invoice/7" }, oneOrder},
+		"no invoice":               {func(_ *evidence, r *[]request) { *r = (*r)[:1] }, oneEffect},
+		"attempts of a step twice": {func(e *evidence, _ *[]request) { e.entries[delivery{1, "orders"}][1].Step = 0 }, timeline},
+		"a mapping is not heard of": {func(e *evidence, _ *[]request) {
+			e.entries[second] = nil
+			e.open[second] = openDelivery{Event: 2, Destination: "orders", State: openStateHeld, Sample: &sample, Class: skuUnmapped}
+		}, released},
+		"an edit is not heard of": {func(e *evidence, _ *[]request) {
+			e.sent["f"].Number = (wrongEvery - 1) * eventsOfOrder
+			e.entries[second] = nil
+			e.open[second] = openDelivery{Event: 2, Destination: "orders", State: openStateHeld, Sample: &sample, Class: skuUnmapped}
+		}, edited},
+		"held by something else": {func(e *evidence, _ *[]request) {
+			e.entries[second] = nil
+			e.open[second] = openDelivery{Event: 2, Destination: "orders", State: openStateHeld, Sample: &sample, Class: "VALIDATION"}
+		}, progress},
+		"counted wrongly":      {func(e *evidence, _ *[]request) { e.miscounts = []string{"3, and holds 2"} }, counts},
+		"another holds a lane": {func(e *evidence, _ *[]request) { e.trespasses = []string{"an intent"} }, fencing},
+		"a shadow is sent":     {func(e *evidence, _ *[]request) { e.platforms[0].shadowed = true }, shadowed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := ordered()
+			c.tamper(e, &e.platforms[0].requests)
+			var r Report
+			e.check(&r)
+			if c.want == "" && len(r.Violations) > 0 {
+				t.Errorf("accused: %+v", r.Violations)
+			}
+			if c.want != "" && r.of(c.want) == 0 {
+				t.Errorf("not caught: %s; violations %+v", c.want, r.Violations)
+			}
+		})
+	}
+}

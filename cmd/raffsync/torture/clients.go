@@ -29,6 +29,7 @@ const (
 	mostOpen     = 6000 // deliveries
 	largeEvery   = 97   // events; one in so many has data of this size
 	largeData    = 64 << 10
+	burstOf      = 512 // events: more than COPY waits for, in each of the committers
 	eventType    = "order.created"
 )
 
@@ -41,7 +42,15 @@ type clients struct {
 	// run is about faults, and not about a backlog.
 	open *atomic.Int64
 	seed uint64
+	// bursts make the client that takes one send so many at once.
+	bursts chan int
+
+	odd oddities
 }
+
+// oddities counts the calls of odd clients that were answered, or that ended as they were
+// meant to.
+type oddities struct{ resent, reused, unread, bursts atomic.Int64 }
 
 // dial reaches any replica that is there.
 func (c *clients) dial(ctx context.Context) (net.Conn, error) {
@@ -62,7 +71,7 @@ func (c *clients) dial(ctx context.Context) (net.Conn, error) {
 func (c *clients) stream(ctx, limit context.Context, name string, last <-chan int) error {
 	sender, err := client.New(client.Config{
 		Dial: c.dial, Key: c.key, Name: name, Logger: slog.New(slog.DiscardHandler),
-		RetryMin: 10 * time.Millisecond, RetryMax: 200 * time.Millisecond, BufferEvents: 256, ConnectTimeout: 5 * time.Second,
+		RetryMin: 10 * time.Millisecond, RetryMax: 200 * time.Millisecond, BufferEvents: 2 * burstOf, ConnectTimeout: 5 * time.Second,
 		OnResult: func(e *raffsyncv1.Event, result client.Result) {
 			switch result.Status {
 			case raffsyncv1.Status_STATUS_ACCEPTED, raffsyncv1.Status_STATUS_DUPLICATE:
@@ -101,6 +110,13 @@ func (c *clients) stream(ctx, limit context.Context, name string, last <-chan in
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
+		case n := <-c.bursts:
+			for range n {
+				if err := send(limit, fmt.Sprintf("order/%s-%d", name, random.IntN(keysOfClient))); err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+			}
+			c.odd.bursts.Add(1)
 		}
 	}
 	for n := range last {
@@ -124,7 +140,7 @@ func (c *clients) event(name string, number int, key string) *raffsyncv1.Event {
 	id := fmt.Sprintf("%s-%06d", name, number)
 	data := c.data(id, number)
 	c.ledger.sending(sent{ID: id, Key: key, Hash: sha256.Sum256([]byte(data)), Client: name, Number: number})
-	return newEvent(id, key, data)
+	return newEvent(id, typeOf(number), key, data)
 }
 
 func (c *clients) data(id string, number int) string {
@@ -132,16 +148,20 @@ func (c *clients) data(id string, number int) string {
 	if number%largeEvery == largeEvery-1 {
 		filling = strings.Repeat("x", largeData)
 	}
+	if placed(number) {
+		order := orderOf(number)
+		return fmt.Sprintf(`{"id":%q,"order":"%d","sku":%q,"filling":%q}`, id, order, skuOf(order), filling)
+	}
 	return fmt.Sprintf(`{"id":%q,"filling":%q}`, id, filling)
 }
 
-func newEvent(id, key, data string) *raffsyncv1.Event {
+func newEvent(id, eventType, key, data string) *raffsyncv1.Event {
 	return &raffsyncv1.Event{Id: id, Type: eventType, OrderingKey: key, Data: &raffsyncv1.Event_TextData{TextData: data}}
 }
 
 // again is the event as it was sent.
 func (c *clients) again(s sent) *raffsyncv1.Event {
-	return newEvent(s.ID, s.Key, c.data(s.ID, s.Number))
+	return newEvent(s.ID, typeOf(s.Number), s.Key, c.data(s.ID, s.Number))
 }
 
 // pester is the odd ones, in turn: one resends what is durable, one reuses ids, one
@@ -178,16 +198,19 @@ func (c *clients) resend(ctx context.Context, service raffsyncv1.IngestServiceCl
 	for _, s := range some {
 		events = append(events, c.again(s))
 	}
-	c.call(ctx, service, events, raffsyncv1.Status_STATUS_DUPLICATE)
+	if c.call(ctx, service, events, raffsyncv1.Status_STATUS_DUPLICATE) {
+		c.odd.resent.Add(1)
+	}
 }
 
 // reuse sends ids that are taken, with other content under another ordering key.
 func (c *clients) reuse(ctx context.Context, service raffsyncv1.IngestServiceClient, some []sent, round int) {
 	var events []*raffsyncv1.Event
 	for i, s := range some[:min(len(some), 4)] {
-		events = append(events, newEvent(s.ID, fmt.Sprintf("reused/%d", i), fmt.Sprintf(`{"id":%q,"reused":%d}`, s.ID, round)))
+		events = append(events, newEvent(s.ID, typeOf(s.Number), fmt.Sprintf("reused/%d", i), fmt.Sprintf(`{"id":%q,"reused":%d}`, s.ID, round)))
 	}
 	if c.call(ctx, service, events, raffsyncv1.Status_STATUS_CONFLICT) {
+		c.odd.reused.Add(1)
 		for _, e := range events {
 			c.ledger.conflict(e.Id, sha256.Sum256([]byte(e.GetTextData())))
 		}
@@ -230,4 +253,5 @@ func (c *clients) neverRead(ctx context.Context, service raffsyncv1.IngestServic
 		}
 	}
 	pause(ctx, 200*time.Millisecond)
+	c.odd.unread.Add(1)
 }

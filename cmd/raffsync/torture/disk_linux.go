@@ -11,14 +11,13 @@ import (
 // smallDisk is a file system of its own, small enough to be filled.
 type smallDisk struct{ mount string }
 
-const smallDiskSize = "600m"
-
-// mountSmallDisk needs the right to mount; the error says why it is not there.
-func mountSmallDisk(mount string) (*smallDisk, error) {
+// mountSmallDisk makes one of so many bytes. It needs the right to mount; the error says why
+// it is not there.
+func mountSmallDisk(mount string, bytes int64) (*smallDisk, error) {
 	if err := os.MkdirAll(mount, 0o755); err != nil {
 		return nil, err
 	}
-	if err := syscall.Mount("raffsync", mount, "tmpfs", 0, "mode=0755,size="+smallDiskSize); err != nil {
+	if err := syscall.Mount("raffsync", mount, "tmpfs", 0, fmt.Sprintf("mode=0755,size=%d", bytes)); err != nil {
 		return nil, fmt.Errorf("mount a small disk: %w", err)
 	}
 	return &smallDisk{mount}, nil

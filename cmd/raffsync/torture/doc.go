@@ -20,7 +20,14 @@
 // The nemesis deals its actions from a deck shuffled by the seed: SIGKILL, SIGTERM and
 // SIGSTOP of replicas, SIGKILL of Postgres, connections cut at random, in the middle of
 // a message, and around COMMIT (see proxy.go), sessions ended, all connections taken,
-// partitions, a full disk, storms of 503 and 429.
+// partitions, a full disk, storms of 503 and 429, a COPY that stalls, holds that take long,
+// requests that arrive and news that comes when a lease is long over. Where the program was
+// built so (.tools/clock), the clocks of two replicas are an hour off.
+//
+// Every third event places an order, which a platform keeps that recognises nothing: several
+// events of all clients are about one (see orders.go). A buyer maps what is sold, in the
+// moment in which that is missed; operators retry one by one and all at once, and put right
+// what is wrong.
 //
 // Then the faults end, an operator retries what needs one, and what is open must come to
 // its end. The checker reads ledgers and database (see check.go).

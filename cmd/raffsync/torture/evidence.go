@@ -22,8 +22,13 @@ type evidence struct {
 	open      map[delivery]openDelivery
 	platforms []*platform
 	passes    map[string]bool  // destinations where later events pass an exception
+	mapped    string           // the destination whose mappings all come in the end
 	changed   map[int64]string // timeline entries that are not what they were
-	replicas  int
+	// miscounts are exceptions that count wrongly what they hold, trespasses what was stored
+	// on lanes that another held.
+	miscounts  []string
+	trespasses []string
+	replicas   int
 }
 
 // delivery names one by its event's position and its destination.
@@ -52,6 +57,7 @@ type entry struct {
 	Reason      string
 	Rule        string
 	Actor       string
+	Step        int
 }
 
 type openDelivery struct {
@@ -61,6 +67,8 @@ type openDelivery struct {
 	Requests    int
 	Exception   *int64
 	Sample      *string
+	Class       string
+	Step        int
 }
 
 const (
@@ -71,12 +79,16 @@ const (
 	acceptedSQL  = `SELECT event, count(*)::integer FROM accepted GROUP BY event`
 	entriesSQL   = `
 SELECT t.entry, t.event, d.name, t.what, coalesce(t.state, ''), coalesce(t.kind, 0)::integer, coalesce(t.attempt, 0), t.started_at, t.at,
-       coalesce(t.reason, ''), coalesce(t.detail->>'rule', ''), coalesce(t.actor, '')
+       coalesce(t.reason, ''), coalesce(t.detail->>'rule', ''), coalesce(t.actor, ''), coalesce(t.step, 0)::integer
   FROM timeline t JOIN destinations d ON d.id = t.destination
  WHERE t.event IS NOT NULL ORDER BY t.event, t.destination, t.at, t.entry`
 	openSQL = `
-SELECT o.event, d.name, o.state::integer, o.requests, o.exception, e.sample
+SELECT o.event, d.name, o.state::integer, o.requests, o.exception, e.sample, coalesce(e.class, ''), o.step::integer
   FROM deliveries o JOIN destinations d ON d.id = o.destination LEFT JOIN exceptions e ON e.id = o.exception AND e.closed_at IS NULL`
+	miscountsSQL = `
+SELECT format('exception %s (%s) counts %s, and holds %s', x.id, x.class, x.held, n)
+  FROM exceptions x CROSS JOIN LATERAL (SELECT count(*) AS n FROM holds h WHERE h.exception = x.id) AS h
+ WHERE x.held <> n AND x.class NOT IN ('CONFLICT', 'LATE', 'QUARANTINED') -- which count contents, latecomers, webhooks`
 )
 
 // gather reads what the database holds.
@@ -121,7 +133,19 @@ func (e *evidence) gather(ctx context.Context, conn *pgx.Conn) error {
 	for _, o := range open {
 		e.open[delivery{o.Event, o.Destination}] = o
 	}
-	return nil
+	if e.miscounts, err = texts(ctx, conn, miscountsSQL); err != nil {
+		return err
+	}
+	e.trespasses, err = texts(ctx, conn, trespassesSQL)
+	return err
+}
+
+func texts(ctx context.Context, conn *pgx.Conn, sql string) ([]string, error) {
+	rows, err := conn.Query(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 func collect[T any](ctx context.Context, conn *pgx.Conn, sql string, arguments ...any) ([]T, error) {

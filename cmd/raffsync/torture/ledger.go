@@ -84,6 +84,14 @@ func (l *ledger) protest(format string, arguments ...any) {
 	l.wrong = append(l.wrong, fmt.Sprintf(format, arguments...))
 }
 
+// wrongOrder tells whether the event places an order of what is not sold.
+func (l *ledger) wrongOrder(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.all[id]
+	return s != nil && placed(s.Number) && skuOf(orderOf(s.Number)) == wrongSKU
+}
+
 // atNextAck calls f when the next acknowledgement arrives; nil takes that back.
 func (l *ledger) atNextAck(f func()) {
 	l.mu.Lock()

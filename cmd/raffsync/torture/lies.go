@@ -3,6 +3,7 @@ package torture
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -18,9 +19,9 @@ type lie struct {
 	answer func(http.ResponseWriter, *http.Request, *platform)
 }
 
-var truth = &lie{answer: func(w http.ResponseWriter, _ *http.Request, _ *platform) {
+var truth = &lie{answer: func(w http.ResponseWriter, r *http.Request, _ *platform) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write([]byte(`{"id":"ok"}`))
+	_ = json.NewEncoder(w).Encode(map[string]string{"id": keyOf(r)})
 }}
 
 // late is longer than the time-out of the torture's destinations, hanging longer still.
@@ -63,8 +64,8 @@ var lies = []*lie{
 	{"length too short", false, func(w http.ResponseWriter, _ *http.Request, _ *platform) {
 		raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{\"id\":\"longer than it says\"}", false)
 	}},
-	{"length too long", false, func(w http.ResponseWriter, _ *http.Request, _ *platform) {
-		raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"id\":\"shorter\"}", false)
+	{"length too long", false, func(w http.ResponseWriter, r *http.Request, _ *platform) {
+		raw(w, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"id\":%q}", keyOf(r)), false)
 	}},
 	{"not HTTP", false, func(w http.ResponseWriter, _ *http.Request, _ *platform) {
 		raw(w, "\x16\x03\x01 <html>Bad Gateway\x00\r\n\r\n", false)

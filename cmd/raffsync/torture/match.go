@@ -22,7 +22,7 @@ const clockGrain = time.Millisecond
 
 // matchRequests holds the requests for a delivery, as its platform saw them, against
 // its attempts: each request needs an attempt of its own whose intent came before it.
-// stale counts those that arrived when every attempt was settled already.
+// stale counts those that arrived while none was under way that they could belong to.
 func matchRequests(requests []request, attempts []entry) (stale int, without string) {
 	var intended []time.Time
 	for _, a := range attempts {
@@ -37,14 +37,26 @@ func matchRequests(requests []request, attempts []entry) (stale int, without str
 	requests = slices.SortedFunc(slices.Values(requests), func(a, b request) int { return a.At.Compare(b.At) })
 	for i, q := range requests {
 		if q.At.Add(clockGrain).Before(intended[i]) {
-			return stale, fmt.Sprintf("request %d arrived %s before its intent", i+1, intended[i].Sub(q.At))
-		}
-		within := func(a entry) bool {
-			return a.StartedAt != nil && !q.At.Add(clockGrain).Before(*a.StartedAt) && !q.At.Add(-clockGrain).After(a.At)
-		}
-		if !slices.ContainsFunc(attempts, within) {
-			stale++
+			return 0, fmt.Sprintf("request %d arrived %s before its intent", i+1, intended[i].Sub(q.At))
 		}
 	}
-	return stale, ""
+	return staleAmong(requests, attempts), ""
+}
+
+// staleAmong gives each request, in the order of arrival, an attempt that was under way
+// then, the one that was over first, and counts those for which there is none left.
+func staleAmong(requests []request, attempts []entry) (stale int) {
+	under := slices.DeleteFunc(slices.Clone(attempts), func(a entry) bool { return a.StartedAt == nil })
+	slices.SortFunc(under, func(a, b entry) int { return a.At.Compare(b.At) })
+	for _, q := range requests {
+		i := slices.IndexFunc(under, func(a entry) bool {
+			return !q.At.Add(clockGrain).Before(*a.StartedAt) && !q.At.Add(-clockGrain).After(a.At)
+		})
+		if i < 0 {
+			stale++
+			continue
+		}
+		under = slices.Delete(under, i, i+1)
+	}
+	return stale
 }

@@ -33,7 +33,7 @@ func TestMatchRequests(t *testing.T) {
 		"before its intent":                 {[]int{20, 60}, []entry{attemptOf(10, 50, ""), attemptOf(100, 150, "")}, 0, "before its intent"},
 		"the clocks' grain":                 {[]int{10}, []entry{attemptOf(11, 50, "")}, 0, ""},
 		"after its attempt was settled":     {[]int{80}, []entry{attemptOf(10, 50, "owner died")}, 1, ""},
-		"stale, while the next is on":       {[]int{120, 121}, []entry{attemptOf(10, 50, "owner died"), attemptOf(100, 150, "")}, 0, ""},
+		"stale, while the next is on":       {[]int{120, 121}, []entry{attemptOf(10, 50, "owner died"), attemptOf(100, 150, "")}, 1, ""},
 		"two stale ones":                    {[]int{80, 90}, []entry{attemptOf(10, 50, "owner died"), attemptOf(60, 70, "owner died")}, 2, ""},
 		"requests and attempts in disorder": {[]int{120, 20}, []entry{attemptOf(100, 150, ""), attemptOf(10, 50, "")}, 0, ""},
 	} {

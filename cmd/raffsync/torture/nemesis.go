@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -20,7 +21,13 @@ type nemesis struct {
 	books    *platform
 	all      []*platform
 	ledger   *ledger
+	bursts   chan<- int
+	courier  *courier
+	lease    time.Duration
+	faults   []string // none: all
 	say      func(format string, arguments ...any)
+
+	freezing sync.Mutex // held while one is frozen, and news of that are to come late
 
 	mu     sync.Mutex
 	counts map[string]int
@@ -47,13 +54,16 @@ const (
 )
 
 var deck = []action{
-	{"SIGKILL", 4, func(n *nemesis, _ context.Context) { n.count("SIGKILL", n.any().signal(syscall.SIGKILL)) }},
+	{"SIGKILL", 7, func(n *nemesis, _ context.Context) { n.count("SIGKILL", n.any().signal(syscall.SIGKILL)) }},
 	{"SIGKILL at an acknowledgement", 3, (*nemesis).killAtAck},
 	{"SIGTERM", 1, func(n *nemesis, _ context.Context) { n.count("SIGTERM", n.any().signal(syscall.SIGTERM)) }},
 	{"SIGSTOP past the lease", 2, func(n *nemesis, ctx context.Context) {
 		r := n.any()
-		n.aside(func() { n.count("SIGSTOP", r.freeze(ctx, lease+freezeBeyond)) })
+		n.aside(func() { n.count("SIGSTOP", r.freeze(ctx, n.lease+freezeBeyond)) })
 	}},
+	{"late request of a frozen process", 1, (*nemesis).lateRequest},
+	{"holds that take long", 1, (*nemesis).slowHolds},
+	{"late news of a lost lease", 1, (*nemesis).lateNews},
 	{"SIGKILL of Postgres", 1, func(n *nemesis, ctx context.Context) {
 		if err := n.postgres.crash(ctx); err != nil {
 			n.trouble(err)
@@ -65,12 +75,13 @@ var deck = []action{
 	{"answer to COMMIT lost, of ingest", 2, func(n *nemesis, ctx context.Context) { n.trap(ctx, ingestSession, loseAnswer) }},
 	{"COMMIT lost, of dispatch", 2, func(n *nemesis, ctx context.Context) { n.trap(ctx, engineSession, loseRequest) }},
 	{"answer to COMMIT lost, of dispatch", 2, func(n *nemesis, ctx context.Context) { n.trap(ctx, engineSession, loseAnswer) }},
+	{"half a COPY", 1, (*nemesis).stallCopy},
 	{"half a message, of ingest", 1, func(n *nemesis, ctx context.Context) { n.trap(ctx, ingestSession, stallMessage) }},
 	{"half a message, of dispatch", 1, func(n *nemesis, ctx context.Context) { n.trap(ctx, engineSession, stallMessage) }},
 	{"partition", 1, func(n *nemesis, ctx context.Context) {
 		r := n.any()
 		n.aside(func() {
-			r.proxy.partition(func(d time.Duration) { pause(ctx, d) }, lease+freezeBeyond)
+			r.proxy.partition(func(d time.Duration) { pause(ctx, d) }, n.lease+freezeBeyond)
 			n.count("partition", true)
 		})
 	}},
@@ -91,6 +102,9 @@ func (n *nemesis) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if len(hand) == 0 {
 			for _, a := range deck {
+				if len(n.faults) > 0 && !slices.Contains(n.faults, a.name) {
+					continue
+				}
 				for range a.copies {
 					hand = append(hand, a)
 				}
@@ -138,10 +152,14 @@ func (n *nemesis) killAtAck(ctx context.Context) {
 	n.ledger.atNextAck(nil)
 }
 
+func (n *nemesis) newTrap(application string, f fault) *trap {
+	return &trap{application: application, fault: f, stall: n.lease + freezeBeyond, sprung: make(chan struct{})}
+}
+
 // trap fails the next transaction of a kind of session of some replica.
 func (n *nemesis) trap(ctx context.Context, application string, f fault) {
 	r := n.any()
-	t := &trap{application: application, fault: f, stall: lease + freezeBeyond}
+	t := n.newTrap(application, f)
 	r.proxy.arm(t)
 	n.await(ctx, t.sprung)
 	r.proxy.disarm()

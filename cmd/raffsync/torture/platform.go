@@ -2,6 +2,7 @@ package torture
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -26,6 +27,9 @@ type request struct {
 	Event    string    `json:"event"`
 	Ordering string    `json:"ordering_key"`
 	Hash     string    `json:"hash"`
+	Asks     string    `json:"asks,omitempty"` // name of what it asks for, where the route names that
+	Item     string    `json:"item,omitempty"` // of an order
+	Of       string    `json:"of,omitempty"`   // what an invoice is for: the order's id at the platform
 	Lie      string    `json:"lie,omitempty"`
 	Effect   bool      `json:"effect"` // it brought something about, and not for the first time only
 }
@@ -35,12 +39,17 @@ type platform struct {
 	name string
 	// recognises keys: a second request with one has no second effect.
 	recognises bool
-	seed       uint64
-	percent    int // of requests that are lied to
-	server     *http.Server
-	url        string
-	canary     atomic.Int64 // requests that followed a redirect
-	calm       atomic.Bool  // no more faults
+	// shadowed: its route is in shadow, so that nothing is ever sent.
+	shadowed bool
+	// effectsOf names what it has to have of an event; none: the event is not for it. nil: one
+	// effect each, by the event's id.
+	effectsOf func(*sent) []string
+	seed      uint64
+	percent   int // of requests that are lied to
+	server    *http.Server
+	url       string
+	canary    atomic.Int64 // requests that followed a redirect
+	calm      atomic.Bool  // no more faults
 
 	mu       sync.Mutex
 	file     *os.File
@@ -50,8 +59,9 @@ type platform struct {
 	known    map[string]bool // keys that have had their effect
 	// questions counts how often it was asked about a key.
 	questions int
-	storm     *storm  // now
-	storms    []storm // those that are over
+	told      map[string]int // how often it was lied to whoever asked, by the name of the lie
+	storm     *storm         // now
+	storms    []storm        // those that are over
 }
 
 // storm is a time in which a platform answers nothing but this.
@@ -69,14 +79,16 @@ func newPlatform(name string, recognises bool, seed uint64, percent int, path st
 	}
 	p := &platform{
 		name: name, recognises: recognises, seed: seed, percent: percent, file: file, out: bufio.NewWriter(file),
-		attempts: make(map[string]int), known: make(map[string]bool),
+		attempts: make(map[string]int), known: make(map[string]bool), told: make(map[string]int),
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /events", p.receive)
+	for _, path := range []string{"/events", "/orders", "/invoices"} {
+		mux.HandleFunc("POST "+path, p.receive)
+	}
 	mux.HandleFunc("GET /events/{key}", p.answer)
 	mux.HandleFunc("/canary", func(http.ResponseWriter, *http.Request) { p.canary.Add(1) })
 	p.url = "http://" + listener.Addr().String()
@@ -98,14 +110,25 @@ func (p *platform) receive(w http.ResponseWriter, r *http.Request) {
 		event = r.Header.Get("Ce-Id")
 	}
 	ordering, _ := url.PathUnescape(r.Header.Get("Ce-Subject"))
-	q := request{At: at, Key: r.Header.Get("Idempotency-Key"), Event: event, Ordering: ordering, Hash: hex.EncodeToString(sum[:])}
+	q := request{At: at, Key: keyOf(r), Event: event, Ordering: ordering, Hash: hex.EncodeToString(sum[:]), Asks: r.Header.Get("X-Effect")}
+	if q.Asks != "" {
+		var order struct{ Item, Order string }
+		if err := json.Unmarshal(body, &order); err == nil { // else it names neither, which the checker sees
+			q.Item, q.Of = order.Item, order.Order
+		}
+	}
 	told := p.note(&q)
 	told.answer(w, r, p)
 }
 
+// keyOf is what a request goes by: a webhook's idempotency key, a recipe's reference.
+func keyOf(r *http.Request) string {
+	return cmp.Or(r.PathValue("key"), r.Header.Get("Idempotency-Key"), r.Header.Get("X-Reference"))
+}
+
 // answer tells whether a key has had its effect, unless it is in trouble itself.
 func (p *platform) answer(w http.ResponseWriter, r *http.Request) {
-	key := r.PathValue("key")
+	key := keyOf(r)
 	p.mu.Lock()
 	known, told := p.known[key], truth
 	p.questions++
@@ -116,6 +139,7 @@ func (p *platform) answer(w http.ResponseWriter, r *http.Request) {
 	case (p.questions+int(p.seed))%5 == 0:
 		told = lies[p.questions/5%questionLies]
 	}
+	p.told[told.name]++
 	p.mu.Unlock()
 	if told == truth && !known {
 		http.NotFound(w, r)

@@ -36,9 +36,9 @@ type postgres struct {
 	socket string
 }
 
-// startPostgres starts it, on a disk of its own where small says so. noDisk is why that
-// cannot be.
-func startPostgres(ctx context.Context, noFsync, small bool) (p *postgres, noDisk, err error) {
+// startPostgres starts it, on a disk of its own of so many bytes, where there is to be one.
+// noDisk is why that cannot be.
+func startPostgres(ctx context.Context, noFsync bool, disk int64) (p *postgres, noDisk, err error) {
 	dir, err := pglocal.DefaultDir("torture-" + strings.ToLower(rand.Text()[:10]))
 	if err != nil {
 		return nil, nil, err
@@ -50,8 +50,8 @@ func startPostgres(ctx context.Context, noFsync, small bool) (p *postgres, noDis
 	p = &postgres{config: pglocal.Config{Dir: dir, NoFsync: noFsync, Settings: map[string]string{
 		"max_connections": fmt.Sprint(maxConnections), "max_wal_size": "128MB",
 	}}}
-	if small {
-		if p.disk, noDisk = mountSmallDisk(dir); noDisk == nil {
+	if disk > 0 {
+		if p.disk, noDisk = mountSmallDisk(dir, disk); noDisk == nil {
 			p.config.Dir = filepath.Join(dir, "cluster")
 		}
 	}

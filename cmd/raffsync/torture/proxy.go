@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ import (
 //	loseRequest   Bind Execute ✂               it never arrives: rolled back
 //	loseAnswer    Bind Execute Sync ──▶ … ✂    it commits, and nobody hears of it
 //	stallMessage  Bin… … …d Execute Sync       half a message, a pause longer than a lease
+//	stallCopy     COPY CopyD… … …ata           the same in the middle of a COPY
+//	stallLease    Par… … …se                   the same where it is about who holds a lease
+//	stallHold     … Bi… … …nd                  the same where a delivery is to wait for a mapping
 //
 // To the replica the first two look the same.
 type proxy struct {
@@ -37,13 +41,19 @@ const (
 	loseRequest
 	loseAnswer
 	stallMessage
+	stallCopy
+	stallLease
+	stallHold
 )
 
-// trap fails the next transaction of a session whose application's name begins so.
+// trap fails the next transaction of a session whose application's name begins so, once
+// for all the proxies that it is set in.
 type trap struct {
 	application string
 	fault       fault
 	stall       time.Duration
+	stays       bool // it springs each time, until it is disarmed
+	once        sync.Once
 	sprung      chan struct{} // closed when it did
 }
 
@@ -76,6 +86,7 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	l := &link{proxy: p, client: client, server: server, gone: make(chan struct{})}
+	l.asked.Store(1) // by the startup
 	if !p.add(l) {
 		l.cut()
 		return
@@ -102,7 +113,6 @@ func (p *proxy) remove(l *link) {
 
 // arm sets a trap. It stays until it springs or is disarmed.
 func (p *proxy) arm(t *trap) {
-	t.sprung = make(chan struct{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.armed = append(p.armed, t)
@@ -115,6 +125,13 @@ func (p *proxy) disarm() {
 	p.armed = nil
 }
 
+// take takes one trap away.
+func (p *proxy) take(t *trap) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.armed = slices.DeleteFunc(p.armed, func(o *trap) bool { return o == t })
+}
+
 // spring hands over the trap that a transaction of this application is to run into.
 func (p *proxy) spring(application string, wanted ...fault) *trap {
 	p.mu.Lock()
@@ -125,9 +142,20 @@ func (p *proxy) spring(application string, wanted ...fault) *trap {
 			fits = fits || t.fault == f
 		}
 		if fits && strings.HasPrefix(application, t.application) {
+			if t.stays {
+				t.once.Do(func() { close(t.sprung) })
+				return t
+			}
 			p.armed = append(p.armed[:i], p.armed[i+1:]...)
-			close(t.sprung)
-			return t
+			first := false
+			t.once.Do(func() {
+				close(t.sprung)
+				first = true
+			})
+			if first {
+				return t
+			}
+			return nil
 		}
 	}
 	return nil
@@ -144,6 +172,18 @@ func (p *proxy) cutSome(random *rand.Rand, probability float64) (n int) {
 		}
 	}
 	return n
+}
+
+// rests tells whether sessions of the application wait for no answer.
+func (p *proxy) rests(application string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		if strings.HasPrefix(l.application, application) && l.asked.Load() > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // partition lets nothing through in either direction for d, and cuts nothing.

@@ -78,6 +78,7 @@ func TestProxy(t *testing.T) {
 		"answer lost":              {"raffsync ingest", loseAnswer, true, false},
 		"a trap for another":       {"raffsync hints", loseRequest, true, true},
 		"half a message, for a ms": {"raffsync ingest", stallMessage, true, true},
+		"half a COPY, for a ms":    {"raffsync ingest", stallCopy, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBackend()
@@ -87,7 +88,9 @@ func TestProxy(t *testing.T) {
 			}
 			defer p.close()
 			if c.fault != noFault {
-				p.arm(&trap{application: "raffsync ingest", fault: c.fault, stall: time.Millisecond})
+				t := (&nemesis{}).newTrap("raffsync ingest", c.fault)
+				t.stall = time.Millisecond
+				p.arm(t)
 			}
 			conn, err := net.Dial("tcp", p.address())
 			if err != nil {
@@ -131,7 +134,7 @@ func TestProxy_WaitsForACommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.close()
-	set := &trap{application: "raffsync", fault: loseRequest}
+	set := (&nemesis{}).newTrap("raffsync", loseRequest)
 	p.arm(set)
 	conn, err := net.Dial("tcp", p.address())
 	if err != nil {

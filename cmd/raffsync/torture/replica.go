@@ -19,6 +19,7 @@ type replica struct {
 	name       string
 	http, grpc string
 	proxy      *proxy
+	clock      time.Duration // by how much it is to be wrong
 	command    func() *exec.Cmd
 	log        *os.File
 

@@ -29,6 +29,12 @@ const (
 	breaker    promise = "an open breaker admits nothing but probes"
 	timeline   promise = "the timeline is complete and append-only"
 	egress     promise = "redirects are not followed"
+	oneOrder   promise = "one effect an order, as its route says, whichever events ask for it"
+	edited     promise = "what a person changes for a delivery is what is sent"
+	released   promise = "a mapping that comes lets go of what waits for it"
+	shadowed   promise = "nothing of a route in shadow is sent"
+	counts     promise = "an exception counts what it holds"
+	fencing    promise = "nothing is stored on a lane that another replica holds"
 )
 
 // Violation is a promise that was broken.
@@ -54,7 +60,11 @@ type Report struct {
 	Attempts, Unknown          int
 	StaleWrites                int // requests that arrived after their attempt was settled by a successor
 	Nemesis                    map[string]int
-	Skipped                    string // what did not go wrong, and why
+	Lies                       map[string]int // that platforms told
+	Odd                        map[string]int // what odd clients did
+	Mapped, Edited, Jobs       int            // what the operators did besides
+	StormMost, StormBound      int            // requests in the second half of a storm of 503, and what would do
+	Skipped                    []string       // what did not go wrong, and why
 	Violations                 []Violation
 }
 
@@ -105,23 +115,34 @@ func (r *Report) print(out io.Writer) {
 			fmt.Fprintf(out, "    %s\n", line)
 		}
 	}
-	var done []string
-	for _, what := range slices.Sorted(maps.Keys(r.Nemesis)) {
-		done = append(done, fmt.Sprintf("%s %d", what, r.Nemesis[what]))
-	}
-	if r.Skipped != "" {
-		done = append(done, "skipped: "+r.Skipped)
+	done := counted(r.Nemesis)
+	for _, what := range r.Skipped {
+		done += ", skipped: " + what
 	}
 	kills := r.Nemesis["SIGKILL"] + r.Nemesis["Postgres killed"]
 	fmt.Fprintf(out, `torture: seed %d, %s
   events sent %d, acknowledged %d, in the outbox %d, conflicting contents %d
-  deliveries %d, of them with an exception %d; released by the operator %d
+  deliveries %d, of them with an exception %d
+  operators released %d, retried all %d times, edited %d, mapped %d
   attempts %d, of unknown outcome %d; requests at the platforms %d, repeated %d
   kills %d; %s
+  answers that lie: %s
+  odd clients: %s
+  requests in half a storm of 503, at most %d (of %d that would do)
   lost %d · duplicate effects %d · order breaks %d · requests without intent %d · forgotten %d
   stale writes of frozen processes %d (not a violation: a frozen process cannot look at its lease)
   violations %d
 `, r.Seed, r.Lasted.Round(time.Second), r.Sent, r.Acknowledged, r.Events, r.Conflicts,
-		r.Deliveries, r.Held, r.Released, r.Attempts, r.Unknown, r.Requests, r.Repeats, kills, strings.Join(done, ", "),
-		r.of(durable), r.of(oneEffect), r.of(order), r.of(intent), r.of(progress), r.StaleWrites, len(r.Violations))
+		r.Deliveries, r.Held, r.Released, r.Jobs, r.Edited, r.Mapped, r.Attempts, r.Unknown, r.Requests, r.Repeats, kills, done,
+		counted(r.Lies), counted(r.Odd), r.StormMost, r.StormBound,
+		r.of(durable), r.of(oneEffect, oneOrder), r.of(order), r.of(intent), r.of(progress, released, edited), r.StaleWrites, len(r.Violations))
+}
+
+// counted lists counts by name.
+func counted(counts map[string]int) string {
+	var list []string
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		list = append(list, fmt.Sprintf("%s %d", what, counts[what]))
+	}
+	return strings.Join(list, ", ")
 }

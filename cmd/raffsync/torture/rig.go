@@ -28,6 +28,8 @@ type setup struct {
 	noFsync  bool
 	fullDisk bool
 	flaw     mutant.Flaw
+	lease    time.Duration
+	faults   []string // none: all
 	say      func(format string, arguments ...any)
 }
 
@@ -40,6 +42,9 @@ const (
 	concurrency    = 8
 	liesPercent    = 12
 	streams        = 3
+
+	// What a run stores, and some room besides: it is filled on purpose, and only then.
+	diskAtFirst, diskPerSecond = 600 << 20, 1 << 20
 
 	startLimit = 2 * time.Minute
 	flushLimit = 2 * time.Minute // of what clients have not had acknowledged
@@ -58,16 +63,22 @@ type rig struct {
 	books    *platform // recognises keys
 	crm      *platform // does not, and can be asked
 	stock    *platform // does not, and cannot be asked
+	orders   *platform // does not, and can be asked; keeps orders, in two steps
+	mirror   *platform // of a route in shadow
+	courier  *courier  // the way to books
 	ledger   *ledger
 	clients  *clients
 	operator *operator
+	buyer    *buyer
 	nemesis  *nemesis
 	watch    *watch
 	config   string
 	noDisk   error // why there is no small disk to fill
 }
 
-func (r *rig) platforms() []*platform { return []*platform{r.books, r.crm, r.stock} }
+func (r *rig) platforms() []*platform {
+	return []*platform{r.books, r.crm, r.stock, r.orders, r.mirror}
+}
 
 // run tortures, and checks. The error is the rig's own.
 func run(ctx context.Context, s setup) (report *Report, err error) {
@@ -96,17 +107,29 @@ func run(ctx context.Context, s setup) (report *Report, err error) {
 	}
 	begin := time.Now()
 	report, err = r.torment(ctx)
-	if err = errors.Join(err, stopAll(), r.books.close(), r.crm.close(), r.stock.close()); err != nil {
+	if err = errors.Join(err, stopAll(), r.closePlatforms()); err != nil {
 		return nil, err
 	}
 	return report, r.judge(ctx, report, begin)
+}
+
+func (r *rig) closePlatforms() (err error) {
+	err = r.courier.close()
+	for _, p := range r.platforms() {
+		err = errors.Join(err, p.close())
+	}
+	return err
 }
 
 // prepare makes Postgres, the platforms, the configuration and the ledger.
 func (r *rig) prepare(ctx context.Context) (err error) {
 	r.say("torture: seed %d, folder %s", r.seed, r.folder)
 	in := func(name string) string { return filepath.Join(r.folder, name) }
-	if r.postgres, r.noDisk, err = startPostgres(ctx, r.noFsync, r.fullDisk); err != nil {
+	var disk int64
+	if r.fullDisk {
+		disk = diskAtFirst + int64(r.duration/time.Second)*diskPerSecond
+	}
+	if r.postgres, r.noDisk, err = startPostgres(ctx, r.noFsync, disk); err != nil {
 		return err
 	}
 	if r.ledger, err = newLedger(in("clients.ledger")); err != nil {
@@ -115,12 +138,23 @@ func (r *rig) prepare(ctx context.Context) (err error) {
 	if r.books, err = newPlatform("books", true, r.seed, liesPercent, in("books.ledger")); err != nil {
 		return err
 	}
+	if r.courier, err = newCourier(strings.TrimPrefix(r.books.url, "http://")); err != nil {
+		return err
+	}
 	if r.crm, err = newPlatform("crm", false, r.seed+1, liesPercent, in("crm.ledger")); err != nil {
 		return err
 	}
 	if r.stock, err = newPlatform("stock", false, r.seed+2, liesPercent, in("stock.ledger")); err != nil {
 		return err
 	}
+	if r.orders, err = newPlatform("orders", false, r.seed+3, liesPercent, in("orders.ledger")); err != nil {
+		return err
+	}
+	r.orders.effectsOf = orderEffects
+	if r.mirror, err = newPlatform("mirror", true, r.seed+4, 0, in("mirror.ledger")); err != nil {
+		return err
+	}
+	r.mirror.shadowed = true
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret)
 	if err := os.WriteFile(in("secret"), []byte("whsec_"+base64.StdEncoding.EncodeToString(secret)), 0o600); err != nil {
@@ -128,31 +162,6 @@ func (r *rig) prepare(ctx context.Context) (err error) {
 	}
 	r.config = in("torture.yaml")
 	return os.WriteFile(r.config, []byte(r.configuration(in("secret"))), 0o600)
-}
-
-func (r *rig) configuration(secret string) string {
-	limits := fmt.Sprintf(`    timeout: %s
-    limits: {concurrency: %d}
-    breaker: {window: 2s, min_requests: %d, failure_ratio: 0.5, open_for: %s, probes: %d}`,
-		requestTimeout, concurrency, breakerMinimum, breakerOpenFor, breakerProbes)
-	retry := "{initial: 20ms, cap: 300ms, attempts: 1000, age: 1h}"
-	return fmt.Sprintf(`tenant: torture
-sources: {till: {}}
-destinations:
-  books:
-    webhook: {url: "%[1]s/events", secret: "file:%[3]s"}
-%[4]s
-  crm:
-    webhook: {url: "%[6]s/events", secret: "file:%[3]s", idempotent: false, ask: {url: "%[6]s/events/{id}"}}
-%[4]s
-  stock:
-    webhook: {url: "%[2]s/events", secret: "file:%[3]s", idempotent: false}
-%[4]s
-routes:
-  books: {from: till, to: books, retry: %[5]s}
-  crm: {from: till, to: crm, retry: %[5]s}
-  stock: {from: till, to: stock, on_exception: pass, retry: %[5]s}
-`, r.books.url, r.stock.url, secret, limits, retry, r.crm.url)
 }
 
 // serve starts the replicas, the first alone: it migrates, and applies the
@@ -172,7 +181,7 @@ func (r *rig) serve(ctx context.Context, processes *errgroup.Group) error {
 		r.replicas = append(r.replicas, one)
 		processes.Go(func() error { one.keep(ctx); return nil })
 		if i == 0 {
-			if err := one.ready(starting); err != nil {
+			if err := errors.Join(one.ready(starting), r.postgres.setTripwire(starting)); err != nil {
 				return err
 			}
 		}
@@ -187,20 +196,23 @@ func (r *rig) serve(ctx context.Context, processes *errgroup.Group) error {
 		return fmt.Errorf("make a key: %w", err)
 	}
 	r.watch = &watch{postgres: r.postgres, seen: make(map[int64]string)}
-	r.clients = &clients{ledger: r.ledger, key: strings.TrimSpace(string(key)), seed: r.seed, open: &r.watch.open}
+	r.operator = &operator{replicas: r.replicas, state: state, wrong: r.ledger.wrongOrder, say: r.say}
+	r.buyer = newBuyer(r.operator, r.postgres, r.orders.name, r.seed)
+	r.clients = &clients{
+		ledger: r.ledger, key: strings.TrimSpace(string(key)), seed: r.seed, open: &r.watch.open, bursts: make(chan int),
+	}
 	for _, one := range r.replicas {
 		r.clients.grpc = append(r.clients.grpc, one.grpc)
 	}
-	r.operator = &operator{replicas: r.replicas, state: state}
 	r.nemesis = &nemesis{
 		random: mrand.New(mrand.NewPCG(r.seed, 1)), replicas: r.replicas, postgres: r.postgres, books: r.books,
-		all: r.platforms(), ledger: r.ledger, say: r.say, counts: make(map[string]int),
+		all: r.platforms(), ledger: r.ledger, bursts: r.clients.bursts, courier: r.courier, lease: r.lease, faults: r.faults, say: r.say, counts: make(map[string]int),
 	}
 	return nil
 }
 
 func (r *rig) newReplica(i int, state string) (*replica, error) {
-	one := &replica{name: fmt.Sprintf("replica-%d", i+1)}
+	one := &replica{name: fmt.Sprintf("replica-%d", i+1), clock: clocks[i%len(clocks)]}
 	var err error
 	if one.http, err = freeAddress(); err != nil {
 		return nil, err
@@ -226,7 +238,8 @@ func (r *rig) newReplica(i int, state string) (*replica, error) {
 			}
 		}
 		cmd.Env = append(cmd.Env, "DATABASE_URL="+dsn, "RAFFSYNC_HTTP="+one.http, "RAFFSYNC_GRPC="+one.grpc, "RAFFSYNC_METRICS=off",
-			"RAFFSYNC_LEASE="+lease.String(), "RAFFSYNC_UNSAFE_POSTGRES=true", mutant.Variable+"="+string(r.flaw))
+			"RAFFSYNC_LEASE="+r.lease.String(), "RAFFSYNC_UNSAFE_POSTGRES=true",
+			fmt.Sprintf("%s=%d", clockVariable, int(one.clock/time.Second)), mutant.Variable+"="+string(r.flaw))
 		return cmd
 	}
 	return one, nil

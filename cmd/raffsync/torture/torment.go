@@ -35,8 +35,10 @@ func (r *rig) torment(ctx context.Context) (*Report, error) {
 	odd, stopOdd := context.WithCancel(ctx)
 	var others sync.WaitGroup
 	others.Go(func() { r.clients.pester(sending) })
-	others.Go(func() { r.operator.keep(odd, r.books.name) })
-	others.Go(func() { r.operator.keep(odd, r.crm.name) })
+	others.Go(func() { r.operator.keep(odd, r.operator.retryEach, r.books.name) })
+	others.Go(func() { r.operator.keep(odd, r.operator.retryAll, r.crm.name) })
+	others.Go(func() { r.operator.keep(odd, r.operator.retryEach, r.orders.name) })
+	others.Go(func() { r.buyer.keep(odd) })
 	others.Go(func() { r.watch.keep(odd) })
 	r.nemesis.run(sending)
 	for _, one := range r.replicas {

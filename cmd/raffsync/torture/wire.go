@@ -18,19 +18,23 @@ import (
 type link struct {
 	proxy          *proxy
 	client, server net.Conn
-	application    string
+	application    string // written under the proxy's mutex, by the goroutine that reads it without
 
-	swallow atomic.Bool // the answer to the last Sync reaches nobody
+	swallow atomic.Bool  // the answer to the last Sync reaches nobody
+	asked   atomic.Int64 // what Postgres has not answered yet
 	once    sync.Once
 	gone    chan struct{}
 }
 
 // Messages of the frontend and of the backend that matter here.
 const (
-	messageExecute = 'E'
-	messageQuery   = 'Q'
-	messageSync    = 'S'
-	messageReady   = 'Z' // ReadyForQuery, by the backend
+	messageExecute  = 'E'
+	messageCopyData = 'd'
+	messageParse    = 'P'
+	messageBind     = 'B'
+	messageQuery    = 'Q'
+	messageSync     = 'S'
+	messageReady    = 'Z' // ReadyForQuery, by the backend
 
 	startupVersion = 3 << 16
 	maxMessage     = 1 << 28
@@ -77,6 +81,9 @@ func (l *link) forward() error {
 		}
 		l.proxy.pass(l)
 		kind := message[0]
+		if kind == messageSync || kind == messageQuery {
+			l.asked.Add(1)
+		}
 		commits := kind == messageSync && executed ||
 			kind == messageQuery && bytes.HasPrefix(bytes.ToLower(message[5:]), []byte("commit"))
 		if commits {
@@ -90,8 +97,8 @@ func (l *link) forward() error {
 		} else if kind == messageExecute {
 			executed = true
 		}
-		if len(message) > 256 {
-			if t := l.proxy.spring(l.application, stallMessage); t != nil {
+		if f := stalls(message); f != noFault {
+			if t := l.proxy.spring(l.application, f); t != nil {
 				if err := l.stall(&message, t.stall); err != nil {
 					return err
 				}
@@ -101,6 +108,27 @@ func (l *link) forward() error {
 			return err
 		}
 	}
+}
+
+// aboutLeases is in each statement that asks or says whose lease is over.
+var aboutLeases = []byte("lease_until")
+
+// aboutMappings is in what raises an exception that a mapping resolves.
+var aboutMappings = []byte(skuUnmapped)
+
+// stalls is the fault by which a message would be stalled.
+func stalls(message []byte) fault {
+	switch {
+	case message[0] == messageCopyData:
+		return stallCopy
+	case message[0] == messageParse && bytes.Contains(message, aboutLeases):
+		return stallLease
+	case message[0] == messageBind && bytes.Contains(message, aboutMappings):
+		return stallHold
+	case len(message) > 256:
+		return stallMessage
+	}
+	return noFault
 }
 
 // stall sends half of the message, and leaves the other half for later.
@@ -139,7 +167,9 @@ func (l *link) startup(in *bufio.Reader) (protocol bool, err error) {
 		parameters := bytes.Split(message[8:], []byte{0})
 		for i := 0; i+1 < len(parameters); i += 2 {
 			if string(parameters[i]) == "application_name" {
+				l.proxy.mu.Lock()
 				l.application = string(parameters[i+1])
+				l.proxy.mu.Unlock()
 			}
 		}
 	}
@@ -156,6 +186,9 @@ func (l *link) backward() error {
 			return err
 		}
 		l.proxy.pass(l)
+		if message[0] == messageReady {
+			l.asked.Add(-1)
+		}
 		if l.swallow.Load() {
 			if message[0] == messageReady {
 				return nil // it is committed
