@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
-
 )
 
 // ledger is a platform that takes anything at /orders, and counts.
