@@ -14,23 +14,31 @@ type block struct {
 	next  time.Time
 	every time.Duration
 	left  int
+	until time.Time // it is good
 }
 
-// paceGrace is how long after its last request's time a block is good. What is left of
-// it then is gone, so that requests that were saved up do not come in a heap.
+// paceGrace is how long after its last request's time, or after it came where that was past
+// already, as in a burst, a block is good; half a turn where that is longer. What is left of it
+// then is gone, so that requests that were saved up do not come in a heap.
 const paceGrace = 250 * time.Millisecond
 
-func (p *pace) lease(b block) {
-	if b.left > 0 {
-		p.blocks = append(p.blocks, b)
+func (p *pace) lease(b block, now time.Time) {
+	if b.left == 0 {
+		return
 	}
+	last := b.next.Add(time.Duration(b.left-1) * b.every)
+	if last.Before(now) {
+		last = now
+	}
+	b.until = last.Add(max(paceGrace, b.every/2))
+	p.blocks = append(p.blocks, b)
 }
 
 // expire drops the blocks whose time is over.
 func (p *pace) expire(now time.Time) {
 	for len(p.blocks) > 0 {
 		b := &p.blocks[0]
-		if b.left > 0 && now.Before(b.next.Add(time.Duration(b.left-1)*b.every+paceGrace)) {
+		if b.left > 0 && now.Before(b.until) {
 			return
 		}
 		p.blocks = p.blocks[1:]

@@ -11,7 +11,7 @@ func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var p pace
-		p.lease(block{next: begin.Add(-time.Second), every: 100 * time.Millisecond, left: 12}) // of a burst
+		p.lease(block{next: begin.Add(-time.Second), every: 100 * time.Millisecond, left: 12}, begin) // of a burst
 		var went []time.Duration
 		for range 10 {
 			for p.ready(time.Now()) {
@@ -23,10 +23,16 @@ func TestPace(t *testing.T) {
 		if len(went) != 12 || went[10] != 0 || went[11] != 100*time.Millisecond {
 			t.Errorf("they went at %v, want eleven at once and one 100 ms later", went)
 		}
-		p.lease(block{next: time.Now(), every: 50 * time.Millisecond, left: 3})
+		p.lease(block{next: time.Now(), every: 50 * time.Millisecond, left: 3}, time.Now())
 		time.Sleep(100*time.Millisecond + paceGrace)
 		if p.ready(time.Now()) || p.left() != 0 {
 			t.Error("what was not used in its time is still there")
+		}
+		// One that a rest has saved up may go when it comes, however slow the rate is.
+		p.lease(block{next: time.Now().Add(-5 * time.Second), every: 1090 * time.Millisecond, left: 1}, time.Now())
+		time.Sleep(paceGrace)
+		if !p.ready(time.Now()) {
+			t.Error("a request of a burst is gone before it could be made")
 		}
 	})
 }

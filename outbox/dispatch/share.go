@@ -107,7 +107,7 @@ func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, c clocks) {
 		s.slots = max(g.Fair, t.wire)
 	}
 	s.pace.window.of(a.Every, a.Burst)
-	s.pace.lease(block{next: c.from(g.First), every: a.Every, left: g.Requests})
+	s.pace.lease(block{next: c.from(g.First), every: a.Every, left: g.Requests}, now)
 	if g.Units > 0 {
 		if !now.Before(s.until) {
 			s.units = 0
