@@ -65,7 +65,7 @@ func TestProgram_ReadmeClearsExceptions(t *testing.T) {
 		return id
 	}
 	says := map[string]string{
-		"exceptions --by": "SKU_UNMAPPED", "exceptions show": "LATTE-OAT", "exceptions ack": "acknowledged until", "exceptions assign": "ACKNOWLEDGED",
+		"exceptions --by": "SKU_UNMAPPED", "exceptions --outlet": "nothing needs a person", "exceptions show": "LATTE-OAT", "exceptions ack": "acknowledged until", "exceptions assign": "ACKNOWLEDGED",
 		"exceptions start": "IN_PROGRESS", "exceptions comment": "IN_PROGRESS", "mappings set": "; 1 delivery waited for it",
 		"exceptions retry": "RESOLVED; trying 1 delivery again", "exceptions dismiss": "DISMISSED; skipping 1 delivery",
 	}
