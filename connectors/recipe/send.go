@@ -30,9 +30,9 @@ const (
 	poison      = raffsyncv1.OutcomeKind_OUTCOME_KIND_POISON
 )
 
-// maxAnswer is how many bytes of an answer are read: rules look at the first
-// [rules.MaxBody], receipts and finds at all of them.
-const maxAnswer = 256 << 10
+// maxAnswer is how many bytes of an answer are read, and looked at by rules, receipts and
+// finds.
+const maxAnswer = rules.MaxBody
 
 const redacted = outcome.Redacted
 

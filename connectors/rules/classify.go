@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// MaxBody is how many bytes of a body are looked at.
-	MaxBody = 16 << 10
+	// MaxBody is how many bytes of a body are looked at. Platforms answer a document of a
+	// thousand lines with all of them, and say only behind them whether they took it.
+	MaxBody = 256 << 10
 	// maxCode bounds code and field, in characters: exceptions group by them.
 	maxCode = 80
 	// maxReceipt bounds a receipt's id, in bytes. A longer one is left out: a part of

@@ -63,7 +63,7 @@ var ruleFields = []field[rule]{
 	{
 		Setting{
 			Name: "body", Takes: "a mapping of JSON paths (RFC 9535) to tests", Fallback: anyCondition, Inside: settings(testFields), Named: true,
-			Doc: "Each test holds of one of the nodes that the path selects in the first 16 KiB. A test is a value, a list of which it is one, or a mapping; NAME is the path.",
+			Doc: "Each test holds of one of the nodes that the path selects in the first 256 KiB. A test is a value, a list of which it is one, or a mapping; NAME is the path.",
 		},
 		func(p *parser, path string, raw json.RawMessage, r *rule) {
 			p.conditions(path, raw, func(text string, t test) error {

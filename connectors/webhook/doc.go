@@ -105,6 +105,6 @@
 //
 // Retry-After, or what a rule names instead, is honoured with any answer that is not a
 // success, up to an hour. Code and field come from the JSON of the answer (its first
-// 16 KiB), as does the "id" of a receipt, whose URL is the Location header. Successes
+// 256 KiB), as does the "id" of a receipt, whose URL is the Location header. Successes
 // keep no excerpt.
 package webhook
