@@ -23,8 +23,9 @@ type rankedException struct {
 // What is open is little beside what is past, and has an index of its own; what is at
 // stake changes with every delivery, so that an index over it would cost each of these
 // more than it saves here. It is summed up at once, for what is open is all that has any.
-// Money of several currencies is compared by the rates of the
-// configuration.
+// It is joined before anything is filtered: of what a filter leaves the planner expects one
+// row, and would look through all of it for each. Money of several currencies is compared by
+// the rates of the configuration.
 var exceptionsByRank = register("exceptions by rank", `
 WITH rates AS MATERIALIZED (
   SELECT coalesce((SELECT document -> 'rates' FROM configuration ORDER BY version DESC LIMIT 1), '{}'::jsonb) AS of
@@ -33,13 +34,14 @@ WITH rates AS MATERIALIZED (
     FROM exposures e, rates WHERE $1::text = 'EXPOSURE_DESC' GROUP BY e.exception
 ), ranked AS MATERIALIZED (
   SELECT x.*, CASE $1::text
-           WHEN 'EXPOSURE_DESC' THEN coalesce(worth.amount, 0)
+           WHEN 'EXPOSURE_DESC' THEN coalesce(x.amount, 0)
            WHEN 'SEVERITY' THEN array_position(ARRAY['LOW', 'MEDIUM', 'HIGH', 'CRITICAL'], x.severity::text)::numeric
            ELSE -extract(epoch FROM x.opened_at) END AS rank,
          CASE WHEN $1 = 'EXPOSURE_DESC' THEN x.blocked ELSE 0 END AS keys,
          CASE WHEN $1 = 'EXPOSURE_DESC' THEN -(extract(epoch FROM coalesce(x.oldest_at, x.opened_at)) * 1000000)::bigint ELSE 0 END AS age
-    FROM (SELECT * FROM exceptions WHERE closed_at IS NULL ORDER BY opened_at, id LIMIT $2) AS x
-    LEFT JOIN worth ON worth.exception = x.id
+    FROM (SELECT o.*, worth.amount
+            FROM (SELECT * FROM exceptions WHERE closed_at IS NULL ORDER BY opened_at, id LIMIT $2) AS o
+            LEFT JOIN worth ON worth.exception = o.id OFFSET 0) AS x
    WHERE `+exceptionFilter+`
 )
 SELECT `+exceptionColumns+`, trim_scale(x.rank)::text AS rank, x.keys, x.age
