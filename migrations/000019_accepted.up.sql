@@ -54,9 +54,11 @@ DECLARE
 BEGIN
   FOR part IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'events'::regclass UNION ALL SELECT 'events' LOOP
     EXECUTE format('CREATE TRIGGER events_is_not_truncated BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION raffsync_refuse_change()', part);
+    EXECUTE format('GRANT INSERT ON %s TO raffsync_engine', part);
   END LOOP;
 END $$;
--- As before, but that the partitions of both refuse to be truncated.
+-- As before, but that the partitions of both refuse to be truncated, and that the engine may
+-- add to those of events.
 CREATE OR REPLACE FUNCTION raffsync_ensure_partitions(p_from timestamptz, p_until timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public SET timezone = 'UTC' AS $$
 DECLARE
@@ -76,7 +78,11 @@ BEGIN
         EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', part, parent);
         EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
           parent, part, month, month + interval '1 month');
-        -- The parent's policies serve whoever asks the parent. Nobody asks a partition.
+        -- The parent's policies serve whoever asks the parent. Nobody asks a partition; but a
+        -- batch of events is copied into the one of its time.
+        IF parent = 'events' THEN
+          EXECUTE format('GRANT INSERT ON public.%I TO raffsync_engine', part);
+        END IF;
         EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', part);
         EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON public.%I
           FOR EACH STATEMENT EXECUTE FUNCTION public.raffsync_refuse_change()', parent || '_is_not_truncated', part);

@@ -59,15 +59,20 @@ func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
 	}
 	// Of two entries with one id the earlier is the event.
 	slices.SortFunc(byID, func(a, b *item) int { return cmp.Or(compareIDs(a, b), cmp.Compare(a.arrival, b.arrival)) })
-	candidates := make([]*item, 0, len(byID))
+	var fresh candidates
 	for i, it := range byID {
 		if i > 0 && compareIDs(byID[i-1], it) == 0 {
 			continue // classified below, once the first is durable
 		}
-		candidates = append(candidates, it)
+		it.candidate = true
+		fresh.byID = append(fresh.byID, it)
 	}
-	slices.SortFunc(candidates, func(a, b *item) int { return cmp.Compare(a.arrival, b.arrival) })
-	if err := w.insert(ctx, candidates); err != nil {
+	for i := range items {
+		if items[i].candidate {
+			fresh.arrived = append(fresh.arrived, &items[i])
+		}
+	}
+	if err := w.insert(ctx, fresh); err != nil {
 		return nil, err
 	}
 	if err := w.classify(ctx, byID); err != nil {
@@ -95,6 +100,36 @@ type item struct {
 	keyHash int64
 	lane    int16
 	result  Result
+	// candidate: its id may be new, and no other of the batch has it before.
+	candidate bool
+}
+
+// candidates are items of ids that differ, in two orders.
+type candidates struct {
+	arrived []*item // which is the order within a key
+	byID    []*item
+}
+
+func candidatesOf(arrived []*item) candidates {
+	return candidates{arrived, slices.SortedFunc(slices.Values(arrived), compareIDs)}
+}
+
+// byLane are the items by lane, in each as they arrived: about the order of the indexes.
+func (c candidates) byLane(lanes int) []*item {
+	places := make([]int, lanes)
+	for _, it := range c.arrived {
+		places[it.lane]++
+	}
+	next := 0
+	for lane, n := range places {
+		places[lane], next = next, next+n
+	}
+	sorted := make([]*item, len(c.arrived))
+	for _, it := range c.arrived {
+		sorted[places[it.lane]] = it
+		places[it.lane]++
+	}
+	return sorted
 }
 
 func newItem(e *Entry, arrival, lanes int) item {
@@ -111,10 +146,10 @@ func compareIDs(a, b *item) int {
 	return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.Tenant, y.Tenant))
 }
 
-// insert appends the items, in order of arrival, whose ids are new. One that Postgres
-// refuses is found by halving, so that it alone is refused.
-func (w *Writer) insert(ctx context.Context, items []*item) error {
-	if len(items) == 0 {
+// insert appends the items whose ids are new. One that Postgres refuses is found by halving,
+// so that it alone is refused.
+func (w *Writer) insert(ctx context.Context, items candidates) error {
+	if len(items.arrived) == 0 {
 		return nil
 	}
 	err := w.insertBest(ctx, items)
@@ -127,24 +162,24 @@ func (w *Writer) insert(ctx context.Context, items []*item) error {
 	if err == nil || !ok {
 		return err
 	}
-	if len(items) == 1 {
-		items[0].result = refused
+	if len(items.arrived) == 1 {
+		items.arrived[0].result = refused
 		return nil
 	}
-	half := len(items) / 2
-	if err := w.insert(ctx, items[:half]); err != nil {
+	half := len(items.arrived) / 2
+	if err := w.insert(ctx, candidatesOf(items.arrived[:half])); err != nil {
 		return err
 	}
-	return w.insert(ctx, items[half:])
+	return w.insert(ctx, candidatesOf(items.arrived[half:]))
 }
 
 // insertBest takes COPY for a large batch of ids that are likely to be new, and the
 // statement otherwise, and after COPY has failed by a value.
-func (w *Writer) insertBest(ctx context.Context, items []*item) error {
+func (w *Writer) insertBest(ctx context.Context, items candidates) error {
 	switch {
 	case w.wary > 0:
 		w.wary--
-	case len(items) >= copyFrom:
+	case len(items.arrived) >= copyFrom:
 		if err := w.copyOnce(ctx, items); !errors.Is(err, errNotCopied) {
 			return err
 		}
@@ -221,7 +256,7 @@ func (w *Writer) count(items []*item) {
 
 // insertOnce runs one autocommit statement: the acknowledgement may go out when it
 // has returned without an error and without a warning.
-func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
+func (w *Writer) insertOnce(ctx context.Context, items candidates) error {
 	w.warned.Store(false)
 	fresh, err := w.insertStatement(ctx, w.conn, items)
 	if err != nil {
@@ -230,8 +265,8 @@ func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
 	if w.warned.Load() {
 		return errUnclear
 	}
-	bySeq := make(map[Seq]*item, len(items))
-	for _, it := range items {
+	bySeq := make(map[Seq]*item, len(items.arrived))
+	for _, it := range items.arrived {
 		bySeq[it.seq] = it
 	}
 	appended := make([]*item, len(fresh))
@@ -247,13 +282,13 @@ func (w *Writer) insertOnce(ctx context.Context, items []*item) error {
 // and returns the positions of those whose ids are new.
 func (w *Writer) insertStatement(ctx context.Context, on interface {
 	Query(context.Context, string, ...any) (pgx.Rows, error)
-}, items []*item,
+}, items candidates,
 ) ([]Seq, error) {
-	w.count(items)
+	w.count(items.arrived)
 	var c appendColumns
 	// Two batches that share ids wait for each other row by row; one order for all
 	// keeps them from waiting in a circle.
-	for _, it := range slices.SortedFunc(slices.Values(items), compareIDs) {
+	for _, it := range items.byID {
 		if err := c.add(it); err != nil {
 			return nil, err
 		}

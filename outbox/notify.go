@@ -85,7 +85,7 @@ func (t NoticeTx) Notify(ctx context.Context, entries []Entry) error {
 		items[i] = &it
 		*t.lanes = append(*t.lanes, it.lane)
 	}
-	fresh, err := t.writer.insertStatement(ctx, t.Tx, items)
+	fresh, err := t.writer.insertStatement(ctx, t.Tx, candidatesOf(items))
 	if err == nil && len(fresh) != len(items) {
 		err = fmt.Errorf("%d of %d events have an id that is taken", len(items)-len(fresh), len(items))
 	}

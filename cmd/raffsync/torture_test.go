@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -43,28 +41,6 @@ func TestTorture_CatchesMutants(t *testing.T) {
 		}
 	}
 	t.Log(out)
-}
-
-// The one thing that no process can help is counted, and so is seen where it is made to
-// happen: a request that arrives when its sender's lease is long over.
-func TestTorture_CountsLateRequests(t *testing.T) {
-	t.Parallel()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	late := regexp.MustCompile(`stale writes of frozen processes [1-9]`)
-	var out string
-	for seed := range 5 { // whose request it is that is held, chance decides
-		out, err = tortured(path, "--duration", "12s", "--faults", "late request of a frozen process", "--seed", fmt.Sprint(seed+1))
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		if late.MatchString(out) {
-			return
-		}
-	}
-	t.Errorf("no late request is counted:\n%s", out)
 }
 
 // A program that is for use has no flaw in it that could be turned on.
