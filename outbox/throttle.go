@@ -158,6 +158,11 @@ func (t *Throttle) turn(a *Ask, me int64, now time.Time) {
 	case a.Breaker == BreakerOpen && (t.Breaker == BreakerClosed && known || probing):
 		change(BreakerOpen, a.Reason)
 		t.ProbeAt = now.Add(a.OpenFor)
+	case a.Breaker == BreakerHalfOpen && t.Breaker == BreakerClosed && known:
+		// Its own opened, and its time went by before it could say so, as where an answer did
+		// not come for that long. It lets nothing through until it knows who is to try.
+		change(BreakerOpen, a.Reason)
+		t.ProbeAt = now
 	case a.Breaker == BreakerClosed && probing:
 		change(BreakerClosed, "requests go through")
 	case a.Probe && (t.Breaker == BreakerOpen && !now.Before(t.ProbeAt) || t.Breaker == BreakerHalfOpen && !now.Before(t.ProbeUntil)):

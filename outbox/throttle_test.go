@@ -49,6 +49,27 @@ func TestThrottle_Turn(t *testing.T) {
 	}
 }
 
+// A breaker that opened, and whose time went by, while no answer came: it is told, and then
+// tried. Otherwise its replica would wait for ever, and nobody else would know.
+func TestThrottle_HalfOpenBeforeItWasTold(t *testing.T) {
+	t.Parallel()
+	const me = 1
+	row := Throttle{Breaker: BreakerClosed, Turn: 4}
+	ask := Ask{Breaker: BreakerHalfOpen, Turn: 4, Probe: true, Reason: "503", OpenFor: 10 * time.Second, ProbeFor: 3 * time.Second, Limits: Limits{Concurrency: 1}}
+	g, _ := row.lease(&ask, nil, me, noon)
+	if g.Breaker != BreakerOpen || g.Turn != 5 || !g.ProbeAt.Equal(noon) || g.Reason != "503" {
+		t.Fatalf("%s at turn %d, to be tried at %s, because of %q", g.Breaker, g.Turn, g.ProbeAt, g.Reason)
+	}
+	ask.Turn = g.Turn
+	if g, _ = row.lease(&ask, nil, me, noon); g.Breaker != BreakerHalfOpen || g.Prober != me {
+		t.Errorf("%s, tried by %d: it never goes on", g.Breaker, g.Prober)
+	}
+	stranger := Throttle{Breaker: BreakerClosed, Turn: 6}
+	if g, _ = stranger.lease(&ask, nil, me, noon); g.Breaker != BreakerClosed {
+		t.Errorf("%s by old news", g.Breaker)
+	}
+}
+
 func TestThrottle_LeftAlone(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ known, told, until time.Time }{
