@@ -61,7 +61,8 @@ func TestWriter_AppendByCopy(t *testing.T) {
 	}
 	want := snapshot(one)
 	all := house.emptied(t)
-	got := all.append(all.writer(), manyEntries(all, "e")...)
+	copier := all.writer()
+	got := all.append(copier, manyEntries(all, "e")...)
 	if slices.ContainsFunc(got, func(v outbox.Verdict) bool { return v != outbox.Appended }) {
 		t.Fatalf("verdicts %v", got)
 	}
@@ -70,6 +71,9 @@ func TestWriter_AppendByCopy(t *testing.T) {
 	}
 	if n := column[int](all, `SELECT count(DISTINCT accepted_at)::int FROM events`); n[0] != 1 {
 		t.Errorf("a batch was accepted at %d times: it did not go by COPY as one", n[0])
+	}
+	if copier.Wary() {
+		t.Error("COPY did not take the batch, and the statement had to: is the partition there, and the engine's to add to?")
 	}
 
 	t.Run("TellsDuplicatesConflictsAndRefused", func(t *testing.T) {

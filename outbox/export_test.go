@@ -29,6 +29,9 @@ var WriterSettings = writerSettings
 // SetTimeout bounds the writer's transactions, COMMIT included.
 func (w *Writer) SetTimeout(d time.Duration) { w.timeout = d }
 
+// Wary tells whether it has met a batch that COPY did not take.
+func (w *Writer) Wary() bool { return w.wary > 0 }
+
 // AppendTimeout is how long they take at most where nobody says otherwise.
 const (
 	AppendTimeout = appendTimeout
