@@ -13,10 +13,9 @@ type binaryRows struct{ bytes []byte }
 // binaryHeader is the signature, no flags, and no extension.
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
-func (r *binaryRows) begin() { r.bytes = append(r.bytes[:0], binaryHeader...) }
+func (r *binaryRows) header() { r.bytes = append(r.bytes, binaryHeader...) }
 
-// end writes the trailer.
-func (r *binaryRows) end() { r.bytes = binary.BigEndian.AppendUint16(r.bytes, 0xffff) }
+func (r *binaryRows) trailer() { r.bytes = binary.BigEndian.AppendUint16(r.bytes, 0xffff) }
 
 // row begins a row of so many values.
 func (r *binaryRows) row(values uint16) { r.bytes = binary.BigEndian.AppendUint16(r.bytes, values) }

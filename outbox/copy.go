@@ -1,20 +1,23 @@
 package outbox
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const (
 	// copyFrom is the number of entries from which COPY pays: it takes a transaction of
-	// several round trips where the statement takes one.
-	copyFrom = 128
+	// two round trips and several commands where the statement takes one of each.
+	copyFrom = 16
 	// wary is how many batches go by the statement after COPY met an id that is there
 	// already: who sends again sends a lot.
 	wary = 16
@@ -29,7 +32,7 @@ const (
 	copyDeliveriesSQL = `COPY deliveries (tenant, lane, destination, seq, event, event_at, accepted_at, key_hash, route) FROM STDIN BINARY`
 
 	copyBeginSQL  = `BEGIN`
-	copyNowSQL    = `SELECT now()`
+	copyNowSQL    = `SELECT (extract(epoch FROM now()) * 1000000)::bigint`
 	copyCommitSQL = `COMMIT`
 	copyAbortSQL  = `ROLLBACK`
 
@@ -53,29 +56,26 @@ func (w *Writer) copyOnce(ctx context.Context, items candidates) error {
 	w.count(items.arrived)
 	conn := w.conn.PgConn()
 	w.warned.Store(false)
-	if _, err := conn.Exec(ctx, copyBeginSQL).ReadAll(); err != nil {
+	at, err := w.beginCopy(ctx)
+	if err != nil {
 		return err
 	}
-	err := w.copyTables(ctx, conn, items)
-	if state := stateClass(err); state == "22" || state == "23" || state == "42" || state == "54" {
+	w.store.recent.keep(items.arrived) // before anybody sees their deliveries
+	tag, err := pipelined(ctx, conn, &w.rows, func(p *pipeline) error { return w.copyTables(p, items, at) })
+	switch state := stateClass(err); state {
+	case "22", "23", "42", "54":
 		if _, err := conn.Exec(ctx, copyAbortSQL).ReadAll(); err != nil {
 			return err
 		}
 		return errNotCopied
-	}
-	if err != nil {
-		if stateClass(err) != "40" {
-			return err // the session is given up
-		}
+	case "40":
 		_, abortErr := conn.Exec(ctx, copyAbortSQL).ReadAll()
 		return cmp.Or(abortErr, err)
 	}
-	w.store.recent.keep(items.arrived) // before anybody sees their deliveries
-	results, err := conn.Exec(ctx, copyCommitSQL).ReadAll()
 	switch {
 	case err != nil:
-		return err
-	case w.warned.Load() || len(results) != 1 || results[0].CommandTag.String() != copyCommitSQL:
+		return err // the session is given up
+	case w.warned.Load() || tag != copyCommitSQL:
 		return errUnclear
 	}
 	for _, it := range items.arrived {
@@ -84,43 +84,62 @@ func (w *Writer) copyOnce(ctx context.Context, items candidates) error {
 	return nil
 }
 
-func (w *Writer) copyTables(ctx context.Context, conn *pgconn.PgConn, items candidates) error {
-	var at time.Time
-	if err := w.conn.QueryRow(ctx, copyNowSQL).Scan(&at); err != nil {
+// beginCopy begins a transaction, and returns its time.
+func (w *Writer) beginCopy(ctx context.Context) (at time.Time, err error) {
+	results, err := w.conn.PgConn().Exec(ctx, copyBeginSQL+`; `+copyNowSQL).ReadAll()
+	if err != nil {
+		return at, err
+	}
+	if len(results) != 2 || len(results[1].Rows) != 1 {
+		return at, fmt.Errorf("a transaction begins with %d results, want two", len(results))
+	}
+	µs, err := strconv.ParseInt(string(results[1].Rows[0][0]), 10, 64)
+	return time.UnixMicro(µs), err
+}
+
+// copyTables sends the rows of every table, and what commits them.
+func (w *Writer) copyTables(p *pipeline, items candidates, at time.Time) error {
+	// Ids first, in the order that all batches keep, so that no two wait in a circle.
+	p.copy(copyIDsSQL)
+	for _, it := range items.byID {
+		p.rows.addID(it, at)
+		p.row()
+	}
+	p.done()
+	// Into the partition itself: to find it for each row is a tenth of what events cost. As
+	// they arrived, which is the order of one of their indexes, and no worse for the other.
+	p.copy(strings.Replace(copyEventsSQL, "events", partitionOf("events", at), 1))
+	referring := false
+	for _, it := range items.arrived {
+		if err := p.rows.addEvent(it, at); err != nil {
+			return err
+		}
+		p.row()
+		referring = referring || len(it.entry.Event.References) > 0
+	}
+	p.done()
+	if referring {
+		p.copy(copyReferencesSQL)
+		for _, it := range items.arrived {
+			p.rows.addReferences(it, at)
+			p.row()
+		}
+		p.done()
+	}
+	p.copy(copyDeliveriesSQL)
+	for _, it := range items.byLane(w.store.lanes) { // the order of their indexes
+		p.rows.addDeliveries(it, at)
+		p.row()
+	}
+	p.done()
+	arguments, err := w.countArguments(items.arrived)
+	if err != nil {
 		return err
 	}
-	// Ids first, in the order that all batches keep, so that no two wait in a circle;
-	// the others in the order of their indexes.
-	sorted := items.byID
-	tables := []struct {
-		sql string
-		add func(*binaryRows, *item) error
-	}{
-		{copyIDsSQL, func(r *binaryRows, it *item) error { r.addID(it, at); return nil }},
-		// Into the partition itself: to find it for each row is a tenth of what events cost.
-		{strings.Replace(copyEventsSQL, "events", partitionOf("events", at), 1), func(r *binaryRows, it *item) error { return r.addEvent(it, at) }},
-		{copyReferencesSQL, func(r *binaryRows, it *item) error { r.addReferences(it, at); return nil }},
-		{copyDeliveriesSQL, func(r *binaryRows, it *item) error { r.addDeliveries(it, at); return nil }},
-	}
-	for i, table := range tables {
-		rows := &w.rows
-		rows.begin()
-		for _, it := range sorted {
-			if err := table.add(rows, it); err != nil {
-				return err
-			}
-		}
-		if len(rows.bytes) > len(binaryHeader) {
-			rows.end()
-			if _, err := conn.CopyFrom(ctx, bytes.NewReader(rows.bytes), table.sql); err != nil {
-				return err
-			}
-		}
-		if i == 0 {
-			sorted = items.byLane(w.store.lanes)
-		}
-	}
-	return w.countAppended(ctx, items.arrived)
+	p.execute(countAppendedName, arguments...)
+	p.execute(copyCommitName)
+	p.sync()
+	return nil
 }
 
 // partitionOf is the table with the rows of that time; see raffsync_ensure_partitions.
@@ -192,9 +211,9 @@ func (r *binaryRows) addDeliveries(it *item, at time.Time) {
 	}
 }
 
-// countAppended adds to the tallies: events under destination 0, deliveries under
-// their own.
-func (w *Writer) countAppended(ctx context.Context, items []*item) error {
+// countArguments are what a batch adds to the tallies: events under destination 0,
+// deliveries under their own.
+func (w *Writer) countArguments(items []*item) (arguments [][]byte, err error) {
 	type place struct {
 		tenant      string
 		destination int32
@@ -217,6 +236,26 @@ func (w *Writer) countAppended(ctx context.Context, items []*item) error {
 		tenants, destinations = append(tenants, at.tenant), append(destinations, at.destination)
 		counts, without = append(counts, n), append(without, unrouted[at])
 	}
-	_, err := w.conn.Exec(ctx, countAppendedSQL, w.shard, tenants, destinations, counts, without)
-	return err
+	for i, value := range []any{w.shard, tenants, destinations, counts, without} {
+		argument, err := w.conn.TypeMap().Encode(w.counting.ParamOIDs[i], pgtype.BinaryFormatCode, value, nil)
+		if err != nil {
+			return nil, err
+		}
+		arguments = append(arguments, argument)
+	}
+	return arguments, nil
+}
+
+// The statements that end a copying transaction are prepared on the writer's session.
+const (
+	countAppendedName = "raffsync_count_appended"
+	copyCommitName    = "raffsync_commit"
+)
+
+// prepareCopy returns what the tallies' statement takes.
+func prepareCopy(ctx context.Context, conn *pgx.Conn) (counting *pgconn.StatementDescription, err error) {
+	if _, err := conn.PgConn().Prepare(ctx, copyCommitName, copyCommitSQL, nil); err != nil {
+		return nil, err
+	}
+	return conn.PgConn().Prepare(ctx, countAppendedName, countAppendedSQL, nil)
 }

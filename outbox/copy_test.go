@@ -1,6 +1,7 @@
 package outbox_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"testing"
@@ -11,10 +12,11 @@ import (
 	"raffsync/outbox"
 )
 
-// manyEntries are enough for COPY, with everything that an event may have or lack.
+// manyEntries are enough for COPY, and for several messages of rows, with everything that
+// an event may have or lack.
 func manyEntries(s *shop, prefix string) []outbox.Entry {
 	var batch []outbox.Entry
-	for i := range outbox.CopyFrom + 40 {
+	for i := range outbox.CopyFrom + 152 {
 		targets := []string{"books", "stock"}[:i%3]
 		e := s.entry(fmt.Sprintf("%s-%03d", prefix, 999-i), fmt.Sprintf("order/%d", i%7), targets...)
 		if i%4 == 0 {
@@ -25,6 +27,9 @@ func manyEntries(s *shop, prefix string) []outbox.Entry {
 		}
 		if i%6 == 0 {
 			e.Event.Payload = nil
+		}
+		if i%50 == 1 {
+			e.Event.Payload = bytes.Repeat([]byte{byte(i)}, 100<<10)
 		}
 		if i%8 == 0 {
 			e.Event.Outlet = "mall"

@@ -26,6 +26,8 @@ type Writer struct {
 	number  int64
 	counter int64
 
+	counting *pgconn.StatementDescription // of [countAppendedName]
+
 	rows binaryRows // what is copied, kept for the next batch
 	wary int        // batches for which COPY is not tried
 }
@@ -89,6 +91,9 @@ func (w *Writer) open(ctx context.Context) error {
 	if err == nil {
 		// Only now: the engine's role may not see whose session this is.
 		_, err = conn.Exec(ctx, becomeEngineSQL)
+	}
+	if err == nil {
+		w.counting, err = prepareCopy(ctx, conn)
 	}
 	if err != nil {
 		conn.Close(ctx)

@@ -24,7 +24,7 @@ const (
 	// backlog is the most events sent and not yet delivered, on both sides.
 	backlog = 20_000
 	// streams that the events come by.
-	streams = 4
+	streams = 8
 	// orderType is the type of events.
 	orderType = "order.created"
 	// orderingKeys that events have in turn: two open ones seldom share one.

@@ -20,6 +20,7 @@ type riverRound struct {
 	Workers int    `json:"workers"`
 	Backlog int    `json:"backlog"`
 	Payload int    `json:"payload"`
+	Eager   bool   `json:"eager"`
 }
 
 type peersAnswer struct {
@@ -39,8 +40,9 @@ func (r *rig) askPeers(request peersRequest) (peersAnswer, error) {
 	return a, nil
 }
 
-// riverRate has River insert and work so many jobs in a new database.
-func (r *rig) riverRate(ctx context.Context, jobs int) (rate float64, err error) {
+// riverRate has River insert and work so many jobs in a new database: as it comes, or eager,
+// which is fetching without a pause.
+func (r *rig) riverRate(ctx context.Context, jobs int, eager bool) (rate float64, err error) {
 	d, err := r.cluster.create(ctx, "template1")
 	if err != nil {
 		return 0, err
@@ -49,7 +51,7 @@ func (r *rig) riverRate(ctx context.Context, jobs int) (rate float64, err error)
 	var a peersAnswer
 	err = r.working(theirs, r.peers.cmd.Process.Pid, jobs, func() (err error) {
 		a, err = r.askPeers(peersRequest{Do: "river", River: riverRound{
-			DSN: d.dsn, Jobs: jobs, Batch: batchEvents, Workers: slots, Backlog: backlog, Payload: payloadBytes,
+			DSN: d.dsn, Jobs: jobs, Batch: batchEvents, Workers: slots, Backlog: backlog, Payload: payloadBytes, Eager: eager,
 		}})
 		return err
 	})

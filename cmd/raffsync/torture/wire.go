@@ -190,8 +190,8 @@ func (l *link) backward() error {
 			l.asked.Add(-1)
 		}
 		if l.swallow.Load() {
-			if message[0] == messageReady {
-				return nil // it is committed
+			if message[0] == messageReady && l.asked.Load() == 0 {
+				return nil // all that was sent is answered: it is committed
 			}
 			continue
 		}
