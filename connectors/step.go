@@ -41,6 +41,9 @@ type StepConfig struct {
 	// Before are the names of the steps before it, whose receipts its map may read; nil where
 	// they are not known.
 	Before []string
+	// Later are the names of this step and of those after it, none of whose receipts is there;
+	// nil where they are not known.
+	Later []string
 	// Map is the step's mapping as JSON; absent: the destination's own serves.
 	Map json.RawMessage
 }

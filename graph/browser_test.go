@@ -75,6 +75,7 @@ func TestConsole_WorksInABrowser(t *testing.T) {
 	})
 	try("give the credential", err)
 	clearExceptions(t, ctx, h)
+	sayWhatIsThere(t, ctx, h)
 	try("open and run", chromedp.Do(ctx,
 		chromedp.Navigate(h.server.URL+"/#api"),
 		chromedp.WaitVisible(`.graphiql-execute-button`),
@@ -182,6 +183,41 @@ func clearExceptions(t *testing.T, ctx context.Context, h *house) {
 	for _, x := range got.Exceptions.Nodes {
 		if x.Status != "RESOLVED" {
 			t.Errorf("one is %s", x.Status)
+		}
+	}
+}
+
+// sayWhatIsThere has an operator look for two deliveries of unknown outcome, and find one.
+func sayWhatIsThere(t *testing.T, ctx context.Context, h *house) {
+	t.Helper()
+	books := h.destinations["books"]
+	h.exec(t, `INSERT INTO exceptions (tenant, class, destination, rule, sample, held) VALUES ('kopi', 'UNKNOWN_OUTCOME', $1, 'no answer', 'the connection was closed', 2)`, books)
+	h.exec(t, `UPDATE deliveries d SET state = 2, exception = x.id, requests = 1, attempts = 1, kind = 3, unknown_at = now(), version = 2 FROM exceptions x
+		WHERE x.class = 'UNKNOWN_OUTCOME' AND d.destination = $1 AND d.seq IN (SELECT seq FROM deliveries WHERE destination = $1 ORDER BY seq LIMIT 2)`, books)
+	h.exec(t, `INSERT INTO holds (exception, lane, destination, seq, tenant) SELECT exception, lane, destination, seq, tenant FROM deliveries WHERE destination = $1 AND state = 2`, books)
+	until := func(what, condition string) {
+		t.Helper()
+		if _, err := chromedp.Run(ctx, chromedp.Poll[bool](condition)); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	// click presses the first button of what is held that says this.
+	click := func(text string) {
+		t.Helper()
+		until("press "+text, fmt.Sprintf(`(() => { const b = [...document.querySelectorAll('.one li button')].find((b) => b.innerText === %q); b?.click(); return !!b; })()`, text))
+	}
+	if err := chromedp.Do(ctx, chromedp.Navigate(h.server.URL+"/"), chromedp.WaitVisible(`.queue ol li`), chromedp.Click(`.queue ol li:first-child a`)); err != nil {
+		t.Fatal(err)
+	}
+	until("it holds two", `document.querySelectorAll('.one li button').length === 8`)
+	until("answer what is asked", `window.prompt = (question) => question.includes('called there') ? 'INV-7' : 'seen in their list', true`)
+	click("It is there")
+	until("one is left", `document.querySelectorAll('.one li button').length === 4`)
+	click("It is not there: send it")
+	until("none is left", `document.querySelectorAll('.one li button').length === 0`)
+	for what, state := range map[string]string{"found": "DELIVERED", "resend": "PENDING"} {
+		if n := h.number(t, `SELECT count(*)::integer FROM timeline WHERE what = $1 AND state = $2 AND actor IS NOT NULL AND reason = 'seen in their list' AND ($1 <> 'found' OR detail->>'externalId' = 'INV-7')`, what, state); n != 1 {
+			t.Errorf("%d are %s", n, what)
 		}
 	}
 }

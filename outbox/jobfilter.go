@@ -83,7 +83,8 @@ type JobPreview struct {
 	Total int64 // deliveries
 	// NeedsAction are held by exceptions; the others wait for a retry.
 	NeedsAction int64
-	// Unknown may have had their effect: a retry asks about that first, where it can.
+	// Unknown may have had their effect: a retry asks about that first, where it can. Where it
+	// cannot, and repeats are not recognised, what is of unknown outcome is not sent.
 	Unknown int64
 	// Taken belong to other jobs that are not done.
 	Taken int64

@@ -49,7 +49,9 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Message }
 
 // Retry sets a waiting or held delivery free to be tried now, with all its attempts
-// before it, whatever held it: it is taken off all its causes. It is refused while a request of it is on the wire.
+// before it, whatever held it: it is taken off all its causes. Where that would risk a second
+// effect it is held again; see [Store.SendAnyway]. It is refused while a request of it is on
+// the wire.
 func (s *Store) Retry(ctx context.Context, actor Actor, q OperatorRequest) (Operated, error) {
 	return s.operate(ctx, actor, q, "retry", retrySQL)
 }

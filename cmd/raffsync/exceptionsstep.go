@@ -150,7 +150,9 @@ type exceptionsRetryCommand struct{ stepFlags }
 
 func (exceptionsRetryCommand) Help() string {
 	return `Closes it, and tries again what it holds at that moment, in order: what fails again is held
-by another one that names it. Webhooks in quarantine are evaluated again.
+by another one that names it. Webhooks in quarantine are evaluated again. What is of unknown
+outcome, at a platform that neither recognises repeats nor can be asked, is not sent but held
+again: raffsync mark-delivered and raffsync send-anyway are for that.
 
 Examples:
   raffsync exceptions retry exc_AAAAAAAAAAE --reason "the customer exists there now"` + stepHelp

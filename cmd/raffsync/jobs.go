@@ -176,7 +176,7 @@ func (t toldJobPreview) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d deliveries match: %d need action, %d wait for a retry\n", t.Total, t.NeedsAction, t.Total-t.NeedsAction)
 	if t.Unknown > 0 {
-		fmt.Fprintf(&b, "%d of them may have had their effect: a retry asks about that first, where it can\n", t.Unknown)
+		fmt.Fprintf(&b, "%d of them may have had their effect: a retry asks about that first, where it can; where it cannot, see raffsync send-anyway\n", t.Unknown)
 	}
 	if t.Taken > 0 {
 		fmt.Fprintf(&b, "%d of them belong to other jobs: see raffsync jobs\n", t.Taken)

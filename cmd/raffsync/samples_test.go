@@ -36,3 +36,45 @@ func TestProgram_TriesSamples(t *testing.T) {
 		}
 	}
 }
+
+// Steps that wait for each other are refused wherever a file is read, in the same words.
+func TestProgram_RefusesCircularSteps(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t)
+	config := in.write("shop.yaml", `
+tenant: kopi
+sources: {till: {}}
+destinations:
+  ledger:
+    recipe:
+      url: https://ledger.example/v1
+      calls:
+        order: {url: /orders, map: {invoice: "${steps.invoice.receipt.id}"}}
+        invoice: {url: /invoices, map: {}}
+routes:
+  sales:
+    from: till
+    to: ledger
+    steps:
+      - {name: order, call: order}
+      - {name: payment, call: invoice, map: {invoice: "${steps.invoice.receipt.id}"}}
+      - {name: invoice, call: invoice, map: {order: "${steps.order.receipt.id}"}}
+`)
+	var first string
+	for _, command := range [][]string{{"check", config}, {"apply", config, "--dry-run"}, {"apply", config}, {"serve", "--config", config}} {
+		_, stderr, code := in.try(command...)
+		for _, want := range []string{
+			`routes.sales.steps[0].call: call order reads the receipt of step "invoice", and no step before this one is named so: there is none before this one`,
+			`routes.sales.steps[1].map.invoice: no step before this one is named "invoice": those before this one are order`,
+		} {
+			if code != 1 || !strings.Contains(stderr, want) {
+				t.Errorf("%s: status %d, %s\nwant %s", command, code, stderr, want)
+			}
+		}
+		if first == "" {
+			first = stderr
+		} else if stderr != first {
+			t.Errorf("%s says\n%s\nwhere check says\n%s", command, stderr, first)
+		}
+	}
+}

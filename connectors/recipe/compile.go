@@ -221,20 +221,27 @@ func (c *compiler) readsKey(d *callDocument) bool {
 
 // mentions tells whether an expression in a tree holds a word.
 func mentions(doc any, word string) bool {
+	return slices.ContainsFunc(expressions(doc), func(e string) bool { return strings.Contains(e, word) })
+}
+
+// expressions are those in the texts of a tree.
+func expressions(doc any) (found []string) {
 	switch doc := doc.(type) {
 	case string:
 		all, _ := pieces(doc)
-		return slices.ContainsFunc(all, func(p piece) bool { return strings.Contains(p.expression, word) })
+		for _, p := range all {
+			found = append(found, p.expression)
+		}
 	case []any:
-		return slices.ContainsFunc(doc, func(one any) bool { return mentions(one, word) })
-	case map[string]any:
 		for _, one := range doc {
-			if mentions(one, word) {
-				return true
-			}
+			found = append(found, expressions(one)...)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(doc)) {
+			found = append(found, expressions(doc[name])...)
 		}
 	}
-	return false
+	return found
 }
 
 // template compiles a map.

@@ -181,12 +181,15 @@ func TestPlan(t *testing.T) {
   order: {map: {a: 1}}
   cancel: {url: "/cancel", body: none}
   invoice: {url: "/invoices"}
+  early: {map: {a: [{b: "${steps.last.receipt.id}"}]}}
+  itself: {map: {a: 1}, update: {method: PUT, map: {b: "${steps.zeroth.receipt.id + steps.first.receipt.id}"}}}
+  asks: {map: {a: "${has(steps.last) ? steps.last.receipt.id : steps.elsewhere.receipt.id}"}}
   me: {method: GET}`)).(connectors.Planner)
 	for _, test := range []struct{ call, of, path, message string }{
 		{"order", "", "", ""},
 		{"cancel", "", "", ""},
 		{"invoice", `{"number": "${reference(30)}"}`, "", ""},
-		{"", "", "call", "is missing; expected one of cancel, invoice, me, order"},
+		{"", "", "call", "is missing; expected one of asks, cancel, early, invoice, itself, me, order"},
 		{"ordr", "", "call", `there is no call "ordr"`},
 		{"invoice", "", "map", "the recipe has none for call invoice"},
 		{"cancel", `{"a": 1}`, "map", "a map is never sent"},
@@ -196,12 +199,15 @@ func TestPlan(t *testing.T) {
 		{"order", `{"a": "${steps.zeroth.receipt.id}"}`, "", ""},
 		{"order", `{"a": "${steps.first.receipt.id}"}`, "map.a", `no step before this one is named "first": those before this one are zeroth`},
 		{"order", `{"a": ["${steps.last.receipt.id}"]}`, "map.a[0]", `no step before this one is named "last"`},
+		{"early", "", "call", `call early reads the receipt of step "last", and no step before this one is named so: those before this one are zeroth`},
+		{"itself", "", "call", `call itself reads the receipt of step "first"`},
+		{"asks", "", "", ""},
 	} {
 		var raw json.RawMessage
 		if test.of != "" {
 			raw = json.RawMessage(test.of)
 		}
-		plan, err := d.Plan(connectors.StepConfig{Name: "first", Call: test.call, Before: []string{"zeroth"}, Map: raw})
+		plan, err := d.Plan(connectors.StepConfig{Name: "first", Call: test.call, Before: []string{"zeroth"}, Later: []string{"first", "last"}, Map: raw})
 		var wrong *connectors.PlanError
 		switch {
 		case test.message == "" && (err != nil || plan == nil):

@@ -155,7 +155,7 @@ func (d *destination) onlyCall() *plan {
 	if only == nil {
 		return nil
 	}
-	made, err := d.planned(only)
+	made, err := d.planned(only, connectors.StepConfig{})
 	if err != nil {
 		return nil
 	}

@@ -81,6 +81,7 @@ var (
 	ofKey     = regexp.MustCompile(`\brequest\b`)
 	ofTables  = regexp.MustCompile(`\blookup\b`)
 	ofSetting = regexp.MustCompile(`\bsettings\b(?:\.([A-Za-z_][A-Za-z0-9_]*))?`)
+	ofStep    = regexp.MustCompile(`(has\(\s*)?\bsteps\.([A-Za-z_][A-Za-z0-9_]*)`)
 )
 
 // reads tells whether one of the expressions of a text reads what the pattern finds.

@@ -20,6 +20,9 @@ import (
 //	   └────────── Probes successes ──────────────┼──────────────────┤
 //	                                              └──── a failure ───┘
 //
+// After a probe that failed it stays open until the shared one has turned, however long
+// that takes: who tries next, and when, is for all replicas to know.
+//
 // Only what says something about the destination's health counts: cancelled
 // contexts, refusals and rate limits do not.
 type breaker struct {
@@ -27,10 +30,11 @@ type breaker struct {
 	opened bool // open from the first, for a reason that is not its own
 	two    *gobreaker.TwoStepCircuitBreaker[struct{}]
 
-	mu       sync.Mutex
-	reason   string // of the last failure
-	told     bool   // the reason is that of others
-	openedAt time.Time
+	mu     sync.Mutex
+	reason string    // of the last failure
+	told   bool      // the reason is that of others
+	tryAt  time.Time // OPEN: when it may be tried
+	spent  bool      // a probe has failed since the shared one turned
 }
 
 // errDestination marks a request that counts as a failure of the destination.
@@ -40,27 +44,27 @@ var errDestination = errors.New("the destination failed")
 const buckets = 10
 
 func newBreaker(name string, c outbox.BreakerConfig) *breaker {
-	return makeBreaker(name, &breaker{config: c})
+	return makeBreaker(name, &breaker{config: c}, c.OpenFor)
 }
 
 // newOpenBreaker makes one that is open for so long, as others have found out why.
 func newOpenBreaker(name string, c outbox.BreakerConfig, openFor time.Duration, reason string) *breaker {
-	c.OpenFor = max(openFor, time.Millisecond)
-	b := makeBreaker(name, &breaker{config: c, opened: true, reason: reason, told: true})
+	b := makeBreaker(name, &breaker{config: c, opened: true, reason: reason, told: true}, max(openFor, time.Millisecond))
 	if settle, ok := b.allow(); ok {
 		settle(errDestination)
 	}
 	return b
 }
 
-func makeBreaker(name string, b *breaker) *breaker {
+// makeBreaker makes one that is open for so long when it opens first.
+func makeBreaker(name string, b *breaker, openFor time.Duration) *breaker {
 	c := b.config
 	b.two = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:         name,
 		MaxRequests:  uint32(c.Probes),
 		Interval:     c.Window,
 		BucketPeriod: c.Window / buckets,
-		Timeout:      c.OpenFor,
+		Timeout:      openFor,
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			if b.opened { // the first call, by which it is made
 				b.opened = false
@@ -71,10 +75,13 @@ func makeBreaker(name string, b *breaker) *breaker {
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) },
 		// Called under the breaker's mutex: it stores, and nothing else.
-		OnStateChange: func(_ string, _, to gobreaker.State) {
+		OnStateChange: func(_ string, from, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
 				b.mu.Lock()
-				b.openedAt = time.Now()
+				b.tryAt, b.spent = time.Now().Add(openFor), from == gobreaker.StateHalfOpen
+				if b.spent {
+					b.tryAt = time.Now().Add(b.config.OpenFor)
+				}
 				b.mu.Unlock()
 			}
 		},
@@ -85,8 +92,21 @@ func makeBreaker(name string, b *breaker) *breaker {
 // allow asks for one request. settle must be called exactly once with what came of
 // it: nil, [errDestination], or context.Canceled for what says nothing.
 func (b *breaker) allow() (settle func(error), ok bool) {
+	b.mu.Lock()
+	spent := b.spent
+	b.mu.Unlock()
+	if spent {
+		return nil, false
+	}
 	done, err := b.two.Allow()
 	return done, err == nil
+}
+
+// turned says that the shared one has turned.
+func (b *breaker) turned() {
+	b.mu.Lock()
+	b.spent = false
+	b.mu.Unlock()
 }
 
 // failed notes why, for people.
@@ -101,10 +121,10 @@ func (b *breaker) state() (state, reason string, probeIn time.Duration) {
 	s := b.two.State()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch s {
-	case gobreaker.StateOpen:
-		return "OPEN", b.because(), max(time.Until(b.openedAt.Add(b.config.OpenFor)), time.Millisecond)
-	case gobreaker.StateHalfOpen:
+	switch {
+	case b.spent || s == gobreaker.StateOpen:
+		return "OPEN", b.because(), max(time.Until(b.tryAt), time.Millisecond)
+	case s == gobreaker.StateHalfOpen:
 		return "HALF_OPEN", b.because(), 0
 	default:
 		return "CLOSED", "requests go through", 0

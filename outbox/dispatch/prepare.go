@@ -188,24 +188,33 @@ func (d *Dispatcher) prepare(l loaded) (result prepared) {
 	return result
 }
 
-// tooLate tells whether the platform might have forgotten the key of an earlier
-// request, which may have had its effect, before one sent now gets there. The flight
-// then has its outcome, and a person decides. One that a person has just released has
-// spent no attempt: that decision is theirs, and is made. A question is never too late.
+// tooLate tells whether the platform would not know a request sent now for a repeat of an
+// earlier one, which may have had its effect: it recognises none, or might have forgotten the
+// key before this one gets there. The flight then has its outcome, and a person decides. A
+// question is never too late.
+//
+// Where repeats are not recognised, that somebody has it tried again, be it alone, by a job or
+// with all that an exception holds, is no decision yet: who has looked there says so, and then
+// nothing is unknown any more; see [outbox.Store.SendAnyway]. Past a window it is one: what a
+// person has just released has spent no attempt.
 func (n *incarnation) tooLate(f *flight) bool { return f.tooLate(n.replica.Latest()) }
 
 func (f *flight) tooLate(latest time.Time) bool {
-	if f.asks() || f.delivery.Attempts == 0 {
+	d, traits := f.delivery, f.policy.Traits
+	if d.UnknownAt == nil || f.asks() {
 		return false
 	}
-	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, latest.Add(f.destination.Timeout)) {
+	why := connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME}
+	switch {
+	case !traits.Idempotent && d.Last == why.Kind && !mutant.On(mutant.ResendUnknown):
+		why.Rule, why.Reason = "no repeats", "not sent again: an earlier request may have had its effect, and the platform neither recognises repeats nor can be asked; look there, then mark it as delivered or send it anyway"
+	case d.Attempts > 0 && windowOver(d.UnknownAt, traits, latest.Add(f.destination.Timeout)):
+		why.Rule, why.Reason = "deduplication window", fmt.Sprintf("not sent again: an earlier request may have had its effect, and the platform forgets keys after %s", traits.DeduplicationWindow)
+		f.policy.Traits.Idempotent = false // no longer: so a person decides
+	default:
 		return false
 	}
-	f.attempt.Outcome = connectors.Outcome{
-		Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "deduplication window",
-		Reason: fmt.Sprintf("not sent again: an earlier request may have had its effect, and the platform forgets keys after %s", f.policy.Traits.DeduplicationWindow),
-	}
-	f.policy.Traits.Idempotent = false // no longer: so a person decides
+	f.attempt.Outcome = why
 	return true
 }
 

@@ -149,6 +149,12 @@ func TestDispatcher_APersonDecidesWhereThePlatformCannotTell(t *testing.T) {
 // retry has an operator release the one delivery that is open.
 func (b *bench) retry() {
 	b.t.Helper()
+	b.byHand(b.store.Retry)
+}
+
+// byHand has an operator do it to each delivery that is open.
+func (b *bench) byHand(do func(context.Context, outbox.Actor, outbox.OperatorRequest) (outbox.Operated, error)) {
+	b.t.Helper()
 	type row struct {
 		At          time.Time
 		Event       outbox.Seq
@@ -156,8 +162,8 @@ func (b *bench) retry() {
 		Version     int32
 	}
 	for _, r := range values[row](b, `SELECT event_at AS at, event, destination, version FROM deliveries`) {
-		_, err := b.store.Retry(b.t.Context(), outbox.Actor{Tenant: "kopi", Name: "ayu"}, outbox.OperatorRequest{
-			RequestID: fmt.Sprint("retry at version ", r.Version), ExpectedVersion: r.Version, Reason: "it is well again",
+		_, err := do(b.t.Context(), outbox.Actor{Tenant: "kopi", Name: "ayu"}, outbox.OperatorRequest{
+			RequestID: fmt.Sprint("at version ", r.Version), ExpectedVersion: r.Version, Reason: "it is well again",
 			Delivery: outbox.DeliveryID{Event: outbox.EventID{AcceptedAt: r.At, Seq: r.Event}, Destination: r.Destination},
 		})
 		if err != nil {
@@ -191,6 +197,57 @@ func TestDispatcher_AnOperatorsRetryWaitsForTheRequestToBeOver(t *testing.T) {
 		t.Error("it was asked too early")
 	}
 	books.checkOneEffectEach(t, 1)
+}
+
+// What may have had its effect at a platform that neither recognises repeats nor can be asked
+// is sent again by whoever says that it is not there, and by nothing else: not by a retry of
+// it, of all that its exception holds, or by a job.
+func TestDispatcher_SendsWhatIsUnknownByAPersonsWordOnly(t *testing.T) {
+	t.Parallel()
+	books := newPlatform(func(_ context.Context, s sent) connectors.Outcome {
+		if s.ID == "unknown" && s.Attempt == 1 {
+			return noAnswer
+		}
+		return delivered
+	})
+	books.traits = connectors.Traits{}
+	b := newBench(t, map[string]*platform{"books": books})
+	b.append(b.entry("sales", "unknown", "order/1", "books"))
+	b.start()
+	const heldSQL = `SELECT count(*) = 1 FROM deliveries d JOIN exceptions x ON x.id = d.exception WHERE d.state = 2 AND x.class = 'UNKNOWN_OUTCOME' AND x.rule = $1 AND d.unknown_at IS NOT NULL`
+	b.until("it is held", heldSQL, "no answer")
+	ayu := outbox.Actor{Tenant: "kopi", Name: "ayu"}
+	again := map[string]func() error{
+		"retry": func() error { b.retry(); return nil },
+		"exception": func() error {
+			_, err := b.store.StepException(t.Context(), ayu, outbox.ExceptionRequest{
+				RequestID: "x", Reason: "again", Step: outbox.StepRetry, Exception: value[int64](b, `SELECT id FROM exceptions WHERE held = 1`),
+			})
+			return err
+		},
+		"job": func() error {
+			_, err := b.store.StartJob(t.Context(), ayu, outbox.JobRequest{RequestID: "j", Reason: "again", Action: outbox.JobReprocess, Rate: 1, Filter: outbox.JobFilter{Class: "UNKNOWN_OUTCOME"}})
+			for more := err == nil; more && err == nil; {
+				_, more, err = b.store.JobRunner().Step(t.Context())
+			}
+			return err
+		},
+	}
+	for _, how := range []string{"retry", "exception", "job"} {
+		version := value[int32](b, `SELECT version FROM deliveries`)
+		if err := again[how](); err != nil {
+			t.Fatal(how, err)
+		}
+		b.until("it is held again after a "+how, heldSQL+` AND d.version > $2 + 1`, "no repeats", version)
+	}
+	if n := len(books.seen()); n != 1 {
+		t.Fatalf("%d requests, want the first alone", n)
+	}
+	b.byHand(b.store.SendAnyway)
+	b.untilDrained()
+	if n := len(books.seen()); n != 2 {
+		t.Errorf("%d requests, want a second one by a person's word", n)
+	}
 }
 
 // A question that panics becomes an exception of its own.

@@ -132,6 +132,7 @@ func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, c clocks) {
 // follow takes up how the shared breaker has turned.
 func (t *target) follow(g *outbox.Grant, me int64, c clocks) {
 	t.share.probing = time.Time{}
+	t.breaker.turned()
 	state, _, _ := t.breaker.state()
 	switch {
 	case g.Breaker == outbox.BreakerOpen:

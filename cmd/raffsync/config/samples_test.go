@@ -219,4 +219,16 @@ func TestParse_CircularSteps(t *testing.T) {
 			t.Errorf("%v\nwant %s", err, want)
 		}
 	}
+	// So is what a recipe's own maps say, which leave out what a route has no step for.
+	steps := `      - {name: order, call: order, effect: "order/${body.id}", if_exists: update}
+      - {name: invoice, call: invoice, effect: "invoice/${body.id}"}
+`
+	lines := strings.SplitAfter(steps, "\n")
+	_, err = config.Parse("shop.yaml", []byte(strings.Replace(sampled, steps, lines[1]+lines[0], 1)), options(false))
+	if want := `routes.sales.steps[0].call: call invoice reads the receipt of step "order", and no step before this one is named so: there is none before this one`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v\nwant %s", err, want)
+	}
+	if _, err = config.Parse("shop.yaml", []byte(strings.Replace(sampled, steps, lines[1], 1)), options(false)); err != nil {
+		t.Errorf("without that step: %v", err)
+	}
 }

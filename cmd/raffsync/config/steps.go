@@ -100,7 +100,10 @@ func (d *decoder) plan(path string, r *outbox.RouteConfig) {
 	if !ok && len(r.Steps) > 1 {
 		d.fail(d.places[element(path, 1)], path, "destination %s does one thing; expected one step", r.To)
 	}
-	before := make([]string, 0, len(r.Steps))
+	names := make([]string, 0, len(r.Steps))
+	for _, s := range r.Steps {
+		names = append(names, s.Name)
+	}
 	for i, s := range r.Steps {
 		step := element(path, i)
 		if !ok {
@@ -111,10 +114,9 @@ func (d *decoder) plan(path string, r *outbox.RouteConfig) {
 			}
 			continue
 		}
-		if _, err := planner.Plan(connectors.StepConfig{Name: s.Name, Call: s.Call, Before: before, Map: s.Map}); err != nil {
+		if _, err := planner.Plan(connectors.StepConfig{Name: s.Name, Call: s.Call, Before: names[:i:i], Later: names[i:], Map: s.Map}); err != nil {
 			d.planProblem(step, err)
 		}
-		before = append(before, s.Name)
 	}
 }
 

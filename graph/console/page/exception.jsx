@@ -53,7 +53,7 @@ export function Exception({ id, turn }) {
         <>
           <h3>What it holds</h3>
           <ul>{x.held.nodes.map((d) => (
-            <li key={d.id}><Single delivery={d} done={read} /> {d.event.eventId} <small>{d.event.type}{d.event.outlet && `, ${d.event.outlet}`}{d.event.references.map((r) => `, ${r.name} ${r.value}`)}</small></li>
+            <li key={d.id}><Single delivery={d} unknown={x.class === 'UNKNOWN_OUTCOME'} done={read} /> {d.event.eventId} <small>{d.event.type}{d.event.outlet && `, ${d.event.outlet}`}{d.event.references.map((r) => `, ${r.name} ${r.value}`)}</small></li>
           ))}</ul>
           {x.held.pageInfo.hasNextPage && <p className="quiet">… and more.</p>}
         </>
@@ -66,16 +66,23 @@ export function Exception({ id, turn }) {
   );
 }
 
-// Single decides about one delivery of those that are held.
-function Single({ delivery, done }) {
+// Single decides about one delivery of those that are held. Where nobody knows whether the
+// platform has it, whoever has looked there says so.
+function Single({ delivery, unknown, done }) {
   const [told, tell] = useTold();
-  const act = (name, question) => {
+  const act = (name, question, type = 'DeliveryTransitionInput', more = {}) => {
     const reason = prompt(question);
-    if (reason) tell(change(name, 'DeliveryTransitionInput', { requestId: requestId(), id: delivery.id, expectedVersion: delivery.version, reason }).then(done), () => 'done');
+    if (reason) tell(change(name, type, { requestId: requestId(), id: delivery.id, expectedVersion: delivery.version, reason, ...more }).then(done), () => 'done');
+  };
+  const found = () => {
+    const externalId = prompt('It is there: what is it called there?');
+    if (externalId) act('markDelivered', 'How was that seen?', 'MarkDeliveredInput', { externalId });
   };
   return (
     <>
       <button onClick={() => act('retryDelivery', 'Try it again: why?')}>Try again</button>
+      {unknown && <button onClick={found}>It is there</button>}
+      {unknown && <button onClick={() => act('sendAnyway', 'If it is there after all, it may be there twice by then. How was it seen that it is not?', 'SendAnywayInput', { acknowledgeRisk: true })}>It is not there: send it</button>}
       <button onClick={() => act('skipDelivery', 'Skip it for good: why?')}>Skip</button>
       {told}
     </>

@@ -4960,8 +4960,10 @@ type Query {
 type Mutation {
   """
   Tries a waiting or held delivery now, with all its attempts before it. Where an earlier
-  request may have had its effect and the platform can be asked, that comes first. Refused
-  while a request of it is on the wire.
+  request may have had its effect and the platform can be asked, that comes first. Where its
+  outcome is unknown and the platform neither recognises repeats nor can be asked, nothing is
+  sent and it needs action again: ` + "`" + `markDelivered` + "`" + ` and ` + "`" + `sendAnyway` + "`" + ` are for that. Refused while
+  a request of it is on the wire.
   """
   retryDelivery(input: DeliveryTransitionInput!): DeliveryTransitionPayload!
 
@@ -5024,6 +5026,7 @@ type Mutation {
   mappings, retries or skips them. It takes what matches at this moment; what fails later is
   not among them, and what goes on before its turn comes is left alone and listed. A delivery
   belongs to one job at a time: ` + "`" + `CONFLICT` + "`" + ` says who was first, where others have all of them.
+  What is of unknown outcome goes as by ` + "`" + `retryDelivery` + "`" + `.
   """
   reprocess(input: ReprocessInput!): JobPayload!
 
@@ -5097,8 +5100,9 @@ type Mutation {
 
   """
   Closes an exception and tries again what it holds by then, in the background and in order;
-  what fails again is held by another one. For class QUARANTINED its webhooks are evaluated
-  again, and it resolves with the last.
+  what fails again is held by another one. What is of unknown outcome goes as by
+  ` + "`" + `retryDelivery` + "`" + `. For class QUARANTINED its webhooks are evaluated again, and it resolves with
+  the last.
   """
   retryException(input: ExceptionStepInput!): ExceptionPayload!
 
@@ -6062,7 +6066,7 @@ type JobPreview {
   total: Int64!
   "Of these, held by exceptions; the others wait for a retry."
   needsAction: Int64!
-  "Of these, may have had their effect: a retry asks about that first, where it can."
+  "Of these, may have had their effect: see ` + "`" + `retryDelivery` + "`" + `."
   unknown: Int64!
   "Of these, belong to other jobs that have not ended."
   taken: Int64!

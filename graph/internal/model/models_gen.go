@@ -318,7 +318,7 @@ type JobPreview struct {
 	Total int64 `json:"total"`
 	// Of these, held by exceptions; the others wait for a retry.
 	NeedsAction int64 `json:"needsAction"`
-	// Of these, may have had their effect: a retry asks about that first, where it can.
+	// Of these, may have had their effect: see `retryDelivery`.
 	Unknown int64 `json:"unknown"`
 	// Of these, belong to other jobs that have not ended.
 	Taken int64 `json:"taken"`
