@@ -98,9 +98,9 @@ WITH gone AS (
 ` + deliveredRest
 
 const (
-	deliveredRows = `unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $12::bigint[], $13::timestamptz[], $14::tid[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, key_hash, accepted_at, tid)`
+	deliveredRows = `(SELECT unnest($1::smallint[]) AS lane, unnest($2::integer[]) AS destination, unnest($3::bigint[]) AS seq, unnest($4::integer[]) AS version, unnest($5::integer[]) AS attempt,
+                unnest($6::timestamptz[]) AS started_at, unnest($7::integer[]) AS duration_us, unnest($8::smallint[]) AS kind, unnest($9::text[]) AS reason, unnest($10::text[]) AS detail,
+                unnest($12::bigint[]) AS key_hash, unnest($13::timestamptz[]) AS accepted_at, unnest($14::tid[]) AS tid) AS f`
 	deliveredRest = `  RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, delivered)

@@ -46,8 +46,8 @@ func (d *Delivery) Position() Position { return Position{d.Lane, d.Destination, 
 const intendSQL = `
 WITH valid AS (
   SELECT p.lane, p.destination, p.seq, p.step, p.attempt, p.revision
-    FROM unnest($3::smallint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[], $8::integer[], $9::smallint[], $10::tid[])
-         AS p(lane, destination, seq, version, step, attempt, revision, tid)
+    FROM (SELECT unnest($3::smallint[]) AS lane, unnest($4::integer[]) AS destination, unnest($5::bigint[]) AS seq, unnest($6::integer[]) AS version, unnest($7::smallint[]) AS step,
+                unnest($8::integer[]) AS attempt, unnest($9::smallint[]) AS revision, unnest($10::tid[]) AS tid) AS p
     JOIN deliveries d ON d.ctid = p.tid AND (d.lane, d.destination, d.seq, d.version) IS NOT DISTINCT FROM (p.lane, p.destination, p.seq, p.version)
 ), gathered AS (
   SELECT array_agg(lane) AS lanes, array_agg(destination) AS destinations, array_agg(seq) AS seqs, array_agg(step) AS steps, array_agg(attempt) AS attempts, array_agg(revision) AS revisions,
