@@ -84,7 +84,7 @@ type Detail struct {
 const deliveredSQL = `
 WITH gone AS (
   DELETE FROM deliveries d
-   USING ` + deliveredRows + `
+   USING ` + deliveredRows + `unnest($12::tid[]) AS tid) AS f
    WHERE d.ctid = f.tid AND (d.lane, d.destination, d.seq, d.version) IS NOT DISTINCT FROM (f.lane, f.destination, f.seq, f.version)
 ` + deliveredRest
 
@@ -93,14 +93,16 @@ WITH gone AS (
 const deliveredElsewhereSQL = `
 WITH gone AS (
   DELETE FROM deliveries d
-   USING ` + deliveredRows + `
+   USING ` + deliveredRows + `unnest($12::bigint[]) AS key_hash, unnest($13::timestamptz[]) AS accepted_at) AS f
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
 ` + deliveredRest
 
 const (
-	deliveredRows = `(SELECT unnest($1::smallint[]) AS lane, unnest($2::integer[]) AS destination, unnest($3::bigint[]) AS seq, unnest($4::integer[]) AS version, unnest($5::integer[]) AS attempt,
-                unnest($6::timestamptz[]) AS started_at, unnest($7::integer[]) AS duration_us, unnest($8::smallint[]) AS kind, unnest($9::text[]) AS reason, unnest($10::text[]) AS detail,
-                unnest($12::bigint[]) AS key_hash, unnest($13::timestamptz[]) AS accepted_at, unnest($14::tid[]) AS tid) AS f`
+	// Arrays are unrolled in a list, side by side: in FROM, each goes into a store of its own
+	// first.
+	deliveredRows = `(SELECT unnest($1::smallint[]) AS lane, unnest($2::integer[]) AS destination, unnest($3::bigint[]) AS seq, unnest($4::integer[]) AS version,
+                unnest($5::integer[]) AS attempt, unnest($6::timestamptz[]) AS started_at, unnest($7::integer[]) AS duration_us,
+                unnest($8::smallint[]) AS kind, unnest($9::text[]) AS reason, unnest($10::text[]) AS detail, `
 	deliveredRest = `  RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, delivered)
@@ -110,7 +112,7 @@ const (
   INSERT INTO timeline (tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, what, state, reason, detail)
   SELECT tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, 'attempt', 'DELIVERED', reason, detail::jsonb FROM gone
 )
-SELECT lane, destination, seq FROM gone`
+SELECT n, lane, destination, seq FROM (SELECT count(*) AS n FROM gone) AS c LEFT JOIN gone ON n < cardinality($3)`
 )
 
 // waitingSQL lets the age of tries begin anew where the destination has lost its
@@ -244,13 +246,14 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 
 func (r *Replica) queueFinish(batch *pgx.Batch, delivered, moved, waiting, superseded *finishColumns, stored map[Position]bool) {
 	note := func(rows pgx.Rows) error { return notePositions(rows, stored) }
-	store := func(sql string, c *finishColumns) {
+	store := func(sql string, c *finishColumns, found ...any) {
 		if len(c.seq) > 0 {
-			batch.Queue(sql, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard, c.keyHash, c.acceptedAt, c.row).Query(note)
+			arguments := []any{c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard}
+			batch.Queue(sql, append(arguments, found...)...).Query(func(rows pgx.Rows) error { return c.noteDelivered(rows, stored) })
 		}
 	}
-	store(deliveredSQL, delivered)
-	store(deliveredElsewhereSQL, moved)
+	store(deliveredSQL, delivered, delivered.row)
+	store(deliveredElsewhereSQL, moved, moved.keyHash, moved.acceptedAt)
 	if c := waiting; len(c.seq) > 0 {
 		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay, c.keyHash, c.acceptedAt).Query(note)
 	}
@@ -265,6 +268,26 @@ func notePositions(rows pgx.Rows, stored map[Position]bool) error {
 		stored[p] = true
 		return nil
 	})
+	return err
+}
+
+// noteDelivered notes which were: all, or those that the rows name.
+func (c *finishColumns) noteDelivered(rows pgx.Rows, stored map[Position]bool) error {
+	var n int
+	var lane *int16
+	var destination *int32
+	var seq *Seq
+	_, err := pgx.ForEachRow(rows, []any{&n, &lane, &destination, &seq}, func() error {
+		if lane != nil {
+			stored[Position{*lane, *destination, *seq}] = true
+		}
+		return nil
+	})
+	if n == len(c.seq) {
+		for i := range c.seq {
+			stored[Position{c.lane[i], c.destination[i], c.seq[i]}] = true
+		}
+	}
 	return err
 }
 
