@@ -219,12 +219,16 @@ func (r *Replica) Orphans(ctx context.Context, lanes []int16, after IntentRow) (
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for orphans: %w", err)
 	}
-	found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Orphan, error) {
-		var o Orphan
-		return o, row.Scan(append([]any{&o.IntendedAt, &o.Restored}, o.targets()...)...)
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("look for orphans: %w", err)
+	var o Orphan
+	w := deliveryRows(rows, pgtype.TimestamptzOID, pgtype.BoolOID)
+	for w.next() {
+		o.IntendedAt, _ = w.time()
+		o.Restored = w.bool()
+		w.delivery(&o.Delivery)
+		found = append(found, o)
+	}
+	if w.err != nil {
+		return nil, nil, fmt.Errorf("look for orphans: %w", w.err)
 	}
 	return found, next, nil
 }
