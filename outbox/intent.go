@@ -105,12 +105,12 @@ func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deli
 
 func (r *Replica) intendArguments(number int64, deliveries []*Delivery) []any {
 	n := len(deliveries)
-	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]Seq, n)
+	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]int64, n)
 	versions, steps, attempts, revisions := make([]int32, n), make([]int16, n), make([]int32, n), make([]int16, n)
 	rows := make([]pgtype.TID, n)
 	for i, d := range deliveries {
 		rows[i] = d.Row
-		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, d.Seq
+		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, int64(d.Seq)
 		versions[i], steps[i], attempts[i], revisions[i] = d.Version, d.Step, d.attempt(), d.Revision
 	}
 	return []any{r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, rows}
