@@ -210,27 +210,27 @@ func refusal(err error) (result Result, refused bool) {
 const appendSQL = `
 WITH fresh AS (
   INSERT INTO event_ids (tenant, source, id, hash, seq)
-  SELECT * FROM unnest($1::text[], $2::integer[], $3::text[], $4::bytea[], $5::bigint[])
+  SELECT unnest($1::text[]), unnest($2::integer[]), unnest($3::text[]), unnest($4::bytea[]), unnest($5::bigint[])
   ON CONFLICT DO NOTHING
   RETURNING seq
 ), kept AS (
   INSERT INTO events (tenant, source, id, seq, key_hash, lane, unrouted, occurred_at, type, ordering_key, outlet, content_type, refs, payload)
   SELECT i.tenant, i.source, i.id, i.seq, i.key_hash, i.lane, i.unrouted, coalesce(i.occurred_at, now()), i.type, i.ordering_key, i.outlet, i.content_type, i.refs::jsonb, i.payload
-    FROM unnest($1::text[], $2::integer[], $3::text[], $5::bigint[], $6::bigint[], $7::smallint[], $8::boolean[], $9::timestamptz[],
-                $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[])
-      AS i(tenant, source, id, seq, key_hash, lane, unrouted, occurred_at, type, ordering_key, outlet, content_type, refs, payload)
+    FROM (SELECT unnest($1::text[]) AS tenant, unnest($2::integer[]) AS source, unnest($3::text[]) AS id, unnest($5::bigint[]) AS seq, unnest($6::bigint[]) AS key_hash,
+                 unnest($7::smallint[]) AS lane, unnest($8::boolean[]) AS unrouted, unnest($9::timestamptz[]) AS occurred_at, unnest($10::text[]) AS type, unnest($11::text[]) AS ordering_key,
+                 unnest($12::text[]) AS outlet, unnest($13::text[]) AS content_type, unnest($14::text[]) AS refs, unnest($15::bytea[]) AS payload) AS i
     JOIN fresh USING (seq)
   RETURNING tenant, unrouted
 ), referred AS (
   INSERT INTO event_references (tenant, value, seq, name)
   SELECT r.tenant, r.value, r.seq, r.name
-    FROM unnest($16::text[], $17::text[], $18::bigint[], $19::text[]) AS r(tenant, value, seq, name)
+    FROM (SELECT unnest($16::text[]) AS tenant, unnest($17::text[]) AS value, unnest($18::bigint[]) AS seq, unnest($19::text[]) AS name) AS r
     JOIN fresh USING (seq)
 ), made AS (
   INSERT INTO deliveries (tenant, lane, destination, seq, event, key_hash, route)
   SELECT d.tenant, d.lane, d.destination, d.seq, d.seq, d.key_hash, d.route
-    FROM unnest($20::text[], $21::smallint[], $22::integer[], $23::bigint[], $24::bigint[], $25::text[])
-      AS d(tenant, lane, destination, seq, key_hash, route)
+    FROM (SELECT unnest($20::text[]) AS tenant, unnest($21::smallint[]) AS lane, unnest($22::integer[]) AS destination, unnest($23::bigint[]) AS seq,
+                 unnest($24::bigint[]) AS key_hash, unnest($25::text[]) AS route) AS d
     JOIN fresh USING (seq)
   RETURNING tenant, destination
 ), counted AS (

@@ -57,3 +57,67 @@ func BenchmarkReplica_RecordUses(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(made), "µs/request")
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(20*made), "µs/lookup")
 }
+
+// BenchmarkReplica is what a replica's statements take of each delivery of a batch, in
+// steady state: 512 of them over all lanes, none with more to it than that it is sent and
+// delivered.
+func BenchmarkReplica(b *testing.B) {
+	const rows = 512
+	s := newShop(b, "books")
+	w, d := s.writer(), s.dispatcher()
+	leases := d.leases()
+	made := 0
+	cursors := make([]outbox.Range, s.Lanes())
+	writers, err := d.Writers(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for lane := range cursors {
+		cursors[lane] = outbox.Range{Lane: int16(lane), Destination: s.destinations["books"], Writer: writers[0].Writer, Limit: rows}
+	}
+	var read, intend, finish time.Duration
+	for b.Loop() {
+		batch := make([]outbox.Entry, rows)
+		for i := range batch {
+			made++
+			batch[i] = s.entry(fmt.Sprintf("e%09d", made), fmt.Sprintf("order/%d", made%5000), "books")
+		}
+		s.append(w, batch...)
+
+		began := time.Now()
+		found, _, err := d.Read(b.Context(), writers, cursors)
+		read += time.Since(began)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var open []*outbox.Delivery
+		for lane := range found {
+			for i := range found[lane] {
+				open = append(open, &found[lane][i])
+				cursors[lane].After = found[lane][i].Seq
+			}
+		}
+
+		began = time.Now()
+		stored, err := d.Intend(b.Context(), d.NextBatch(), leases, open)
+		intend += time.Since(began)
+		if err != nil {
+			b.Fatal(err)
+		}
+		transitions := make([]outbox.Transition, len(open))
+		for i := range open {
+			transitions[i] = attempt(open[i], outbox.StateDelivered)
+			transitions[i].StartedAt, transitions[i].Detail.Status = stored.At, 200
+		}
+
+		began = time.Now()
+		finished, err := d.Finish(b.Context(), leases, transitions)
+		finish += time.Since(began)
+		if err != nil || len(finished) != rows {
+			b.Fatalf("%d of %d are stored: %v", len(finished), rows, err)
+		}
+	}
+	for name, took := range map[string]time.Duration{"read": read, "intend": intend, "finish": finish} {
+		b.ReportMetric(float64(took.Nanoseconds())/1000/float64(made), "µs/"+name)
+	}
+}

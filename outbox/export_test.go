@@ -11,12 +11,8 @@ import (
 
 // RecordUses keeps uses as if all of them had just been intended.
 func (r *Replica) RecordUses(ctx context.Context, at time.Time, uses []Using) error {
-	stored := Batch{At: at, Members: make(map[Position]bool)}
-	for _, u := range uses {
-		stored.Members[u.Position()] = true
-	}
 	batch := &pgx.Batch{}
-	queueUses(batch, stored, uses)
+	queueUses(batch, Batch{At: at, Size: len(uses)}, uses)
 	return r.pool.SendBatch(ctx, batch).Close()
 }
 

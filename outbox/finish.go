@@ -2,89 +2,20 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-
-	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
-
-// Transition is what one attempt makes of its delivery. It is a value: deciding it
-// is pure, storing it is [Replica.Finish].
-type Transition struct {
-	*Delivery
-	// Sent tells whether a request was intended; an attempt that failed in Prepare
-	// never was.
-	Sent      bool
-	StartedAt time.Time // of the intent; zero where none
-	Duration  time.Duration
-	Kind      raffsyncv1.OutcomeKind
-	Reason    string
-	Detail    Detail
-	// UnknownAt is when the first request of the delivery was made that may have had its
-	// effect; nil where each is proven to have had none. It replaces the delivery's.
-	UnknownAt *time.Time
-
-	// To is the delivery's next state: StateDelivered, StateWaiting, StateNeedsAction,
-	// StateSuperseded; StateSkipped where its route is in shadow; StatePending where its step is done and another follows.
-	To string
-	// Spent is the number of attempts spent so far by the policy's count.
-	Spent int32
-	// Delay until the next attempt, where To is StateWaiting.
-	Delay time.Duration
-	// Cause is what needs action, where To is StateNeedsAction. Where look-ups are what
-	// needs it, Missed says which, and Cause says nothing.
-	Cause  Cause
-	Missed *Missed
-	// Exposure is what the delivery is worth while it is held; nil where its route does not
-	// say.
-	Exposure *Exposure
-	// Outlet of its event, where To is StateNeedsAction; "" for none. Passes: its route lets
-	// what comes behind it go past.
-	Outlet string
-	Passes bool
-	// Snapshot is what the destination has from now on, where To is StateDelivered and the
-	// route names a version.
-	Snapshot *Snapshot
-	// Done is the step that is done, and Effect what it has brought about; nil where the
-	// route names none.
-	Done   *StepDone
-	Effect *EffectDone
-	// Shadow is what would have become of it, where To is StateSkipped: nothing was sent.
-	Shadow *Shadow
-	// Inherited: UnknownAt is what the ledger knew of the effect that was claimed.
-	Inherited bool
-}
-
-// Detail is kept with the attempt's timeline entry. Nothing of it is secret.
-type Detail struct {
-	Status     int    `json:"status,omitempty"`
-	Rule       string `json:"rule,omitempty"`
-	Code       string `json:"code,omitempty"`
-	Field      string `json:"field,omitempty"`
-	ExternalID string `json:"externalId,omitempty"`
-	URL        string `json:"url,omitempty"`
-	Excerpt    string `json:"excerpt,omitempty"`
-	// Asked: the request was a question about what had become of an earlier one.
-	Asked bool `json:"asked,omitempty"`
-	// SupersededBy is the id of the event whose newer snapshot has been applied.
-	SupersededBy string `json:"supersededBy,omitempty"`
-	// Step and Effect are their names, where the route names them; Fields are the rest of
-	// the receipt.
-	Step   string            `json:"step,omitempty"`
-	Effect string            `json:"effect,omitempty"`
-	Fields map[string]string `json:"fields,omitempty"`
-}
 
 // A delivery is looked for where it was when it was read. That the columns are not compared
 // by = keeps the planner from its indexes.
 const deliveredSQL = `
 WITH gone AS (
   DELETE FROM deliveries d
-   USING ` + deliveredRows + `
+   USING ` + deliveredRows + `unnest($12::tid[]) AS tid) AS f
    WHERE d.ctid = f.tid AND (d.lane, d.destination, d.seq, d.version) IS NOT DISTINCT FROM (f.lane, f.destination, f.seq, f.version)
 ` + deliveredRest
 
@@ -93,14 +24,16 @@ WITH gone AS (
 const deliveredElsewhereSQL = `
 WITH gone AS (
   DELETE FROM deliveries d
-   USING ` + deliveredRows + `
+   USING ` + deliveredRows + `unnest($12::bigint[]) AS key_hash, unnest($13::timestamptz[]) AS accepted_at) AS f
    WHERE d.lane = f.lane AND d.destination = f.destination AND d.seq = f.seq AND d.key_hash = f.key_hash AND d.accepted_at = f.accepted_at AND d.version = f.version
 ` + deliveredRest
 
 const (
-	deliveredRows = `unnest($1::smallint[], $2::integer[], $3::bigint[], $4::integer[], $5::integer[], $6::timestamptz[], $7::integer[], $8::smallint[], $9::text[], $10::text[],
-                $12::bigint[], $13::timestamptz[], $14::tid[])
-         AS f(lane, destination, seq, version, attempt, started_at, duration_us, kind, reason, detail, key_hash, accepted_at, tid)`
+	// Arrays are unrolled in a list, side by side: in FROM, each goes into a store of its own
+	// first.
+	deliveredRows = `(SELECT unnest($1::smallint[]) AS lane, unnest($2::integer[]) AS destination, unnest($3::bigint[]) AS seq, unnest($4::integer[]) AS version,
+                unnest($5::integer[]) AS attempt, unnest($6::timestamptz[]) AS started_at, unnest($7::integer[]) AS duration_us,
+                unnest($8::smallint[]) AS kind, unnest($9::text[]) AS reason, unnest($10::text[]) AS detail, `
 	deliveredRest = `  RETURNING d.tenant, d.event, d.event_at, d.lane, d.destination, d.seq, d.replay, d.step, f.attempt, f.started_at, f.duration_us, f.kind, f.reason, f.detail
 ), counted AS (
   INSERT INTO tallies (tenant, destination, shard, delivered)
@@ -110,7 +43,7 @@ const (
   INSERT INTO timeline (tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, what, state, reason, detail)
   SELECT tenant, event, event_at, destination, replay, step, attempt, started_at, duration_us, kind, 'attempt', 'DELIVERED', reason, detail::jsonb FROM gone
 )
-SELECT lane, destination, seq FROM gone`
+SELECT n, lane, destination, seq FROM (SELECT count(*) AS n FROM gone) AS c LEFT JOIN gone ON n < cardinality($3)`
 )
 
 // waitingSQL lets the age of tries begin anew where the destination has lost its
@@ -164,9 +97,6 @@ func (r *Replica) Finish(ctx context.Context, leases []Lease, transitions []Tran
 	return stored, r.finish(ctx, leases, elsewhere, stored, true)
 }
 
-// alone tells whether nothing but the delivery and its timeline changes with it.
-func (t *Transition) alone() bool { return t.Done == nil && t.Effect == nil && t.Snapshot == nil }
-
 // finish stores transitions, and notes which of the deliveries it changed. Rows of what is
 // delivered may have moved since they were read; those with more to store than that are
 // looked for by their keys at once, so that all of it is stored or nothing.
@@ -176,30 +106,32 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 	var steps stepColumns
 	var shadowed shadowColumns
 	var held []Transition
-	for _, t := range transitions {
-		steps.add(&t)
+	delivered.grow(len(transitions)) // nearly all are
+	for i := range transitions {
+		t := &transitions[i]
+		steps.add(t)
 		switch t.To {
 		case StatePending:
 		case StateDelivered:
 			switch {
 			case t.Done != nil && t.Done.Existing:
-				steps.existing.add(&t)
+				steps.existing.add(t)
 			case haveMoved || !t.alone():
-				moved.add(&t)
+				moved.add(t)
 			default:
-				delivered.add(&t)
+				delivered.add(t)
 			}
 			if t.Snapshot != nil {
-				applied.add(&t)
+				applied.add(t)
 			}
 		case StateSuperseded:
-			superseded.add(&t)
+			superseded.add(t)
 		case StateWaiting:
-			waiting.add(&t)
+			waiting.add(t)
 		case StateSkipped:
-			shadowed.add(&t)
+			shadowed.add(t)
 		case StateNeedsAction:
-			held = append(held, t)
+			held = append(held, *t)
 		default:
 			return fmt.Errorf("finish: no transition to %q", t.To)
 		}
@@ -244,13 +176,14 @@ func (r *Replica) finish(ctx context.Context, leases []Lease, transitions []Tran
 
 func (r *Replica) queueFinish(batch *pgx.Batch, delivered, moved, waiting, superseded *finishColumns, stored map[Position]bool) {
 	note := func(rows pgx.Rows) error { return notePositions(rows, stored) }
-	store := func(sql string, c *finishColumns) {
+	store := func(sql string, c *finishColumns, found ...any) {
 		if len(c.seq) > 0 {
-			batch.Queue(sql, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard, c.keyHash, c.acceptedAt, c.row).Query(note)
+			arguments := []any{c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, r.shard}
+			batch.Queue(sql, append(arguments, found...)...).Query(func(rows pgx.Rows) error { return c.noteDelivered(rows, stored) })
 		}
 	}
-	store(deliveredSQL, delivered)
-	store(deliveredElsewhereSQL, moved)
+	store(deliveredSQL, delivered, delivered.row)
+	store(deliveredElsewhereSQL, moved, moved.keyHash, moved.acceptedAt)
 	if c := waiting; len(c.seq) > 0 {
 		batch.Queue(waitingSQL, c.lane, c.destination, c.seq, c.version, c.attempt, c.startedAt, c.duration, c.kind, c.reason, c.detail, c.spent, c.unknownAt, c.delay, c.keyHash, c.acceptedAt).Query(note)
 	}
@@ -268,11 +201,31 @@ func notePositions(rows pgx.Rows, stored map[Position]bool) error {
 	return err
 }
 
+// noteDelivered notes which were: all, or those that the rows name.
+func (c *finishColumns) noteDelivered(rows pgx.Rows, stored map[Position]bool) error {
+	var n int
+	var lane *int16
+	var destination *int32
+	var seq *Seq
+	_, err := pgx.ForEachRow(rows, []any{&n, &lane, &destination, &seq}, func() error {
+		if lane != nil {
+			stored[Position{*lane, *destination, *seq}] = true
+		}
+		return nil
+	})
+	if n == len(c.seq) {
+		for i := range c.seq {
+			stored[Position{c.lane[i], c.destination[i], Seq(c.seq[i])}] = true
+		}
+	}
+	return err
+}
+
 // finishColumns is a number of transitions turned on their side, for unnest.
 type finishColumns struct {
 	lane        []int16
 	destination []int32
-	seq         []Seq
+	seq         []int64 // plain, since pgx sends others by reflection
 	keyHash     []int64
 	acceptedAt  []time.Time
 	row         []pgtype.TID
@@ -288,10 +241,19 @@ type finishColumns struct {
 	delay       []time.Duration
 }
 
+// grow makes room for that many.
+func (c *finishColumns) grow(n int) {
+	c.lane, c.destination, c.seq = slices.Grow(c.lane, n), slices.Grow(c.destination, n), slices.Grow(c.seq, n)
+	c.keyHash, c.acceptedAt, c.row, c.version = slices.Grow(c.keyHash, n), slices.Grow(c.acceptedAt, n), slices.Grow(c.row, n), slices.Grow(c.version, n)
+	c.attempt, c.startedAt, c.duration, c.kind = slices.Grow(c.attempt, n), slices.Grow(c.startedAt, n), slices.Grow(c.duration, n), slices.Grow(c.kind, n)
+	c.reason, c.detail, c.spent = slices.Grow(c.reason, n), slices.Grow(c.detail, n), slices.Grow(c.spent, n)
+	c.unknownAt, c.delay = slices.Grow(c.unknownAt, n), slices.Grow(c.delay, n)
+}
+
 func (c *finishColumns) add(t *Transition) {
 	c.lane = append(c.lane, t.Lane)
 	c.destination = append(c.destination, t.Destination)
-	c.seq = append(c.seq, t.Seq)
+	c.seq = append(c.seq, int64(t.Seq))
 	c.keyHash = append(c.keyHash, t.KeyHash)
 	c.acceptedAt = append(c.acceptedAt, t.AcceptedAt)
 	c.row = append(c.row, t.Row)
@@ -316,21 +278,6 @@ func (c *finishColumns) add(t *Transition) {
 	c.spent = append(c.spent, t.Spent)
 	c.unknownAt = append(c.unknownAt, t.UnknownAt)
 	c.delay = append(c.delay, t.Delay)
-}
-
-// json is nil where there is no detail. Texts come from platforms, so whatever
-// Postgres cannot hold is replaced: one odd answer must not stop its neighbours.
-func (d Detail) json() *string {
-	d.Rule, d.Code, d.Field = storable(d.Rule), storable(d.Code), storable(d.Field)
-	d.ExternalID, d.URL, d.Excerpt = storable(d.ExternalID), storable(d.URL), storable(d.Excerpt)
-	d.SupersededBy = storable(d.SupersededBy)
-	d.Fields = Receipt{Fields: d.Fields}.storable().Fields
-	b, err := json.Marshal(d)
-	if err != nil || string(b) == "{}" {
-		return nil // texts and a number always marshal
-	}
-	text := string(b)
-	return &text
 }
 
 func nullText(s string) *string {

@@ -118,13 +118,13 @@ func TestReplica_Finish(t *testing.T) {
 			t.Fatalf("%d changed, want 1", n)
 		}
 		s.exec(`UPDATE deliveries SET route = route`) // as where the table is rewritten
-		if members := d.intend(b).Members; len(members) != 0 {
-			t.Errorf("intended are %v, by a row that is not there", members)
+		if batch := d.intend(b); batch.Size != 0 {
+			t.Errorf("intended are %v, by a row that is not there", batch)
 		}
 		if n := d.finish(attempt(a, outbox.StateDelivered), attempt(gone, outbox.StateDelivered)); n != 1 {
 			t.Errorf("%d changed, want the one that has moved", n)
 		}
-		if open := d.open("books"); len(open) != 1 || open[0].Seq != b.Seq || len(d.intend(open[0]).Members) != 1 {
+		if open := d.open("books"); len(open) != 1 || open[0].Seq != b.Seq || d.intend(open[0]).Size != 1 {
 			t.Errorf("open are %v, want the other one, to be intended once it is read again", open)
 		}
 	})
@@ -142,8 +142,8 @@ func TestReplica_Finish(t *testing.T) {
 		if now := d.open("books")[0]; now.Row != a.Row {
 			t.Fatalf("it lies at %v, and lay at %v", now.Row, a.Row)
 		}
-		if members := d.intend(a).Members; len(members) != 0 {
-			t.Errorf("intended are %v, by what was read before it changed", members)
+		if batch := d.intend(a); batch.Size != 0 {
+			t.Errorf("intended are %v, by what was read before it changed", batch)
 		}
 		if n := d.finish(attempt(a, outbox.StateDelivered)); n != 0 {
 			t.Errorf("%d changed, by what was read before it changed", n)

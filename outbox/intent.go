@@ -19,10 +19,16 @@ func (d *Delivery) Attempt() int { return int(d.attempt()) }
 
 // Batch is a number of intents that are durable.
 type Batch struct {
-	At time.Time // of the intents, by the database
-	// Members are what the batch announces. Deliveries that changed since they were
-	// read are not among them.
-	Members map[Position]bool
+	At   time.Time // of the intents, by the database
+	Size int       // how many deliveries it announces
+	// some are these, where they are not all that were asked for.
+	some map[Position]bool
+}
+
+// Announces tells of a delivery that intents were asked for whether the batch announces it.
+// One that changed since it was read is left out.
+func (b *Batch) Announces(d *Delivery) bool {
+	return b.Size > 0 && (b.some == nil || b.some[d.Position()])
 }
 
 // Position of a delivery.
@@ -35,25 +41,27 @@ type Position struct {
 // Position of d.
 func (d *Delivery) Position() Position { return Position{d.Lane, d.Destination, d.Seq} }
 
+// intendSQL names what it has stored only where that is not all it was given. The arrays
+// of a row are parallel in whatever order.
 const intendSQL = `
 WITH valid AS (
-  SELECT p.lane, p.destination, p.seq, p.step, p.attempt, p.revision, p.ord
-    FROM unnest($3::smallint[], $4::integer[], $5::bigint[], $6::integer[], $7::smallint[], $8::integer[], $9::smallint[], $10::tid[]) WITH ORDINALITY
-         AS p(lane, destination, seq, version, step, attempt, revision, tid, ord)
+  SELECT p.lane, p.destination, p.seq, p.step, p.attempt, p.revision
+    FROM (SELECT unnest($3::smallint[]) AS lane, unnest($4::integer[]) AS destination, unnest($5::bigint[]) AS seq, unnest($6::integer[]) AS version, unnest($7::smallint[]) AS step,
+                unnest($8::integer[]) AS attempt, unnest($9::smallint[]) AS revision, unnest($10::tid[]) AS tid) AS p
     JOIN deliveries d ON d.ctid = p.tid AND (d.lane, d.destination, d.seq, d.version) IS NOT DISTINCT FROM (p.lane, p.destination, p.seq, p.version)
 ), gathered AS (
-  SELECT array_agg(lane ORDER BY ord) AS lanes, array_agg(destination ORDER BY ord) AS destinations, array_agg(seq ORDER BY ord) AS seqs,
-         array_agg(step ORDER BY ord) AS steps, array_agg(attempt ORDER BY ord) AS attempts, array_agg(revision ORDER BY ord) AS revisions
+  SELECT array_agg(lane) AS lanes, array_agg(destination) AS destinations, array_agg(seq) AS seqs, array_agg(step) AS steps, array_agg(attempt) AS attempts, array_agg(revision) AS revisions,
+         count(*) < cardinality($5) AS short
     FROM valid
 ), stored AS (
   INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
   SELECT $1, $2, lanes, destinations, seqs, steps, attempts, revisions FROM gathered WHERE lanes IS NOT NULL
-  RETURNING at, lanes, destinations, seqs
+  RETURNING at
 )
-SELECT at, lanes, destinations, seqs FROM stored`
+SELECT at, cardinality(seqs), CASE WHEN short THEN lanes END, CASE WHEN short THEN destinations END, CASE WHEN short THEN seqs END FROM stored, gathered`
 
 const (
-	intendedSQL = `SELECT at, lanes, destinations, seqs FROM intents WHERE replica = $1 AND batch = $2`
+	intendedSQL = `SELECT at, cardinality(seqs), lanes, destinations, seqs FROM intents WHERE replica = $1 AND batch = $2`
 	pruneSQL    = `DELETE FROM intents WHERE replica = $1 AND batch = ANY($2)`
 )
 
@@ -97,12 +105,12 @@ func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deli
 
 func (r *Replica) intendArguments(number int64, deliveries []*Delivery) []any {
 	n := len(deliveries)
-	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]Seq, n)
+	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]int64, n)
 	versions, steps, attempts, revisions := make([]int32, n), make([]int16, n), make([]int32, n), make([]int16, n)
 	rows := make([]pgtype.TID, n)
 	for i, d := range deliveries {
 		rows[i] = d.Row
-		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, d.Seq
+		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, int64(d.Seq)
 		versions[i], steps[i], attempts[i], revisions[i] = d.Version, d.Step, d.attempt(), d.Revision
 	}
 	return []any{r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, rows}
@@ -111,6 +119,7 @@ func (r *Replica) intendArguments(number int64, deliveries []*Delivery) []any {
 // storedIntents is a row of intents, as far as it is asked for.
 type storedIntents struct {
 	at           time.Time
+	size         int
 	lanes        []int16
 	destinations []int32
 	seqs         []Seq
@@ -118,7 +127,7 @@ type storedIntents struct {
 
 // scan leaves it empty where there is no row.
 func (s *storedIntents) scan(row pgx.Row) error {
-	err := row.Scan(&s.at, &s.lanes, &s.destinations, &s.seqs)
+	err := row.Scan(&s.at, &s.size, &s.lanes, &s.destinations, &s.seqs)
 	if err == pgx.ErrNoRows {
 		return nil
 	}
@@ -126,9 +135,12 @@ func (s *storedIntents) scan(row pgx.Row) error {
 }
 
 func (s *storedIntents) batch() Batch {
-	b := Batch{At: s.at, Members: make(map[Position]bool, len(s.seqs))}
+	b := Batch{At: s.at, Size: s.size}
+	if len(s.seqs) > 0 {
+		b.some = make(map[Position]bool, len(s.seqs))
+	}
 	for i := range s.seqs {
-		b.Members[Position{s.lanes[i], s.destinations[i], s.seqs[i]}] = true
+		b.some[Position{s.lanes[i], s.destinations[i], s.seqs[i]}] = true
 	}
 	return b
 }
@@ -207,12 +219,16 @@ func (r *Replica) Orphans(ctx context.Context, lanes []int16, after IntentRow) (
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for orphans: %w", err)
 	}
-	found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Orphan, error) {
-		var o Orphan
-		return o, row.Scan(append([]any{&o.IntendedAt, &o.Restored}, o.targets()...)...)
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("look for orphans: %w", err)
+	var o Orphan
+	w := deliveryRows(rows, pgtype.TimestamptzOID, pgtype.BoolOID)
+	for w.next() {
+		o.IntendedAt, _ = w.time()
+		o.Restored = w.bool()
+		w.delivery(&o.Delivery)
+		found = append(found, o)
+	}
+	if w.err != nil {
+		return nil, nil, fmt.Errorf("look for orphans: %w", w.err)
 	}
 	return found, next, nil
 }

@@ -15,8 +15,8 @@ func TestReplica_Intend(t *testing.T) {
 		d := s.dispatcher()
 		a, b := d.deliveryOf("a", "order/1", "books"), d.deliveryOf("b", "order/2", "books")
 		batch := d.intend(a, b)
-		if !batch.Members[a.Position()] || !batch.Members[b.Position()] || len(batch.Members) != 2 {
-			t.Errorf("members %v, want both", batch.Members)
+		if !batch.Announces(a) || !batch.Announces(b) || batch.Size != 2 {
+			t.Errorf("batch %v, want both", batch)
 		}
 		if n := one[int](s, `SELECT count(*) FROM intents WHERE cardinality(seqs) = 2 AND attempts = '{1,1}' AND at = $1`, batch.At); n != 1 {
 			t.Error("the row is not as told")
@@ -30,8 +30,8 @@ func TestReplica_Intend(t *testing.T) {
 		s.changed(a)
 		s.skip(c, "request 1")
 		batch := d.intend(a, b, c)
-		if len(batch.Members) != 1 || !batch.Members[b.Position()] {
-			t.Errorf("members %v, want the unchanged one", batch.Members)
+		if batch.Size != 1 || batch.Announces(a) || !batch.Announces(b) || batch.Announces(c) {
+			t.Errorf("batch %v, want the unchanged one", batch)
 		}
 	})
 
@@ -40,8 +40,8 @@ func TestReplica_Intend(t *testing.T) {
 		d := s.dispatcher()
 		a := d.deliveryOf("a", "order/1", "books")
 		s.skip(a, "request 1")
-		if batch := d.intend(a); len(batch.Members) != 0 {
-			t.Errorf("members %v, want none", batch.Members)
+		if batch := d.intend(a); batch.Size != 0 || batch.Announces(a) {
+			t.Errorf("batch %v, want none", batch)
 		}
 		if n := one[int](s, `SELECT count(*) FROM intents`); n != 0 {
 			t.Errorf("%d rows of intents", n)
@@ -64,7 +64,7 @@ func TestReplica_Intend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !again.At.Equal(first.At) || len(again.Members) != 1 || !again.Members[a.Position()] {
+		if !again.At.Equal(first.At) || again.Size != 1 || !again.Announces(a) || again.Announces(b) {
 			t.Errorf("the second answer is %+v, the first %+v", again, first)
 		}
 		if n := one[int](s, `SELECT count(*) FROM intents`); n != 1 {

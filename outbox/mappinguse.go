@@ -63,7 +63,7 @@ func (u *usedRow) queue(batch *pgx.Batch, at time.Time) {
 
 // usedRows are the rows of those requests that are in the batch of intents.
 func usedRows(stored Batch, uses []Using) (rows []*usedRow) {
-	uses = slices.DeleteFunc(slices.Clone(uses), func(u Using) bool { return len(u.LookedUp) == 0 || !stored.Members[u.Position()] })
+	uses = slices.DeleteFunc(slices.Clone(uses), func(u Using) bool { return len(u.LookedUp) == 0 || !stored.Announces(u.Delivery) })
 	slices.SortStableFunc(uses, func(a, b Using) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Destination, b.Destination))
 	})

@@ -40,7 +40,7 @@ func TestReplica_IntendKeepsWhatRequestsAreMadeWith(t *testing.T) {
 		uses := []outbox.Using{{Delivery: a, LookedUp: []outbox.LookedUp{sku("TEA", "I-1"), walkIn}}, {Delivery: b, LookedUp: []outbox.LookedUp{sku("TEA", "I-1")}}, {Delivery: c, LookedUp: []outbox.LookedUp{sku("TEA", "I-1")}}}
 		for range 2 { // the second time as after a lost answer
 			stored, err := d.Intend(t.Context(), number, d.leases(), []*outbox.Delivery{a, b, c}, uses...)
-			if err != nil || len(stored.Members) != 2 {
+			if err != nil || stored.Size != 2 {
 				t.Fatalf("%v, %v", stored, err)
 			}
 		}
@@ -63,7 +63,7 @@ func TestReplica_IntendKeepsWhatRequestsAreMadeWith(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return stored.Members[of.Position()]
+			return stored.Announces(of)
 		}
 		if !intend(a) || intend(b) {
 			t.Fatal("the first was to have the claim")

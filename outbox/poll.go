@@ -1,11 +1,14 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // WriterState is a writer that may have open deliveries.
@@ -27,24 +30,6 @@ func (r *Replica) Writers(ctx context.Context) ([]WriterState, error) {
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[WriterState])
 }
 
-// deliveryColumns in the order of [Delivery.targets]. A retry whose time has come, by
-// the database's clock, reads as pending; so does one that has no row in due, which
-// is all that would wake it.
-const deliveryColumns = `d.ctid, d.lane, d.destination, d.seq, d.event, d.event_at, d.accepted_at, d.key_hash, d.tenant, d.route,
-  d.replay, d.step, d.revision,
-  CASE WHEN d.state = 1 AND (d.due_at <= now()
-         OR NOT EXISTS (SELECT FROM due WHERE due.lane = d.lane AND due.destination = d.destination AND due.at = d.due_at AND due.seq = d.seq))
-       THEN 0::smallint ELSE d.state END,
-  d.requests, d.attempts, d.version, d.unknown_at, d.tried_at, d.kind, d.claimed, d.edited`
-
-func (d *Delivery) targets() []any {
-	return []any{
-		&d.Row, &d.Lane, &d.Destination, &d.Seq, &d.Event, &d.EventAt, &d.AcceptedAt, &d.KeyHash, &d.Tenant, &d.Route,
-		&d.Replay, &d.Step, &d.Revision, &d.State, &d.Requests, &d.Attempts, &d.Version, &d.UnknownAt, &d.TriedAt,
-		&d.Last, &d.Claimed, &d.Edited,
-	}
-}
-
 // Range is a stretch of one lane's deliveries to one destination: those of one
 // writer after a position.
 type Range struct {
@@ -56,14 +41,13 @@ type Range struct {
 }
 
 const readSQL = `
-SELECT p.ord::integer - 1, EXISTS (SELECT FROM writers WHERE NOT writer = ANY ($6::bigint[])), ` + deliveryColumns + `
+SELECT p.ord::integer - 1, nullif(EXISTS (SELECT FROM writers WHERE NOT writer = ANY ($6::bigint[])), false), ` + deliveryColumns + `
   FROM unnest($1::smallint[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[]) WITH ORDINALITY
        AS p(lane, destination, after, until, lim, ord)
  CROSS JOIN LATERAL (
    SELECT *, ctid FROM deliveries d
     WHERE d.lane = p.lane AND d.destination = p.destination AND d.seq > p.after AND d.seq < p.until
-    ORDER BY d.seq LIMIT p.lim) AS d
- ORDER BY p.ord, d.seq`
+    ORDER BY d.seq LIMIT p.lim) AS d`
 
 // Read returns the next deliveries of each range, in one snapshot: whatever was
 // acknowledged before the call and is still open is there. Results stand in the
@@ -90,25 +74,27 @@ func (r *Replica) Read(ctx context.Context, known []WriterState, ranges []Range)
 	if err != nil {
 		return nil, false, fmt.Errorf("read deliveries: %w", err)
 	}
-	var strangers bool
-	if found, err = collectByOrdinal(rows, len(ranges), &strangers); err != nil {
-		return nil, false, fmt.Errorf("read deliveries: %w", err)
+	found, complete = make([][]Delivery, len(ranges)), true
+	var d Delivery
+	w := deliveryRows(rows, pgtype.Int4OID, pgtype.BoolOID)
+	for w.next() {
+		of, stranger := w.int32(), w.bool()
+		w.delivery(&d)
+		found[of], complete = append(found[of], d), complete && !stranger
 	}
-	return found, !strangers, nil
+	if w.err != nil {
+		return nil, false, fmt.Errorf("read deliveries: %w", w.err)
+	}
+	inOrder(found, func(a, b *Delivery) int { return cmp.Compare(a.Seq, b.Seq) })
+	return found, complete, nil
 }
 
-// collectByOrdinal reads rows of an ordinal, whatever goes to others, and a delivery.
-func collectByOrdinal(rows pgx.Rows, n int, others ...any) ([][]Delivery, error) {
-	found := make([][]Delivery, n)
-	var ord int32
-	var d Delivery
-	targets := append(append([]any{&ord}, others...), d.targets()...)
-	_, err := pgx.ForEachRow(rows, targets, func() error {
-		found[ord] = append(found[ord], d)
-		d.UnknownAt, d.TriedAt = nil, nil // not to be shared with the next row
-		return nil
-	})
-	return found, err
+// inOrder brings those of each range into their order. They come in it, as they are searched
+// for; but to have SQL promise that is to have it sort all of them.
+func inOrder(found [][]Delivery, compare func(a, b *Delivery) int) {
+	for _, rows := range found {
+		slices.SortFunc(rows, func(a, b Delivery) int { return compare(&a, &b) })
+	}
 }
 
 // Line is the row of deliveries of one ordering key to one destination.
@@ -128,8 +114,7 @@ SELECT p.ord::integer - 1, ` + deliveryColumns + `
  CROSS JOIN LATERAL (
    SELECT *, ctid FROM deliveries d
     WHERE d.lane = p.lane AND d.destination = p.destination AND d.key_hash = p.key_hash AND (d.accepted_at, d.seq) > (p.after_at, p.after_seq)
-    ORDER BY d.accepted_at, d.seq LIMIT $6) AS d
- ORDER BY p.ord, d.accepted_at, d.seq`
+    ORDER BY d.accepted_at, d.seq LIMIT $6) AS d`
 
 // ReadLines returns the next deliveries of each line, at most limit of each, in one
 // snapshot.
@@ -150,9 +135,17 @@ func (r *Replica) ReadLines(ctx context.Context, lines []Line, limit int) ([][]D
 	if err != nil {
 		return nil, fmt.Errorf("read lines: %w", err)
 	}
-	found, err := collectByOrdinal(rows, len(lines))
-	if err != nil {
-		return nil, fmt.Errorf("read lines: %w", err)
+	found := make([][]Delivery, len(lines))
+	var d Delivery
+	w := deliveryRows(rows, pgtype.Int4OID)
+	for w.next() {
+		of := w.int32()
+		w.delivery(&d)
+		found[of] = append(found[of], d)
 	}
+	if w.err != nil {
+		return nil, fmt.Errorf("read lines: %w", w.err)
+	}
+	inOrder(found, func(a, b *Delivery) int { return cmp.Or(a.AcceptedAt.Compare(b.AcceptedAt), cmp.Compare(a.Seq, b.Seq)) })
 	return found, nil
 }

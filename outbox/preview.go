@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Preview is what would become of an event at one destination if it were its turn now.
@@ -108,7 +109,7 @@ SELECT i.accepted_at, i.seq FROM event_ids i JOIN sources s ON s.id = i.source
  WHERE i.tenant = $1 AND s.tenant = $1 AND s.name = $2 AND i.id = $3`
 
 	previewDeliverySQL = `
-SELECT coalesce(d.receipts, '{}'::jsonb), ` + deliveryColumns + `
+SELECT coalesce(d.receipts, '{}')::text, ` + deliveryColumns + `
   FROM deliveries d
  WHERE d.tenant = $1 AND d.lane = $2 AND d.destination = $3 AND d.key_hash = $4 AND d.event = $5 AND d.replay = $6`
 )
@@ -141,7 +142,7 @@ func (p *Previewed) Anew() {
 func (s *Store) ReadPreviewed(ctx context.Context, tenant string, id DeliveryID) (*Previewed, error) {
 	p := &Previewed{Event: &LoadedEvent{}}
 	e, d := &p.Event.Event, &p.Delivery
-	var references, receipts []byte
+	var references []byte
 	err := s.engine.QueryRow(ctx, previewEventSQL, tenant, id.Event.AcceptedAt, id.Event.Seq).Scan(&p.Event.SourceName, &e.Source, &e.ID, &e.Type,
 		&e.OrderingKey, &e.OccurredAt, &e.Outlet, &references, &e.ContentType, &e.Payload, &d.Lane, &d.KeyHash, &p.Now)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -155,19 +156,25 @@ func (s *Store) ReadPreviewed(ctx context.Context, tenant string, id DeliveryID)
 	}
 	e.Tenant, p.Event.AcceptedAt = tenant, id.Event.AcceptedAt
 	lane, keyHash := d.Lane, d.KeyHash
-	err = s.engine.QueryRow(ctx, previewDeliverySQL, tenant, lane, id.Destination, keyHash, id.Event.Seq, id.Replay).Scan(append([]any{&receipts}, d.targets()...)...)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		d.Tenant, d.Destination, d.Replay, d.Event, d.EventAt = tenant, id.Destination, id.Replay, id.Event.Seq, id.Event.AcceptedAt
-		p.Anew()
-		return p, nil
-	case err == nil:
-		err = json.Unmarshal(receipts, &p.Receipts)
-	}
+	rows, err := s.engine.Query(ctx, previewDeliverySQL, tenant, lane, id.Destination, keyHash, id.Event.Seq, id.Replay)
 	if err != nil {
 		return nil, fmt.Errorf("read a delivery to preview: %w", err)
 	}
-	p.Open = true
+	w := deliveryRows(rows, pgtype.TextOID)
+	for w.next() {
+		if err := json.Unmarshal(w.bytes(), &p.Receipts); err != nil {
+			w.err = err
+		}
+		w.delivery(d)
+		p.Open = true
+	}
+	if w.err != nil {
+		return nil, fmt.Errorf("read a delivery to preview: %w", w.err)
+	}
+	if !p.Open {
+		d.Tenant, d.Destination, d.Replay, d.Event, d.EventAt = tenant, id.Destination, id.Replay, id.Event.Seq, id.Event.AcceptedAt
+		p.Anew()
+	}
 	return p, nil
 }
 

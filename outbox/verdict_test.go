@@ -22,7 +22,7 @@ func (d *dispatcher) unknown(id, key, destination, effect string) *outbox.Delive
 		d.intend(a)
 	} else {
 		stored, _, err := d.IntendClaiming(t.Context(), d.NextBatch(), d.leases(), []*outbox.Delivery{a}, []outbox.Claim{{Effect: effect, Key: "key of " + id}})
-		if err != nil || len(stored.Members) != 1 {
+		if err != nil || stored.Size != 1 {
 			t.Fatal(stored, err)
 		}
 		a.Claimed = true
@@ -209,7 +209,7 @@ func TestStore_SendAnyway(t *testing.T) {
 	}
 	again := d.open("books")[0]
 	stored, became, err := d.IntendClaiming(t.Context(), d.NextBatch(), d.leases(), []*outbox.Delivery{again}, []outbox.Claim{{Effect: "invoice/1", Key: "key of e1"}})
-	if err != nil || len(stored.Members) != 1 || !became[again.Position()].Won {
+	if err != nil || stored.Size != 1 || !became[again.Position()].Won {
 		t.Errorf("its claim: %v, %+v, %v", stored, became, err)
 	}
 	b := d.deliveryOf("e2", "order/2", "books")

@@ -164,7 +164,7 @@ func (w *ledgerWorld) intend() {
 	c := claimed[d.Position()]
 	d.Claimed = d.Claimed || c.Won
 	switch {
-	case b.Members[d.Position()]:
+	case b.Announces(d):
 		f.attempt.Sent, f.attempt.StartedAt, f.attempt.Asked = true, b.At, d.UnknownAt != nil
 		w.flights = append(w.flights, f)
 	case c.UnknownAt != nil:

@@ -51,11 +51,11 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 		return err // the incarnation is over, and its breakers with it
 	}
 	tellBatch(n.config.Observe.Intended, len(intended), began)
-	b := &batch{number: number, open: len(stored.Members), size: len(intended), began: began, durable: time.Now()}
+	b := &batch{number: number, open: stored.Size, size: len(intended), began: began, durable: time.Now()}
 	for _, f := range flights {
 		c := claimed[f.delivery.Position()]
 		f.delivery.Claimed = f.delivery.Claimed || c.Won
-		if !stored.Members[f.delivery.Position()] {
+		if !stored.Announces(f.delivery) {
 			n.notIntended(f, c)
 			continue
 		}
