@@ -69,8 +69,6 @@ func (n *incarnation) prepareAll(ctx context.Context, group []loaded) {
 // takePrepared takes up one result after the other, and returns what stands behind a
 // delivery whose result does not come.
 func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results <-chan prepared) []loaded {
-	late := time.NewTimer(prepareTimeout)
-	defer late.Stop()
 	var ready []*flight
 	hand := func() {
 		n.requests.put(ready...)
@@ -83,12 +81,11 @@ func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results 
 		case result = <-results:
 		default: // it takes its time: those before it need not wait for that
 			hand()
-			late.Reset(prepareTimeout)
 			select {
 			case <-ctx.Done():
 				return nil
 			case result = <-results:
-			case <-late.C:
+			case <-time.After(prepareTimeout):
 				n.config.Log.ErrorContext(ctx, "a connector does not return from Prepare", "destination", l.destination.Name, "event", l.event.ID)
 				l.attempt.Outcome = *poison("the connector did not return within " + prepareTimeout.String() + " while it prepared the request")
 				n.unsent(l.flight)
@@ -192,13 +189,13 @@ func (d *Dispatcher) prepare(l loaded) (result prepared) {
 // request, which may have had its effect, before one sent now gets there. The flight
 // then has its outcome, and a person decides. One that a person has just released has
 // spent no attempt: that decision is theirs, and is made. A question is never too late.
-func (n *incarnation) tooLate(f *flight) bool { return f.tooLate(n.replica.Latest()) }
+func (n *incarnation) tooLate(f *flight) bool { return f.tooLate(n.replica.Latest) }
 
-func (f *flight) tooLate(latest time.Time) bool {
+func (f *flight) tooLate(latest func() time.Time) bool {
 	if f.asks() || f.delivery.Attempts == 0 {
 		return false
 	}
-	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, latest.Add(f.destination.Timeout)) {
+	if !windowOver(f.delivery.UnknownAt, f.policy.Traits, latest().Add(f.destination.Timeout)) {
 		return false
 	}
 	f.attempt.Outcome = connectors.Outcome{
@@ -213,19 +210,17 @@ func (f *flight) tooLate(latest time.Time) bool {
 // SHA-256 over tenant, source, event id, destination, step, revision and replay, each
 // prefixed by its length, in hexadecimal.
 func idempotencyKey(e *outbox.LoadedEvent, destination string, d *outbox.Delivery) string {
-	h := sha256.New()
-	var n [8]byte
-	for _, text := range []string{e.Tenant, e.SourceName, e.ID, destination} {
-		binary.BigEndian.PutUint64(n[:], uint64(len(text)))
-		h.Write(n[:])
-		h.Write([]byte(text))
+	text := make([]byte, 0, 256)
+	for _, part := range []string{e.Tenant, e.SourceName, e.ID, destination} {
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
 	}
 	if mutant.On(mutant.KeyPerAttempt) {
-		h.Write([]byte{byte(d.Requests), byte(d.Requests >> 8)})
+		text = append(text, byte(d.Requests), byte(d.Requests>>8))
 	}
 	for _, number := range []int32{int32(d.Step), int32(d.Revision), d.Replay} {
-		binary.BigEndian.PutUint64(n[:], uint64(number))
-		h.Write(n[:])
+		text = binary.BigEndian.AppendUint64(text, uint64(number))
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
