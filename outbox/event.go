@@ -43,9 +43,11 @@ func (e *Event) Hash() [sha256.Size]byte {
 	text(e.Outlet)
 	text(e.ContentType)
 	number(uint64(len(e.References)))
-	for _, name := range slices.Sorted(maps.Keys(e.References)) {
-		text(name)
-		text(e.References[name])
+	if len(e.References) > 0 { // sorting none costs two allocations, for every event
+		for _, name := range slices.Sorted(maps.Keys(e.References)) {
+			text(name)
+			text(e.References[name])
+		}
 	}
 	number(uint64(len(e.Payload)))
 	h.Write(e.Payload)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"net/url"
 	"syscall"
-	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // tlsSessions is how many hosts' sessions are kept for resumption, which spares
@@ -13,21 +15,17 @@ import (
 // TLS that an attacker could replay.
 const tlsSessions = 256
 
-// dialer opens the connections. net/http dials in the background, apart from the
-// request that asked, and may give the connection to a later one; the deadline is
-// therefore the dialer's own.
+// dialer opens the connections.
 type dialer struct {
 	guard    *guard
 	resolver *net.Resolver
 	config   *tls.Config
-	timeout  time.Duration
 }
 
 func newDialer(config Config, guard *guard) *dialer {
 	return &dialer{
 		guard:    guard,
 		resolver: config.Resolver,
-		timeout:  config.Timeout,
 		config: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
 			RootCAs:            config.RootCAs,
@@ -37,22 +35,34 @@ func newDialer(config Config, guard *guard) *dialer {
 	}
 }
 
-// plain dials for http URLs.
-func (d *dialer) plain(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	conn, err := d.dial(ctx, network, address, d.guard.allowPlain)
+// to dials for a URL.
+func (d *dialer) to(ctx context.Context, u *url.URL) (*conn, error) {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	address, err := httpguts.PunycodeHostPort(net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
 		return nil, err
 	}
-	return &wire{Conn: conn}, nil
+	if u.Scheme == "http" {
+		return d.plain(ctx, "tcp", address)
+	}
+	return d.tls(ctx, "tcp", address)
+}
+
+// plain dials for http URLs.
+func (d *dialer) plain(ctx context.Context, network, address string) (*conn, error) {
+	socket, err := d.dial(ctx, network, address, d.guard.allowPlain)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(socket, socket)
 }
 
 // tls dials for https URLs and completes the handshake.
-func (d *dialer) tls(ctx context.Context, network, address string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	conn, err := d.dial(ctx, network, address, d.guard.allow)
+func (d *dialer) tls(ctx context.Context, network, address string) (*conn, error) {
+	socket, err := d.dial(ctx, network, address, d.guard.allow)
 	if err != nil {
 		return nil, err
 	}
@@ -60,15 +70,15 @@ func (d *dialer) tls(ctx context.Context, network, address string) (net.Conn, er
 	config := d.config.Clone()
 	config.ServerName, _, err = net.SplitHostPort(address)
 	if err != nil {
-		conn.Close()
+		socket.Close()
 		return nil, err
 	}
-	secured := tls.Client(conn, config)
+	secured := tls.Client(socket, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		conn.Close()
+		socket.Close()
 		return nil, err
 	}
-	return &wire{Conn: secured}, nil
+	return newConn(socket, secured)
 }
 
 // dial looks the name up and connects to the first address that allow lets

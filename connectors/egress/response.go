@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"time"
@@ -34,20 +33,23 @@ type Timing struct {
 }
 
 // read keeps limit bytes of body. Past them nothing fails any more: the answer is
-// known, and what is left is read for the sake of the connection alone.
-func (r *Response) read(body io.Reader, limit int, cancel context.CancelFunc) error {
-	kept, err := io.ReadAll(io.LimitReader(body, int64(limit)))
-	r.Body = kept
+// known, and what is left is read for the sake of the connection alone, which hurry
+// bounds in time. whole says that there is nothing left.
+func (r *Response) read(body io.Reader, limit int, hurry func()) (whole bool, err error) {
+	if body == http.NoBody {
+		return true, nil
+	}
+	r.Body, err = io.ReadAll(io.LimitReader(body, int64(limit)))
 	if err != nil {
 		r.Truncated = true
-		return err
+		return false, err
 	}
-	if len(kept) < limit {
-		return nil
+	if len(r.Body) < limit {
+		return true, nil
 	}
-	timer := time.AfterFunc(drainTime, cancel)
-	defer timer.Stop()
+	hurry()
 	more, err := io.CopyN(io.Discard, body, drainBytes)
-	r.Truncated = more > 0 || err != io.EOF
-	return nil
+	whole = err == io.EOF
+	r.Truncated = more > 0 || !whole
+	return whole, nil
 }

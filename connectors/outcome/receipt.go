@@ -12,9 +12,13 @@ const maxReceipt = 500
 // ReceiptURL is where the receiver says the thing that it made can be seen: the
 // Location of its answer, if that can be followed from a browser; "" where it cannot.
 func ReceiptURL(base *url.URL, h http.Header) string {
-	location, err := base.Parse(h.Get("Location"))
+	said := h.Get("Location")
+	if said == "" {
+		return ""
+	}
+	location, err := base.Parse(said)
 	switch {
-	case err != nil || h.Get("Location") == "" || location.Host == "" || location.User != nil,
+	case err != nil || location.Host == "" || location.User != nil,
 		location.Scheme != "https" && location.Scheme != "http":
 		return ""
 	}

@@ -90,9 +90,7 @@ func BenchmarkPrepareAndSign(b *testing.B) {
 	d := newDestination(b, map[string]any{"url": "https://books.example/hooks"})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := d.sign(prepared(b, d).(*request), d.now()); err != nil {
-			b.Fatal(err)
-		}
+		d.sign(prepared(b, d).(*request), d.now())
 	}
 }
 

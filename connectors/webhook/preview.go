@@ -20,7 +20,7 @@ func (d *destination) Preview(prepared connectors.Request) connectors.Preview {
 	if !ok {
 		return connectors.Preview{}
 	}
-	p := connectors.Preview{Method: http.MethodPost, URL: d.shown(), Header: r.header.Clone(), Body: r.body}
+	p := connectors.Preview{Method: http.MethodPost, URL: d.shown(), Header: r.header(len(d.headers) + attemptFields), Body: r.body}
 	for name := range d.headers {
 		p.Header.Set(name, outcome.Redacted)
 	}

@@ -23,9 +23,22 @@ type request struct {
 
 // message shares the event's data.
 type message struct {
-	header http.Header // what does not depend on the attempt
+	fields []field // headers that do not depend on the attempt
 	body   []byte
 	event  string // the event's id, to ask by
+}
+
+// field is a header, by its canonical name.
+type field struct{ name, value string }
+
+// header is a new one with the fields, and room for more.
+func (m *message) header(more int) http.Header {
+	header, values := make(http.Header, len(m.fields)+more), make([]string, len(m.fields))
+	for i, f := range m.fields {
+		values[i] = f.value
+		header[f.name] = values[i : i+1 : i+1]
+	}
+	return header
 }
 
 func (r *request) String() string {
@@ -39,7 +52,11 @@ func (r *request) Content() []byte { return r.body }
 
 func (r *request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-const defaultContentType = "application/json"
+const (
+	defaultContentType = "application/json"
+	// mostFields are what Prepare gives a message, at most.
+	mostFields = 12
+)
 
 // Prepare implements [connectors.Destination].
 func (d *destination) Prepare(step connectors.Step) (connectors.Request, error) {
@@ -51,18 +68,15 @@ func (d *destination) Prepare(step connectors.Step) (connectors.Request, error) 
 		return nil, unpreparable("content_type", "content_type", "the content type is not fit for a header: it holds control characters")
 	}
 
-	header := make(http.Header, 16+len(d.headers))
-	header.Set("User-Agent", userAgent)
-	header.Set("Webhook-Id", step.Key)
-	header.Set("Idempotency-Key", step.Key)
+	fields := append(make([]field, 0, mostFields),
+		field{"User-Agent", userAgent}, field{"Webhook-Id", step.Key}, field{"Idempotency-Key", step.Key})
 	switch {
 	case event.ContentType != "":
-		header.Set("Content-Type", event.ContentType)
+		fields = append(fields, field{"Content-Type", event.ContentType})
 	case len(event.Data) > 0:
-		header.Set("Content-Type", defaultContentType)
+		fields = append(fields, field{"Content-Type", defaultContentType})
 	}
-	setCloudEvent(header, event)
-	return &request{step.Key, &message{header, event.Data, event.ID}}, nil
+	return &request{step.Key, &message{appendCloudEvent(fields, event), event.Data, event.ID}}, nil
 }
 
 func unpreparable(code, field, message string) error {
@@ -72,27 +86,28 @@ func unpreparable(code, field, message string) error {
 	}
 }
 
-// setCloudEvent adds the attributes of the event as headers: the binary content
+// appendCloudEvent adds the attributes of the event as headers: the binary content
 // mode of the CloudEvents 1.0 HTTP protocol binding. recordedtime is a documented
 // extension of CloudEvents, outlet is our own.
-func setCloudEvent(header http.Header, event *connectors.Event) {
-	set := func(name, value string) {
+func appendCloudEvent(fields []field, event *connectors.Event) []field {
+	add := func(name, value string) {
 		if value != "" {
-			header.Set(name, encodeAttribute(value))
+			fields = append(fields, field{name, encodeAttribute(value)})
 		}
 	}
 	occurred := event.OccurredAt
 	if occurred.IsZero() {
 		occurred = event.AcceptedAt
 	}
-	set("Ce-Specversion", "1.0")
-	set("Ce-Id", event.ID)
-	set("Ce-Type", event.Type)
-	set("Ce-Source", "/"+url.PathEscape(event.Tenant)+"/"+url.PathEscape(event.Source))
-	set("Ce-Subject", event.OrderingKey)
-	set("Ce-Time", timestamp(occurred))
-	set("Ce-Recordedtime", timestamp(event.AcceptedAt))
-	set("Ce-Outlet", event.Outlet)
+	add("Ce-Specversion", "1.0")
+	add("Ce-Id", event.ID)
+	add("Ce-Type", event.Type)
+	add("Ce-Source", "/"+url.PathEscape(event.Tenant)+"/"+url.PathEscape(event.Source))
+	add("Ce-Subject", event.OrderingKey)
+	add("Ce-Time", timestamp(occurred))
+	add("Ce-Recordedtime", timestamp(event.AcceptedAt))
+	add("Ce-Outlet", event.Outlet)
+	return fields
 }
 
 func timestamp(t time.Time) string {
@@ -108,6 +123,13 @@ func timestamp(t time.Time) string {
 func encodeAttribute(value string) string {
 	const hex = "0123456789ABCDEF"
 	plain := func(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '%' }
+	at := 0
+	for at < len(value) && plain(value[at]) {
+		at++
+	}
+	if at == len(value) {
+		return value
+	}
 	var encoded strings.Builder
 	for i := range len(value) {
 		if c := value[i]; plain(c) {

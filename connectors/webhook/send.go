@@ -3,7 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"maps"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,15 +27,9 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 	if !ok {
 		return outcome.Foreign(prepared)
 	}
-	signed, err := d.sign(r, d.now())
-	if err == nil {
-		// Traceparent, where the context is in a trace.
-		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(signed.Header))
-	}
-	if err != nil {
-		// The error may quote the URL.
-		return outcome.NotValid("no HTTP request can be made of it")
-	}
+	signed := d.sign(r, d.now())
+	// Traceparent, where the context is in a trace.
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(signed.Header))
 	if err := d.auth.Authorize(ctx, signed); err != nil {
 		return unauthorized(err)
 	}
@@ -50,16 +44,22 @@ func (d *destination) Send(ctx context.Context, prepared connectors.Request) con
 
 // sign makes the request of one attempt: what Prepare made, with the time and a
 // signature.
-func (d *destination) sign(r *request, at time.Time) (*http.Request, error) {
-	signed, err := http.NewRequest(http.MethodPost, d.host, bytes.NewReader(r.body))
-	if err != nil {
-		return nil, err
+func (d *destination) sign(r *request, at time.Time) *http.Request {
+	signed := &http.Request{
+		Method: http.MethodPost, URL: d.url(), Host: d.authority, Header: r.header(len(d.headers) + attemptFields),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: http.NoBody,
 	}
-	signed.URL = d.url()
-	signed.Header = maps.Clone(r.header)
+	if len(r.body) > 0 {
+		signed.Body, signed.ContentLength = io.NopCloser(bytes.NewReader(r.body)), int64(len(r.body))
+	}
 	d.authenticate(signed.Header, r.id, r.body, at)
-	return signed, nil
+	return signed
 }
+
+// attemptFields are what each attempt adds to the headers of a message: time and
+// signature.
+const attemptFields = 2
 
 // authenticate adds the configured headers, the time and a signature by each secret
 // (Standard Webhooks 1.0, "Webhook headers").
@@ -67,12 +67,13 @@ func (d *destination) authenticate(header http.Header, id string, body []byte, a
 	for name, value := range d.headers {
 		header[name] = []string{value.reveal()}
 	}
+	seconds := strconv.FormatInt(at.Unix(), 10)
 	signatures := make([]string, len(d.signers))
 	for i, sign := range d.signers {
-		signatures[i] = sign(id, at, body)
+		signatures[i] = sign(id, seconds, body)
 	}
-	header.Set("Webhook-Timestamp", strconv.FormatInt(at.Unix(), 10))
-	header.Set("Webhook-Signature", strings.Join(signatures, " "))
+	header["Webhook-Timestamp"] = []string{seconds}
+	header["Webhook-Signature"] = []string{strings.Join(signatures, " ")}
 }
 
 // read makes of an answer what is recorded of it.

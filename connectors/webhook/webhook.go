@@ -36,17 +36,18 @@ func Factory(o connectors.Options) (connectors.Destination, error) {
 		return nil, err
 	}
 	d := &destination{
-		name:    o.Name,
-		host:    s.url.Scheme + "://" + s.url.Host,
-		url:     func() *url.URL { return s.url },
-		signers: s.signers,
-		headers: s.headers,
-		known:   known(s),
-		traits:  s.traits,
-		rules:   set,
-		client:  client,
-		auth:    s.auth,
-		now:     time.Now,
+		name:      o.Name,
+		host:      s.url.Scheme + "://" + s.url.Host,
+		authority: strings.TrimSuffix(s.url.Host, ":"),
+		url:       func() *url.URL { return s.url },
+		signers:   s.signers,
+		headers:   s.headers,
+		known:     known(s),
+		traits:    s.traits,
+		rules:     set,
+		client:    client,
+		auth:      s.auth,
+		now:       time.Now,
 	}
 	if s.ask != nil {
 		return &askable{d, s.ask}, nil
@@ -57,17 +58,18 @@ func Factory(o connectors.Options) (connectors.Destination, error) {
 // destination is immutable. What may be secret is behind functions, for the reason
 // that [secret] gives.
 type destination struct {
-	name    string
-	host    string // scheme, host and port
-	url     func() *url.URL
-	signers []signer
-	headers map[string]secret
-	known   func() []string
-	traits  connectors.Traits
-	rules   *rules.Set
-	client  *egress.Client
-	auth    auth.Connector
-	now     func() time.Time
+	name      string
+	host      string // scheme, host and port
+	authority string // host and port, as the header Host has them
+	url       func() *url.URL
+	signers   []signer
+	headers   map[string]secret
+	known     func() []string
+	traits    connectors.Traits
+	rules     *rules.Set
+	client    *egress.Client
+	auth      auth.Connector
+	now       func() time.Time
 }
 
 // Traits implements [connectors.Destination]: what the settings declare.

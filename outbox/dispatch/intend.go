@@ -52,6 +52,7 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 	}
 	tellBatch(n.config.Observe.Intended, len(intended), began)
 	b := &batch{number: number, open: stored.Size, size: len(intended), began: began, durable: time.Now()}
+	var ready []*flight
 	for _, f := range flights {
 		c := claimed[f.delivery.Position()]
 		f.delivery.Claimed = f.delivery.Claimed || c.Won
@@ -60,8 +61,9 @@ func (n *incarnation) intend(ctx context.Context, flights []*flight) error {
 			continue
 		}
 		f.attempt.Sent, f.attempt.StartedAt, f.batch = true, stored.At, b
-		n.sending.run(ctx, func() { n.send(ctx, f) })
+		ready = append(ready, f)
 	}
+	n.sendAll(ctx, ready)
 	return nil
 }
 

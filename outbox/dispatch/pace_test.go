@@ -143,6 +143,48 @@ func TestDispatcher_AConnectorThatHangsCostsItsOwnDelivery(t *testing.T) {
 	}
 }
 
+// Requests that go out together share their time and nothing else: one that hangs is given
+// up by itself, and one that is slow keeps its context while the others return.
+func TestDispatcher_AConnectorThatHangsCostsNothingOfItsBatch(t *testing.T) {
+	t.Parallel()
+	const quick = 6
+	release, returned := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	books := newPlatform(func(ctx context.Context, s sent) connectors.Outcome {
+		switch {
+		case s.ID == "hangs" && s.Attempt == 1:
+			<-release // whatever its context says
+		case s.ID == "slow":
+			select {
+			case <-returned:
+			case <-ctx.Done():
+				if ctx.Err() != context.DeadlineExceeded {
+					t.Error("the slow one's context ended with another's")
+				}
+			}
+		}
+		return delivered
+	})
+	b := newBench(t, map[string]*platform{"books": books})
+	d := b.destination("books")
+	d.Concurrency, d.Timeout = quick+2, 2*time.Second
+	entries := []outbox.Entry{b.entry("sales", "slow", "order/slow", "books"), b.entry("sales", "hangs", "order/hangs", "books")}
+	for i := range quick {
+		entries = append(entries, b.entry("sales", fmt.Sprint("quick-", i), fmt.Sprint("order/", i), "books"))
+	}
+	b.append(entries...)
+	b.start()
+	b.until("the others are delivered", fmt.Sprintf(`SELECT count(*) = %d FROM timeline WHERE state = 'DELIVERED'`, quick))
+	close(returned)
+	b.untilDrained()
+	if n := value[int](b, `SELECT count(*) FROM timeline WHERE what = 'attempt' AND state <> 'DELIVERED'`); n != 1 {
+		t.Errorf("%d attempts that did not deliver, want the one that did not return", n)
+	}
+	if n := len(books.seen()); n != quick+3 {
+		t.Errorf("%d requests, want one each and another of what was given up", n)
+	}
+}
+
 // A connector that does not return from Prepare costs its own delivery: neither those
 // behind it, nor another destination, nor the end of the program.
 func TestDispatcher_AConnectorThatHangsInPrepareCostsItsOwnDelivery(t *testing.T) {

@@ -69,8 +69,6 @@ func (n *incarnation) prepareAll(ctx context.Context, group []loaded) {
 // takePrepared takes up one result after the other, and returns what stands behind a
 // delivery whose result does not come.
 func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results <-chan prepared) []loaded {
-	late := time.NewTimer(prepareTimeout)
-	defer late.Stop()
 	var ready []*flight
 	hand := func() {
 		n.requests.put(ready...)
@@ -83,12 +81,11 @@ func (n *incarnation) takePrepared(ctx context.Context, group []loaded, results 
 		case result = <-results:
 		default: // it takes its time: those before it need not wait for that
 			hand()
-			late.Reset(prepareTimeout)
 			select {
 			case <-ctx.Done():
 				return nil
 			case result = <-results:
-			case <-late.C:
+			case <-time.After(prepareTimeout):
 				n.config.Log.ErrorContext(ctx, "a connector does not return from Prepare", "destination", l.destination.Name, "event", l.event.ID)
 				l.attempt.Outcome = *poison("the connector did not return within " + prepareTimeout.String() + " while it prepared the request")
 				n.unsent(l.flight)
@@ -197,9 +194,9 @@ func (d *Dispatcher) prepare(l loaded) (result prepared) {
 // with all that an exception holds, is no decision yet: who has looked there says so, and then
 // nothing is unknown any more; see [outbox.Store.SendAnyway]. Past a window it is one: what a
 // person has just released has spent no attempt.
-func (n *incarnation) tooLate(f *flight) bool { return f.tooLate(n.replica.Latest()) }
+func (n *incarnation) tooLate(f *flight) bool { return f.tooLate(n.replica.Latest) }
 
-func (f *flight) tooLate(latest time.Time) bool {
+func (f *flight) tooLate(latest func() time.Time) bool {
 	d, traits := f.delivery, f.policy.Traits
 	if d.UnknownAt == nil || f.asks() {
 		return false
@@ -208,7 +205,7 @@ func (f *flight) tooLate(latest time.Time) bool {
 	switch {
 	case !traits.Idempotent && d.Last == why.Kind && !mutant.On(mutant.ResendUnknown):
 		why.Rule, why.Reason = "no repeats", "not sent again: an earlier request may have had its effect, and the platform neither recognises repeats nor can be asked; look there, then mark it as delivered or send it anyway"
-	case d.Attempts > 0 && windowOver(d.UnknownAt, traits, latest.Add(f.destination.Timeout)):
+	case d.Attempts > 0 && windowOver(d.UnknownAt, traits, latest().Add(f.destination.Timeout)):
 		why.Rule, why.Reason = "deduplication window", fmt.Sprintf("not sent again: an earlier request may have had its effect, and the platform forgets keys after %s", traits.DeduplicationWindow)
 		f.policy.Traits.Idempotent = false // no longer: so a person decides
 	default:
@@ -222,19 +219,17 @@ func (f *flight) tooLate(latest time.Time) bool {
 // SHA-256 over tenant, source, event id, destination, step, revision and replay, each
 // prefixed by its length, in hexadecimal.
 func idempotencyKey(e *outbox.LoadedEvent, destination string, d *outbox.Delivery) string {
-	h := sha256.New()
-	var n [8]byte
-	for _, text := range []string{e.Tenant, e.SourceName, e.ID, destination} {
-		binary.BigEndian.PutUint64(n[:], uint64(len(text)))
-		h.Write(n[:])
-		h.Write([]byte(text))
+	text := make([]byte, 0, 256)
+	for _, part := range []string{e.Tenant, e.SourceName, e.ID, destination} {
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
 	}
 	if mutant.On(mutant.KeyPerAttempt) {
-		h.Write([]byte{byte(d.Requests), byte(d.Requests >> 8)})
+		text = append(text, byte(d.Requests), byte(d.Requests>>8))
 	}
 	for _, number := range []int32{int32(d.Step), int32(d.Revision), d.Replay} {
-		binary.BigEndian.PutUint64(n[:], uint64(number))
-		h.Write(n[:])
+		text = binary.BigEndian.AppendUint64(text, uint64(number))
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }

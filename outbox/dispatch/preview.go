@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"raffsync/connectors"
 	"raffsync/outbox"
@@ -213,7 +214,7 @@ func (p *previewer) judge(f *flight, result *prepared, step *outbox.PreviewStep)
 		step.Prospect, step.Reason = outbox.WouldSkip, f.attempt.Reason
 	case f.asks():
 		step.Prospect, step.Reason = outbox.WouldAsk, "an earlier request may have had its effect; this is sent where the platform says that it had none"
-	case f.tooLate(p.Now):
+	case f.tooLate(func() time.Time { return p.Now }):
 		hold(step, outbox.Class(f.attempt.Kind), &f.attempt.Outcome)
 	case f.step != nil && f.step.found != nil && f.step.found.Claim != nil && *f.step.found.Claim != f.delivery.Position():
 		step.Prospect, step.Reason = outbox.WouldWait, "another delivery is about to bring it about"
