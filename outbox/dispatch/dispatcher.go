@@ -122,6 +122,9 @@ func (d *Dispatcher) wakeUp() {
 func (d *Dispatcher) takeWoken() map[int16]bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.lanes) == 0 {
+		return nil
+	}
 	woken := d.lanes
 	d.lanes = make(map[int16]bool, len(woken))
 	return woken

@@ -16,10 +16,24 @@ func (b *inbox[T]) put(items ...T) {
 	if len(items) == 0 {
 		return
 	}
-	b.mu.Lock()
-	b.items = append(b.items, items...)
-	b.mu.Unlock()
+	b.lay(items...)
 	b.wake()
+}
+
+// lay puts items there without a signal: they are taken when one comes.
+func (b *inbox[T]) lay(items ...T) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.items = append(b.items, items...)
+}
+
+// remind sets the signal where something is there.
+func (b *inbox[T]) remind() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.items) > 0 {
+		b.wake()
+	}
 }
 
 func (b *inbox[T]) wake() {

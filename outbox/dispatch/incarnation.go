@@ -31,6 +31,10 @@ type incarnation struct {
 	outcomes *inbox[*flight]
 	breakers *inbox[outbox.BreakerRow]
 
+	// intending: intents are being stored. The scheduler is reminded of its news when that
+	// is over.
+	intending atomic.Bool
+
 	held    laneSet // as the database was heard to say
 	holding atomic.Pointer[controls]
 	hungry  chan struct{}  // holds one token while something is to be leased

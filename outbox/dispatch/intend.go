@@ -16,11 +16,14 @@ func (n *incarnation) intendAll(ctx context.Context) error {
 			return nil
 		case <-n.requests.signal:
 		}
+		n.intending.Store(true)
 		for _, flights := range rounds(n.requests.take(launchBatch)) {
 			if err := n.intend(ctx, flights); err != nil {
 				return unlessOver(ctx, err)
 			}
 		}
+		n.intending.Store(false)
+		n.news.remind()
 	}
 }
 

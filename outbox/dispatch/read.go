@@ -96,9 +96,12 @@ func (s *scheduler) read(ctx context.Context) error {
 	for range readsPerStep {
 		unread := make(map[*target]int)
 		for _, q := range s.queues {
-			if q.unread && !q.closing {
+			if q.unread && !q.closing && q.target.room() > 0 {
 				unread[q.target]++
 			}
+		}
+		if len(unread) == 0 {
+			return nil
 		}
 		type reading struct {
 			queue *queue
@@ -108,12 +111,11 @@ func (s *scheduler) read(ctx context.Context) error {
 		var ranges []outbox.Range
 		var readings []reading
 		for place, q := range s.queues {
-			room := q.target.room()
-			if !q.unread || q.closing || room == 0 {
+			if !q.unread || q.closing || unread[q.target] == 0 {
 				continue
 			}
 			r := reading{queue: q, first: len(ranges)}
-			limit := min(max(room/unread[q.target], 8), s.rangeRows)
+			limit := min(max(q.target.room()/unread[q.target], 8), s.rangeRows)
 			for _, w := range s.writers {
 				c := q.cursorOf(w.Writer)
 				if c.over {

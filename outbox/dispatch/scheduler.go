@@ -76,8 +76,10 @@ func (s *scheduler) run(ctx context.Context, drain <-chan struct{}) error {
 		if sweep {
 			swept = time.Now()
 		}
-		for place, q := range s.queues {
-			q.unread = q.unread || sweep && !mutant.On(mutant.WakeupsAreTruth) || woken[place.Lane]
+		if sweep || len(woken) > 0 {
+			for place, q := range s.queues {
+				q.unread = q.unread || sweep && !mutant.On(mutant.WakeupsAreTruth) || woken[place.Lane]
+			}
 		}
 		err := s.persist(ctx, "looking for deliveries", func(ctx context.Context) error { return s.step(ctx, looked) })
 		if err != nil {

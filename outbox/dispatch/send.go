@@ -182,8 +182,14 @@ func (f *flight) send(ctx context.Context, request connectors.Request) (connecto
 	return connectors.CannotTell, o
 }
 
-// land frees the flight's slot, and hands its outcome on to be stored.
+// land frees the flight's slot, and hands its outcome on to be stored. While intents are
+// being stored, the next one for that slot would have to wait: the scheduler need not be
+// woken for each landing, and admits together what takes the slots of all of them. Whatever
+// wakes it, it hears of them before it admits anything.
 func (n *incarnation) land(f *flight) {
-	n.news.put(func(s *scheduler) { s.landed(f) })
+	n.news.lay(func(s *scheduler) { s.landed(f) })
+	if !n.intending.Load() {
+		n.news.wake()
+	}
 	n.outcomes.put(f)
 }
