@@ -22,13 +22,9 @@ type pipeline struct {
 	err    error       // of writing; the session is over
 }
 
-const (
-	// copyChunk is about how many bytes of rows are a message: enough that its cost is
-	// spread, and few enough to stay in the processor's caches at both ends.
-	copyChunk = 64 << 10
-	// copyDataHeader of a message of rows: its type, and its length in four bytes.
-	copyDataHeader = 1 + 4
-)
+// copyChunk is about how many bytes of rows are a message: enough that its cost is spread,
+// and few enough to stay in the processor's caches at both ends.
+const copyChunk = 64 << 10
 
 // pipelined sends what f says, and reads the answers. It returns the tag of the last
 // command that was complete. Where err is of Postgres, the session is as it says, and a
@@ -92,6 +88,7 @@ func (p *pipeline) done() {
 	p.send(&pgproto3.CopyDone{})
 }
 
+// beginChunk begins a message of rows: CopyData, its length to be filled in.
 func (p *pipeline) beginChunk() {
 	p.copied = len(p.rows.bytes)
 	p.rows.bytes = append(p.rows.bytes, 'd', 0, 0, 0, 0)
