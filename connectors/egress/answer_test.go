@@ -156,27 +156,6 @@ func TestClient_Do_Unknown(t *testing.T) {
 	}
 }
 
-// A platform that refuses a large request by its headers alone is heard.
-func TestClient_Do_AnsweredBeforeItIsRead(t *testing.T) {
-	s := serve(t, func(s *server, conn *net.TCPConn) {
-		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
-			return
-		}
-		io.WriteString(conn, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
-		<-s.ended
-	})
-	client := loopback(t, nil)
-	for range 2 {
-		response, err := client.Do(t.Context(), request(t, http.MethodPost, s.url(), strings.Repeat("x", 16<<20)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if response.Status != http.StatusRequestEntityTooLarge || response.Timing.Reused {
-			t.Errorf("got %+v", response)
-		}
-	}
-}
-
 func TestClient_Do_CancelledMidFlight(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := serve(t, func(s *server, conn *net.TCPConn) {

@@ -5,123 +5,128 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 )
 
-// callKey finds the call in the context that the dialer is given.
+// callKey finds the call in the context that net/http hands to the dialer.
 type callKey struct{}
 
-// call is one Do: one connection, and one request written to it.
+// call follows one Do through net/http: it knows which connection the request
+// was given, whether a byte of it was taken, and refuses a second sending.
+// net/http calls GetConn and GotConn in the goroutine of Do; the fields that
+// other goroutines write are atomic.
 type call struct {
-	*Client
-	request *http.Request
 	started time.Time
-	until   time.Time // its deadline
 
-	dialing   atomic.Value // Phase, by the goroutines that dial for it
-	connected time.Duration
-	firstByte time.Duration
+	asked     bool  // net/http got as far as asking for a connection
+	conn      *wire // the connection the request was given, if any
+	mark      int64 // what conn had taken before
 	reused    bool
+	replayed  bool // net/http wanted to send again and was refused
+	connected time.Duration
+
+	dialing   atomic.Value // Phase, by the goroutine that dials for this call
+	wrote     atomic.Bool  // the whole request was handed over
+	firstByte atomic.Int64 // nanoseconds since started
 }
 
-// open comes to a connection that may be given the request.
-func (c *call) open(ctx context.Context) (*target, *conn, error) {
-	if reason, kind := c.refuse(c.request); kind != nil {
-		return nil, nil, newError(c.request, kind, PhaseRequest, reason, nil)
+// trace returns the hooks that follow the call. cancel ends it.
+func (c *call) trace(cancel context.CancelFunc) *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GetConn: func(string) {
+			if c.sent() {
+				c.replayed = true
+				cancel()
+				return
+			}
+			c.asked = true
+			c.dialing.Store(PhaseConnect)
+		},
+		GotConn: func(info httptrace.GotConnInfo) {
+			if c.sent() {
+				// The cancel above may lose the race with an idle connection, which
+				// would then carry the request a second time. Nothing can be
+				// written to a closed one.
+				info.Conn.Close()
+				return
+			}
+			c.conn = info.Conn.(*wire)
+			c.mark = c.conn.taken.Load()
+			c.reused = info.Reused
+			c.connected = time.Since(c.started)
+		},
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			c.wrote.Store(info.Err == nil)
+		},
+		GotFirstResponseByte: func() {
+			c.firstByte.Store(int64(time.Since(c.started)))
+		},
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, nil, c.notConnected(ctx, PhaseRequest, err)
-	}
-	return c.connect(ctx)
 }
 
-// connect takes an idle connection, or opens one.
-func (c *call) connect(ctx context.Context) (*target, *conn, error) {
-	u := c.request.URL
-	t, err := c.pool.enter(ctx, c.until, targetKey{u.Scheme, u.Host})
-	if err != nil {
-		return nil, nil, c.notConnected(ctx, PhaseConnect, err)
-	}
-	conn := c.pool.take(t)
-	c.reused = conn != nil
-	if conn == nil {
-		ctx, cancel := context.WithDeadline(context.WithValue(ctx, callKey{}, c), c.until)
-		defer cancel()
-		if conn, err = c.dialer.to(ctx, u); err != nil {
-			c.pool.leave(t, nil)
-			phase, _ := c.dialing.Load().(Phase)
-			return nil, nil, c.notConnected(ctx, phase, err)
-		}
-	}
-	c.connected = time.Since(c.started)
-	return t, conn, nil
+// sent reports whether a byte of the request was taken by a connection. When
+// RoundTrip has returned an error, nothing writes to the connection any more: it
+// waits for its write loop to end.
+func (c *call) sent() bool {
+	return c.conn != nil && c.conn.taken.Load() > c.mark
 }
 
-// exchange sends the request and reads the answer.
-func (c *call) exchange(ctx context.Context, t *target, conn *conn) (*Response, error) {
-	keep := false
-	_ = conn.SetDeadline(c.until) // what fails here, fails again below
-	stay := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
-	defer func() {
-		if stay() && keep {
-			c.pool.leave(t, conn)
-			return
-		}
-		conn.Close()
-		<-conn.sent
-		c.pool.leave(t, nil)
-	}()
-	conn.send(c.request)
-	err := conn.begin(c.maxHeader)
-	c.firstByte = time.Since(c.started)
-	var answer *http.Response
-	if err == nil {
-		answer, err = conn.receive(c.request)
+func (c *call) timing() Timing {
+	return Timing{
+		Connected: c.connected,
+		FirstByte: time.Duration(c.firstByte.Load()),
+		Total:     time.Since(c.started),
+		Reused:    c.reused,
 	}
-	if err != nil {
-		return nil, c.notAnswered(ctx, conn, err)
-	}
-	// Its body is not closed: that would read it to its end, however long that is.
-	response := &Response{Status: answer.StatusCode, Header: answer.Header}
-	whole, err := response.read(answer.Body, c.maxBody, func() {
-		if hurry := time.Now().Add(drainTime); hurry.Before(c.until) {
-			_ = conn.SetReadDeadline(hurry)
-		}
-	})
-	response.Timing = Timing{Connected: c.connected, FirstByte: c.firstByte, Total: time.Since(c.started), Reused: c.reused}
-	if err != nil {
-		reason, cause := explain(ctx, PhaseBody, err)
-		return response, newError(c.request, ErrUnknown, PhaseBody, reason, cause)
-	}
-	keep = whole && conn.reusable(c.request, answer)
-	return response, nil
 }
 
-// notConnected is why there is no connection: nothing was sent.
-func (c *call) notConnected(ctx context.Context, phase Phase, err error) *Error {
+// failed turns an error of RoundTrip into ours.
+func (c *call) failed(ctx context.Context, req *http.Request, err error) *Error {
 	var refused *refusal
-	if errors.As(err, &refused) {
-		return newError(c.request, ErrForbiddenAddress, PhaseConnect, refused.reason, nil)
+	switch {
+	case c.replayed:
+		return newError(req, ErrUnknown, PhaseAnswer, "the connection was closed before an answer came", nil)
+	case c.conn != nil:
+		kind, phase := ErrNotSent, PhaseSend
+		if c.sent() {
+			kind = ErrUnknown
+			if c.wrote.Load() {
+				phase = PhaseAnswer
+			}
+		}
+		reason, cause := explain(ctx, phase, err)
+		return newError(req, kind, phase, reason, cause)
+	case !c.asked && ctx.Err() == nil:
+		return newError(req, ErrInvalidRequest, PhaseRequest, "method or headers are not valid HTTP", nil)
+	case errors.As(err, &refused):
+		return newError(req, ErrForbiddenAddress, PhaseConnect, refused.reason, nil)
+	}
+	phase := PhaseRequest
+	if dialing, ok := c.dialing.Load().(Phase); ok {
+		phase = dialing
 	}
 	reason, cause := explain(ctx, phase, err)
-	return newError(c.request, ErrNotSent, phase, reason, cause)
+	return newError(req, ErrNotSent, phase, reason, cause)
 }
 
-// notAnswered is why there is no answer.
-func (c *call) notAnswered(ctx context.Context, conn *conn, err error) *Error {
-	conn.Close()
-	<-conn.sent
-	kind, phase := ErrUnknown, PhaseAnswer
-	if conn.err != nil {
-		phase = PhaseSend
-		if errors.Is(err, net.ErrClosed) { // because of it
-			err = conn.err
-		}
-		if conn.taken == 0 {
-			kind = ErrNotSent
-		}
-	}
-	reason, cause := explain(ctx, phase, err)
-	return newError(c.request, kind, phase, reason, cause)
+// brokeOff turns an error of the answer's body into ours.
+func (c *call) brokeOff(ctx context.Context, req *http.Request, err error) *Error {
+	reason, cause := explain(ctx, PhaseBody, err)
+	return newError(req, ErrUnknown, PhaseBody, reason, cause)
+}
+
+// wire is a connection that counts the bytes it took. Over TLS it counts
+// plaintext of complete records: a server cannot read an incomplete one. Hiding
+// the other methods of the connection below keeps every byte on this path.
+type wire struct {
+	net.Conn
+	taken atomic.Int64
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	w.taken.Add(int64(n))
+	return n, err
 }

@@ -7,12 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // Limits and defaults of [Config].
@@ -74,11 +73,10 @@ type Config struct {
 // Client sends HTTP requests under the promises of the package. It is safe for
 // concurrent use; make one for each set of allowances and keep it.
 type Client struct {
-	guard              *guard
-	dialer             *dialer
-	pool               *pool
-	timeout            time.Duration
-	maxBody, maxHeader int
+	guard     *guard
+	transport *http.Transport
+	timeout   time.Duration
+	maxBody   int
 }
 
 // New checks config and returns a client. It opens nothing.
@@ -123,13 +121,25 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 
+	dialer := newDialer(config, guard)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	return &Client{
-		guard:     guard,
-		dialer:    newDialer(config, guard),
-		pool:      newPool(config),
-		timeout:   config.Timeout,
-		maxBody:   config.MaxBody,
-		maxHeader: config.MaxHeader,
+		guard: guard,
+		transport: &http.Transport{
+			Proxy:                  nil, // not even from the environment
+			DialContext:            dialer.plain,
+			DialTLSContext:         dialer.tls,
+			Protocols:              protocols,
+			DisableCompression:     true,
+			MaxIdleConns:           config.MaxIdleConns,
+			MaxIdleConnsPerHost:    config.MaxConnsPerHost,
+			MaxConnsPerHost:        config.MaxConnsPerHost,
+			IdleConnTimeout:        config.IdleTimeout,
+			MaxResponseHeaderBytes: int64(config.MaxHeader),
+		},
+		timeout: config.Timeout,
+		maxBody: config.MaxBody,
 	}, nil
 }
 
@@ -143,23 +153,37 @@ func New(config Config) (*Client, error) {
 // off, both results are set: the answer as far as it came, and an [ErrUnknown]
 // in [PhaseBody]. A caller for whom the status decides may go by it.
 func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
-	now := time.Now()
-	call := &call{Client: c, request: req, started: now, until: now.Add(c.timeout)}
-	if until, ok := ctx.Deadline(); ok && until.Before(call.until) {
-		call.until = until
-	}
-	t, conn, err := call.open(ctx)
-	if err != nil {
+	call := &call{started: time.Now()}
+	if reason, kind := c.refuse(req); kind != nil {
 		if req.Body != nil {
 			req.Body.Close()
 		}
-		return nil, err
+		return nil, newError(req, kind, PhaseRequest, reason, nil)
 	}
-	return call.exchange(ctx, t, conn)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+
+	out := req.WithContext(httptrace.WithClientTrace(context.WithValue(ctx, callKey{}, call), call.trace(cancel)))
+	out.GetBody = nil // one of the things that let net/http send twice
+	//lint:ignore SA1019 a caller's old way to cancel is taken from the copy: the context is the only one
+	out.Cancel = nil
+
+	answer, err := c.transport.RoundTrip(out)
+	if err != nil {
+		return nil, call.failed(ctx, req, err)
+	}
+	defer answer.Body.Close()
+	response := &Response{Status: answer.StatusCode, Header: answer.Header}
+	err = response.read(answer.Body, c.maxBody, cancel)
+	response.Timing = call.timing()
+	if err != nil {
+		return response, call.brokeOff(ctx, req, err)
+	}
+	return response, nil
 }
 
 // Close closes the idle connections. Calls under way end as they would have.
-func (c *Client) Close() { c.pool.closeIdle(0) }
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // refuse says why req must not be sent at all, or returns a nil kind.
 func (c *Client) refuse(req *http.Request) (reason string, kind error) {
@@ -173,25 +197,8 @@ func (c *Client) refuse(req *http.Request) (reason string, kind error) {
 		return "the body's length is unknown; build the request from bytes", ErrInvalidRequest
 	case errors.As(c.guard.target(req.URL), &refused):
 		return refused.reason, ErrForbiddenAddress
-	case req.Method != "" && !httpguts.ValidHeaderFieldName(req.Method), req.Header == nil, !valid(req.Header), len(req.Trailer) > 0:
-		return "method or headers are not valid HTTP", ErrInvalidRequest
 	}
 	return "", nil
-}
-
-// valid: a name or a value that is not would be read as something else by the platform.
-func valid(header http.Header) bool {
-	for name, values := range header {
-		if !httpguts.ValidHeaderFieldName(name) {
-			return false
-		}
-		for _, value := range values {
-			if !httpguts.ValidHeaderFieldValue(value) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // Allows says of a URL what Do would, as far as that is known before its name is looked

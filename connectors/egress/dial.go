@@ -4,10 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"net/url"
 	"syscall"
-
-	"golang.org/x/net/http/httpguts"
+	"time"
 )
 
 // tlsSessions is how many hosts' sessions are kept for resumption, which spares
@@ -15,17 +13,21 @@ import (
 // TLS that an attacker could replay.
 const tlsSessions = 256
 
-// dialer opens the connections.
+// dialer opens the connections. net/http dials in the background, apart from the
+// request that asked, and may give the connection to a later one; the deadline is
+// therefore the dialer's own.
 type dialer struct {
 	guard    *guard
 	resolver *net.Resolver
 	config   *tls.Config
+	timeout  time.Duration
 }
 
 func newDialer(config Config, guard *guard) *dialer {
 	return &dialer{
 		guard:    guard,
 		resolver: config.Resolver,
+		timeout:  config.Timeout,
 		config: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
 			RootCAs:            config.RootCAs,
@@ -35,34 +37,22 @@ func newDialer(config Config, guard *guard) *dialer {
 	}
 }
 
-// to dials for a URL.
-func (d *dialer) to(ctx context.Context, u *url.URL) (*conn, error) {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	address, err := httpguts.PunycodeHostPort(net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return nil, err
-	}
-	if u.Scheme == "http" {
-		return d.plain(ctx, "tcp", address)
-	}
-	return d.tls(ctx, "tcp", address)
-}
-
 // plain dials for http URLs.
-func (d *dialer) plain(ctx context.Context, network, address string) (*conn, error) {
-	socket, err := d.dial(ctx, network, address, d.guard.allowPlain)
+func (d *dialer) plain(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := d.dial(ctx, network, address, d.guard.allowPlain)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(socket, socket)
+	return &wire{Conn: conn}, nil
 }
 
 // tls dials for https URLs and completes the handshake.
-func (d *dialer) tls(ctx context.Context, network, address string) (*conn, error) {
-	socket, err := d.dial(ctx, network, address, d.guard.allow)
+func (d *dialer) tls(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := d.dial(ctx, network, address, d.guard.allow)
 	if err != nil {
 		return nil, err
 	}
@@ -70,15 +60,15 @@ func (d *dialer) tls(ctx context.Context, network, address string) (*conn, error
 	config := d.config.Clone()
 	config.ServerName, _, err = net.SplitHostPort(address)
 	if err != nil {
-		socket.Close()
+		conn.Close()
 		return nil, err
 	}
-	secured := tls.Client(socket, config)
+	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		socket.Close()
+		conn.Close()
 		return nil, err
 	}
-	return newConn(socket, secured)
+	return &wire{Conn: secured}, nil
 }
 
 // dial looks the name up and connects to the first address that allow lets

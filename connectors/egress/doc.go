@@ -28,19 +28,17 @@
 //
 // # Why one Do is one request
 //
-// net/http's Transport sends a request again on a new connection when a kept-alive one
+// net/http sends a request again on a new connection when a kept-alive one
 // breaks, if it takes the request to be repeatable: GET, HEAD, OPTIONS and TRACE
 // without a body, anything with an Idempotency-Key or X-Idempotency-Key header
-// and no body or a GetBody function. It is not used here. A Do takes one connection,
-// idle or new, writes one request to it by [http.Request.Write] and reads one answer
-// by [http.ReadResponse]; nothing repeats any of that, and the connection counts the
-// bytes that it took. That an idle one is still open is looked at before it is taken, so
-// that what a platform closed in the meantime costs a new connection and no unknown outcome.
+// and no body or a GetBody function. It asks its pool for a connection for each
+// try, and tells [net/http/httptrace] so. The client counts the bytes that each
+// connection takes; once one byte of a request has been taken, a further
+// connection for the same Do is refused, whatever the method, the headers and
+// the body. A try that failed before its first byte may go on to another
+// connection, since no platform can have seen it.
 //
-// It is also cheaper by a third: Transport hands each request to a goroutine that writes
-// and has another one wait for the answer.
-//
-// There is no HTTP/2. Its streams are repeated after GOAWAY and REFUSED_STREAM, and it would
-// let one broken connection turn every request in flight to a platform into an unknown
-// outcome.
+// HTTP/2 is off. Its transport repeats requests after GOAWAY and REFUSED_STREAM
+// beneath the hooks used here, and it would let one broken connection turn every
+// request in flight to a platform into an unknown outcome.
 package egress

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 )
@@ -92,7 +91,8 @@ func (e *Error) Permanent() bool {
 }
 
 // explain puts err into words without quoting it: net/http quotes what the
-// server said, crypto/x509 what its certificate says. ctx is that of the call.
+// server said, crypto/x509 what its certificate says. ctx is that of the call; a
+// context error while it is alive belongs to another call or to the dialer.
 func explain(ctx context.Context, phase Phase, err error) (reason string, cause error) {
 	during := map[Phase]string{
 		PhaseRequest: "before anything was opened",
@@ -119,7 +119,7 @@ func explain(ctx context.Context, phase Phase, err error) (reason string, cause 
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return "cancelled " + during, context.Canceled
-	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded), dialing && errors.As(err, &network) && network.Timeout():
+	case ctx.Err() != nil, dialing && errors.As(err, &network) && network.Timeout():
 		return "timed out " + during, context.DeadlineExceeded
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "DNS knows no address for its name", nil

@@ -1,11 +1,15 @@
 package egress
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"testing"
+	"time"
 
 	"code.dny.dev/ssrf"
 )
@@ -103,7 +107,7 @@ func TestDialer_AsksItsGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	dialer := newDialer(Config{}, &guard{
+	dialer := newDialer(Config{Timeout: DefaultTimeout}, &guard{
 		http:   true,
 		public: ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(loopback[0])),
 	})
@@ -118,6 +122,54 @@ func TestDialer_AsksItsGuard(t *testing.T) {
 	}()
 	if _, err := dialer.tls(t.Context(), "tcp", listener.Addr().String()); err == nil || errors.As(err, &refused) {
 		t.Errorf("https to a public address got no further than %v", err)
+	}
+}
+
+// net/http may still be given a connection after the call was cancelled because
+// it wanted to send again; which of the two it sees first is chance.
+func TestCall_ClosesSecondConnection(t *testing.T) {
+	pipe := func() *wire {
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { theirs.Close() })
+		go io.Copy(io.Discard, theirs)
+		return &wire{Conn: ours}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	call := &call{started: time.Now()}
+	trace := call.trace(cancel)
+	first, second := pipe(), pipe()
+	defer first.Close()
+
+	trace.GetConn("")
+	trace.GotConn(httptrace.GotConnInfo{Conn: first})
+	if _, err := first.Write([]byte("POST")); err != nil {
+		t.Fatal(err)
+	}
+	trace.GetConn("")
+	if ctx.Err() == nil {
+		t.Error("the call goes on")
+	}
+	trace.GotConn(httptrace.GotConnInfo{Conn: second})
+	if _, err := second.Write([]byte("POST")); err == nil {
+		t.Error("the second connection takes the request")
+	}
+	if !call.sent() || call.conn != first {
+		t.Error("the call lost sight of its first connection")
+	}
+}
+
+// Proxies of the environment are ignored for loopback by net/http itself, so no
+// request of a test can show that they are ignored here.
+func TestNew_UsesNoProxy(t *testing.T) {
+	client, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if client.transport.Proxy != nil {
+		t.Error("the transport has a proxy")
+	}
+	if protocols := client.transport.Protocols; protocols.HTTP2() || protocols.UnencryptedHTTP2() || !protocols.HTTP1() {
+		t.Errorf("the transport speaks %v", protocols)
 	}
 }
 

@@ -3,12 +3,10 @@ package egress_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"net/http/httptrace"
 	"strconv"
 	"sync"
 	"testing"
@@ -137,86 +135,48 @@ func TestClient_Do_SendsOnce_WithIdleConnections(t *testing.T) {
 	}
 }
 
-// A connection that the platform has closed while it was idle is not given a request, nor is
-// one on which it speaks unasked.
-func TestClient_Do_LeavesBrokenConnections(t *testing.T) {
-	for name, last := range map[string]string{"Closed": "", "SpeaksUnasked": "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"} {
-		t.Run(name, func(t *testing.T) {
-			idle, broken := make(chan struct{}), make(chan struct{})
+// A connection that breaks before it takes a byte proves that nothing was sent:
+// a request without body goes on to another one, a body leaves that to the caller.
+func TestClient_Do_BreaksBeforeFirstByte(t *testing.T) {
+	for _, test := range []struct {
+		name, body   string
+		wantRequests int64
+	}{
+		{"WithoutBody", "", 2},
+		{"WithBody", "{}", 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
 			s := serve(t, func(s *server, conn *net.TCPConn) {
-				if _, err := s.read(bufio.NewReader(conn)); err != nil {
-					return
+				reader := bufio.NewReader(conn)
+				for {
+					if _, err := s.read(reader); err != nil {
+						return
+					}
+					io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 				}
-				io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
-				<-idle
-				if last == "" {
-					conn.Close()
-				} else {
-					io.WriteString(conn, last)
-				}
-				broken <- struct{}{}
-				<-s.ended
 			})
 			client := loopback(t, nil)
-			for range 2 {
-				response, err := client.Do(t.Context(), request(t, http.MethodPost, s.url(), "{}"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if response.Timing.Reused || response.Status != http.StatusNoContent {
-					t.Errorf("got %+v of a connection that is broken", response)
-				}
-				idle <- struct{}{}
-				<-broken
+			if _, err := client.Do(t.Context(), request(t, http.MethodPost, s.url(), test.body)); err != nil {
+				t.Fatal(err)
+			}
+			var once sync.Once
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+				GotConn: func(info httptrace.GotConnInfo) {
+					once.Do(func() { info.Conn.Close() })
+				},
+			})
+			_, err := client.Do(ctx, request(t, http.MethodPost, s.url(), test.body))
+			if test.body == "" && err != nil {
+				t.Error(err)
+			}
+			if test.body != "" {
+				checkError(t, err, want{kind: egress.ErrNotSent, phase: egress.PhaseSend})
+			}
+			if got := s.requests.Load(); got != test.wantRequests {
+				t.Errorf("%d requests on the wire, want %d", got, test.wantRequests)
 			}
 		})
 	}
-}
-
-// What TLS has read together with an answer is no answer to the next request.
-func TestClient_Do_LeavesConnectionsThatSpeakUnasked_TLS(t *testing.T) {
-	certified := httptest.NewTLSServer(nil)
-	defer certified.Close()
-	s := serve(t, func(s *server, socket *net.TCPConn) {
-		held := &holding{Conn: socket}
-		conn := tls.Server(held, certified.TLS)
-		if _, err := s.read(bufio.NewReader(conn)); err != nil {
-			return
-		}
-		held.hold = true
-		io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
-		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-		socket.Write(held.bytes)
-		<-s.ended
-	})
-	client := loopback(t, func(c *egress.Config) {
-		c.RootCAs = x509.NewCertPool()
-		c.RootCAs.AddCert(certified.Certificate())
-	})
-	for range 2 {
-		response, err := client.Do(t.Context(), request(t, http.MethodPost, "https://"+s.address, "{}"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if response.Timing.Reused || response.Status != http.StatusNoContent {
-			t.Errorf("got %+v of a connection that had said more than its answer", response)
-		}
-	}
-}
-
-// holding keeps what is written to it once it is told to.
-type holding struct {
-	net.Conn
-	hold  bool
-	bytes []byte
-}
-
-func (h *holding) Write(p []byte) (int, error) {
-	if !h.hold {
-		return h.Conn.Write(p)
-	}
-	h.bytes = append(h.bytes, p...)
-	return len(p), nil
 }
 
 func TestClient_Do_ReusesConnection(t *testing.T) {

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"time"
@@ -33,23 +34,20 @@ type Timing struct {
 }
 
 // read keeps limit bytes of body. Past them nothing fails any more: the answer is
-// known, and what is left is read for the sake of the connection alone, which hurry
-// bounds in time. whole says that there is nothing left.
-func (r *Response) read(body io.Reader, limit int, hurry func()) (whole bool, err error) {
-	if body == http.NoBody {
-		return true, nil
-	}
-	r.Body, err = io.ReadAll(io.LimitReader(body, int64(limit)))
+// known, and what is left is read for the sake of the connection alone.
+func (r *Response) read(body io.Reader, limit int, cancel context.CancelFunc) error {
+	kept, err := io.ReadAll(io.LimitReader(body, int64(limit)))
+	r.Body = kept
 	if err != nil {
 		r.Truncated = true
-		return false, err
+		return err
 	}
-	if len(r.Body) < limit {
-		return true, nil
+	if len(kept) < limit {
+		return nil
 	}
-	hurry()
+	timer := time.AfterFunc(drainTime, cancel)
+	defer timer.Stop()
 	more, err := io.CopyN(io.Discard, body, drainBytes)
-	whole = err == io.EOF
-	r.Truncated = more > 0 || !whole
-	return whole, nil
+	r.Truncated = more > 0 || err != io.EOF
+	return nil
 }
