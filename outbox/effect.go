@@ -186,7 +186,7 @@ func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lea
 		effects, revisions, keys = append(effects, claims[i].Effect), append(revisions, claims[i].Revision), append(keys, claims[i].Key)
 	}
 	became := make(map[Position]Claimed, len(deliveries))
-	var stored storedIntents
+	stored := storedIntents{asked: len(deliveries)}
 	var woken []int16
 	err := pgx.BeginFunc(ctx, r.pool, func(tx pgx.Tx) error {
 		var waiting finishColumns
@@ -235,7 +235,7 @@ func (r *Replica) IntendClaiming(ctx context.Context, number int64, leases []Lea
 				going = append(going, d)
 			}
 		}
-		if err := stored.scan(tx.QueryRow(ctx, intendSQL, r.intendArguments(number, going)...)); err != nil || len(uses) == 0 {
+		if err := stored.scan(tx.QueryRow(ctx, intendSQL, r.intendArguments(number, going, len(deliveries))...)); err != nil || len(uses) == 0 {
 			return err
 		}
 		return stored.use(ctx, tx, uses)

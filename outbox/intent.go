@@ -41,8 +41,8 @@ type Position struct {
 // Position of d.
 func (d *Delivery) Position() Position { return Position{d.Lane, d.Destination, d.Seq} }
 
-// intendSQL names what it has stored only where that is not all it was given. The arrays
-// of a row are parallel in whatever order.
+// intendSQL names what it has stored only where that is fewer than so many ($11): all that
+// its caller was asked for. The arrays of a row are parallel in whatever order.
 const intendSQL = `
 WITH valid AS (
   SELECT p.lane, p.destination, p.seq, p.step, p.attempt, p.revision
@@ -51,7 +51,7 @@ WITH valid AS (
     JOIN deliveries d ON d.ctid = p.tid AND (d.lane, d.destination, d.seq, d.version) IS NOT DISTINCT FROM (p.lane, p.destination, p.seq, p.version)
 ), gathered AS (
   SELECT array_agg(lane) AS lanes, array_agg(destination) AS destinations, array_agg(seq) AS seqs, array_agg(step) AS steps, array_agg(attempt) AS attempts, array_agg(revision) AS revisions,
-         count(*) < cardinality($5) AS short
+         count(*) < $11 AS short
     FROM valid
 ), stored AS (
   INSERT INTO intents (replica, batch, lanes, destinations, seqs, steps, attempts, revisions)
@@ -77,11 +77,11 @@ const (
 // calling again with the same number settles it.
 func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deliveries []*Delivery, uses ...Using) (Batch, error) {
 	fencedLanes, epochs := fenceArguments(heeded(leases))
-	var stored storedIntents
+	stored := storedIntents{asked: len(deliveries)}
 	// Pipelined: one round trip, one transaction.
 	batch := &pgx.Batch{}
 	batch.Queue(fenceSQL, r.id, fencedLanes, epochs)
-	batch.Queue(intendSQL, r.intendArguments(number, deliveries)...).QueryRow(stored.scan)
+	batch.Queue(intendSQL, r.intendArguments(number, deliveries, len(deliveries))...).QueryRow(stored.scan)
 	var err error
 	if len(uses) == 0 {
 		err = r.pool.SendBatch(ctx, batch).Close()
@@ -103,7 +103,8 @@ func (r *Replica) Intend(ctx context.Context, number int64, leases []Lease, deli
 	return stored.batch(), nil
 }
 
-func (r *Replica) intendArguments(number int64, deliveries []*Delivery) []any {
+// intendArguments are of deliveries that are left of as many as were asked for.
+func (r *Replica) intendArguments(number int64, deliveries []*Delivery, asked int) []any {
 	n := len(deliveries)
 	lanes, destinations, seqs := make([]int16, n), make([]int32, n), make([]int64, n)
 	versions, steps, attempts, revisions := make([]int32, n), make([]int16, n), make([]int32, n), make([]int16, n)
@@ -113,11 +114,12 @@ func (r *Replica) intendArguments(number int64, deliveries []*Delivery) []any {
 		lanes[i], destinations[i], seqs[i] = d.Lane, d.Destination, int64(d.Seq)
 		versions[i], steps[i], attempts[i], revisions[i] = d.Version, d.Step, d.attempt(), d.Revision
 	}
-	return []any{r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, rows}
+	return []any{r.id, number, lanes, destinations, seqs, versions, steps, attempts, revisions, rows, asked}
 }
 
 // storedIntents is a row of intents, as far as it is asked for.
 type storedIntents struct {
+	asked        int // for how many deliveries there were to be intents
 	at           time.Time
 	size         int
 	lanes        []int16
@@ -136,9 +138,10 @@ func (s *storedIntents) scan(row pgx.Row) error {
 
 func (s *storedIntents) batch() Batch {
 	b := Batch{At: s.at, Size: s.size}
-	if len(s.seqs) > 0 {
-		b.some = make(map[Position]bool, len(s.seqs))
+	if s.size == s.asked {
+		return b
 	}
+	b.some = make(map[Position]bool, len(s.seqs)) // none that is not named
 	for i := range s.seqs {
 		b.some[Position{s.lanes[i], s.destinations[i], s.seqs[i]}] = true
 	}

@@ -53,6 +53,31 @@ func TestReplica_IntendKeepsWhatRequestsAreMadeWith(t *testing.T) {
 		}
 	})
 
+	// Whoever has lost the claim is not announced with those that have won one.
+	t.Run("WithClaimsOfWhichOneIsLost", func(t *testing.T) {
+		s := shop.emptied(t)
+		d := s.dispatcher()
+		a, b, c := d.deliveryOf("e1", "order/1", "books"), d.deliveryOf("e2", "order/2", "books"), d.deliveryOf("e3", "order/3", "books")
+		using := func(of *outbox.Delivery) outbox.Using {
+			return outbox.Using{Delivery: of, LookedUp: []outbox.LookedUp{sku("TEA", "I-1")}}
+		}
+		number := d.NextBatch()
+		if _, _, err := d.IntendClaiming(t.Context(), number, d.leases(), []*outbox.Delivery{a}, []outbox.Claim{{Effect: "invoice/1", Key: "k"}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Prune(t.Context(), []int64{number}); err != nil {
+			t.Fatal(err)
+		}
+		stored, _, err := d.IntendClaiming(t.Context(), d.NextBatch(), d.leases(), []*outbox.Delivery{b, c},
+			[]outbox.Claim{{Effect: "invoice/1", Key: "l"}, {Effect: "invoice/2", Key: "m"}}, using(b), using(c))
+		if err != nil || stored.Size != 1 || stored.Announces(b) || !stored.Announces(c) {
+			t.Fatalf("announced are %+v, %v; want the one that has its claim", stored, err)
+		}
+		if diff := cmp.Diff([]string{"e3 1 sku TEA I-1 7 t f t"}, s.made()); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+
 	t.Run("WithAClaim", func(t *testing.T) {
 		s := shop.emptied(t)
 		d := s.dispatcher()
