@@ -23,6 +23,9 @@ const (
 	batchEvents = 1000
 	// backlog is the most events sent and not yet delivered, on both sides.
 	backlog = 20_000
+	// topUpEvery is how often as many events are sent as were delivered: far more often than
+	// the backlog would last.
+	topUpEvery = 50 * time.Millisecond
 	// streams that the events come by.
 	streams = 8
 	// orderType is the type of events.
@@ -128,7 +131,7 @@ func (l *load) close(ctx context.Context) error {
 // sendWithin sends n events, never more than the backlog ahead of the deliveries that
 // come of them.
 func (l *load) sendWithin(ctx context.Context, s *shop, n int) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(topUpEvery)
 	defer tick.Stop()
 	delivered := 0
 	for range n {
