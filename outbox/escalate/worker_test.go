@@ -184,7 +184,7 @@ func TestWorker_OneIsKilled(t *testing.T) {
 	<-decided
 	d.look() // passes over what the other holds
 	d.want()
-	if n := value[int](d, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'raffsync ingest' AND state = 'idle in transaction'`); n != 1 {
+	if n := value[int](d, `SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'raffsync ingest' AND state = 'idle in transaction'`); n != 1 {
 		t.Fatalf("%d sessions were ended", n)
 	}
 	close(killed)
