@@ -208,12 +208,12 @@ func refusal(err error) (result Result, refused bool) {
 }
 
 // appendedIDs are told apart by what is in their index.
-const appendedIDs = `SELECT unnest($1::text[]), unnest($2::integer[]), unnest($3::text[]), unnest($4::bytea[]), unnest($5::bigint[])`
+const appendedIDs = `unnest($1::text[]), unnest($2::integer[]), unnest($3::text[]), unnest($4::bytea[]), unnest($5::bigint[])`
 
 const appendSQL = `
 WITH fresh AS (
   INSERT INTO event_ids (tenant, source, id, hash, seq)
-  ` + appendedIDs + `
+  SELECT ` + appendedIDs + `
   ON CONFLICT DO NOTHING
   RETURNING seq
 ), kept AS (
