@@ -45,10 +45,7 @@ func pipelined(ctx context.Context, conn *pgconn.PgConn, rows *binaryRows, f fun
 	for p.open > 0 {
 		message, err := conn.ReceiveMessage(ctx)
 		if err != nil {
-			if refused != nil {
-				err = refused
-			}
-			return "", err
+			return "", err // the session is over, whatever it refused before
 		}
 		switch m := message.(type) {
 		case *pgproto3.ErrorResponse:
