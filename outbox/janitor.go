@@ -9,6 +9,8 @@ import (
 const (
 	ensurePartitionsSQL = `SELECT raffsync_ensure_partitions(now(), now() + interval '3 months')`
 
+	summarizeEventsSQL = `SELECT raffsync_summarize_events()`
+
 	// closeWritersSQL leaves a session alone whose start it may not see: another owner's.
 	closeWritersSQL = `
 UPDATE writers w SET closed_at = now()
@@ -57,6 +59,7 @@ var housekeeping = []struct {
 	sql   string
 }{
 	{"make partitions", false, ensurePartitionsSQL},
+	{"summarize the ordering keys of events", false, summarizeEventsSQL},
 	{"close writers whose session is gone", true, closeWritersSQL},
 	{"forget writers with nothing open", false, forgetWritersSQL},
 	{"prune intents of the dead", false, pruneDeadSQL},

@@ -118,6 +118,30 @@ func TestStore_TidyIntents(t *testing.T) {
 	}
 }
 
+// What was accepted gets into the summary of its ordering keys; a table that is being
+// vacuumed is left to that.
+func TestStore_TidySummarizesKeys(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, "books")
+	s.append(s.writer(), s.entry("e1", "order/1", "books"))
+	holder := s.plainSession()
+	if _, err := holder.Exec(t.Context(), `BEGIN; LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	s.tidy()
+	if _, err := holder.Exec(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	if n := one[int](s, `SELECT raffsync_summarize_events()`); n != 1 {
+		t.Errorf("%d ranges were left while somebody held the table, want the one", n)
+	}
+	s.exec(`INSERT INTO events SELECT tenant, accepted_at, seq + g, key_hash, source, lane, unrouted, occurred_at, id, type, ordering_key, outlet, content_type, refs, payload FROM events, generate_series(1, 10000) g`)
+	s.tidy()
+	if n := one[int](s, `SELECT raffsync_summarize_events()`); n != 0 {
+		t.Errorf("the housekeeping left %d ranges", n)
+	}
+}
+
 func TestPartitions(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, "books")

@@ -36,10 +36,15 @@ func (e *Event) moment() moment { return moment{e.AcceptedAt, int64(e.Seq)} }
 // EventFilter narrows a list of events; what is zero does not.
 type EventFilter struct {
 	Source, Type, Outlet string
-	OrderingKey          string // has an index
+	OrderingKey          string // has a summary that tells where to look
 	Unrouted             *bool  // true has an index
 	// AcceptedAfter is exclusive and so is AcceptedBefore; both follow the index.
 	AcceptedAfter, AcceptedBefore time.Time
+}
+
+// isOfKeyOnly tells whether all events of an ordering key match, within the times.
+func (f *EventFilter) isOfKeyOnly() bool {
+	return f.Source == "" && f.Type == "" && f.Outlet == "" && f.Unrouted == nil
 }
 
 // stored are the columns of events that a list passes on. The payload is only
@@ -58,8 +63,12 @@ const (
 
 	walkAll      = ` FROM events WHERE ` + walkBounds
 	walkUnrouted = ` FROM events WHERE unrouted AND ` + walkBounds
-	walkKey      = ` FROM events WHERE key_hash = $5 AND ` + walkBounds
+	walkKey      = ` FROM raffsync_events_of_key($5, $1, $2, $3, $4) AS events`
 )
+
+// keyBudget is the budget of a walk through the events of one ordering key, which may lie
+// far apart: to examine as many as of others would be to read all that lies between.
+const keyBudget = 500
 
 // pickEvents keeps what matches, in the order of the walk.
 func pickEvents(walk string) string {
@@ -116,15 +125,19 @@ func (t *Tx) Events(ctx context.Context, f EventFilter, first int, after string)
 	if f.AcceptedAfter.After(until) {
 		until = f.AcceptedAfter
 	}
-	w, args := eventsByTime, []any{from.at, from.number, until, Budget}
+	w, budget := eventsByTime, Budget
 	var keyHash *int64
 	switch {
 	case f.OrderingKey != "":
 		hash := outbox.KeyHash(t.tenant, f.OrderingKey)
 		w, keyHash = eventsByKey, &hash
+		if budget = keyBudget; f.isOfKeyOnly() {
+			budget = first + 1
+		}
 	case f.Unrouted != nil && *f.Unrouted:
 		w = eventsUnrouted
 	}
+	args := []any{from.at, from.number, until, budget}
 	page.Nodes, err = collect[Event](ctx, t, "events", w.pick,
 		append(args, keyHash, f.OrderingKey, f.Source, f.Type, f.Outlet, f.Unrouted, first+1)...)
 	if err != nil {

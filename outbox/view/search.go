@@ -48,9 +48,7 @@ SELECT `+eventColumns+`
 
 	searchOrderingKey = register("search by ordering key", `
 SELECT `+eventColumns+`
-  FROM (SELECT * FROM (SELECT `+storedColumns+` FROM events
-                        WHERE key_hash = $5 AND accepted_at <= $2 AND (accepted_at, seq) < ($2, $3)
-                        ORDER BY accepted_at DESC, seq DESC LIMIT $6) AS examined
+  FROM (SELECT * FROM raffsync_events_of_key($5, $2, $3, '-infinity', $6) AS examined
          WHERE ordering_key = $1 AND id <> $1
            AND NOT EXISTS (SELECT FROM event_references r
                             WHERE r.value = $1 AND r.accepted_at = examined.accepted_at AND r.seq = examined.seq)
@@ -101,7 +99,7 @@ func (t *Tx) Search(ctx context.Context, text string, first int, after string) (
 		return page, nil
 	}
 	// The last rank is the only one that may examine more than it returns.
-	end, err := t.lastExamined(ctx, eventsByKey.last, from.at, from.number, earliest, Budget, outbox.KeyHash(t.tenant, text))
+	end, err := t.lastExamined(ctx, eventsByKey.last, from.at, from.number, earliest, keyBudget, outbox.KeyHash(t.tenant, text))
 	if end != nil {
 		page.HasNext, page.EndCursor = true, hit{rankOrderingKey, *end}.cursor()
 	}
@@ -117,6 +115,6 @@ func (t *Tx) searchRank(ctx context.Context, text string, from hit, limit int) (
 		return collect[Event](ctx, t, "events by reference", searchReference, args...)
 	default:
 		return collect[Event](ctx, t, "events by ordering key", searchOrderingKey,
-			append(args, outbox.KeyHash(t.tenant, text), Budget)...)
+			append(args, outbox.KeyHash(t.tenant, text), keyBudget)...)
 	}
 }
