@@ -10,7 +10,7 @@ CREATE INDEX events_key ON events USING brin (accepted_at, key_hash int8_bloom_o
   WITH (pages_per_range = 64);
 
 -- The events of one ordering key before a moment and a position, and after a moment, the
--- newest first: so many at most. It looks through ever longer times, each sixteen times the
+-- newest first: so many at most. It looks through ever longer times, each eight times the
 -- one before, so that the newest of a key that has many do not take reading them all.
 --
 -- Whatever the planner believes, a sequential scan is no way, and the primary key would lead
@@ -36,7 +36,7 @@ BEGIN
     missing := missing - found;
     EXIT WHEN missing = 0 OR lower = since;
     upper := lower;
-    width := width * 16;
+    width := width * 8;
     lower := lower - width;
   END LOOP;
 END $$;
