@@ -3,7 +3,6 @@ package torture
 import (
 	"encoding/hex"
 	"slices"
-	"time"
 )
 
 // wants tells whether the event is for the platform.
@@ -127,27 +126,4 @@ func (e *evidence) checkEffects(r *Report, p *platform) (effects map[string]int,
 		}
 	}
 	return effects, first
-}
-
-// checkBreaker: by the second half of a storm every breaker has opened, and lets a few
-// probes an interval through. A replica that starts anew has a breaker to open first.
-func (e *evidence) checkBreaker(r *Report, p *platform) {
-	const lives = 3 // of a replica in half a storm, at most
-	for _, s := range p.storms {
-		if s.status != 503 || s.to.Sub(s.from) < stormLength*3/4 {
-			continue
-		}
-		half := s.to.Sub(s.from) / 2
-		most := e.replicas * (lives*(concurrency+breakerMinimum) + breakerProbes*(int(half/breakerOpenFor)+2))
-		n := 0
-		for _, q := range p.requests {
-			if q.At.After(s.from.Add(half)) && q.At.Before(s.to) {
-				n++
-			}
-		}
-		r.StormMost, r.StormBound = max(r.StormMost, n), most
-		if n > most {
-			r.add(breaker, "", p.name, "%d requests in the second half of a storm of %s, where %d would do", n, s.to.Sub(s.from).Round(time.Millisecond), most)
-		}
-	}
 }

@@ -9,8 +9,8 @@ import (
 func (r *rig) configuration(secret string) string {
 	limits := fmt.Sprintf(`    timeout: %s
     limits: {concurrency: %d}
-    breaker: {window: 2s, min_requests: %d, failure_ratio: 0.5, open_for: %s, probes: %d}`,
-		requestTimeout, concurrency, breakerMinimum, breakerOpenFor, breakerProbes)
+    breaker: {window: %s, min_requests: %d, failure_ratio: 0.5, open_for: %s, probes: %d}`,
+		requestTimeout, concurrency, breakerWindow, breakerMinimum, breakerOpenFor, breakerProbes)
 	return strings.NewReplacer(
 		"BOOKS", "http://"+r.courier.address(), "CRM", r.crm.url, "STOCK", r.stock.url, "ORDERS", r.orders.url, "MIRROR", r.mirror.url,
 		"SECRET", "file:"+secret, "    LIMITS", limits, "RETRY", "{initial: 20ms, cap: 300ms, attempts: 1000, age: 1h}", "PLACED", placedType,

@@ -29,6 +29,8 @@ type evidence struct {
 	miscounts  []string
 	trespasses []string
 	replicas   int
+	turns      map[string][]turn // of each destination's breaker, in order
+	joins      []time.Time       // of replicas, anew after each start or lost lease
 }
 
 // delivery names one by its event's position and its destination.
@@ -136,8 +138,10 @@ func (e *evidence) gather(ctx context.Context, conn *pgx.Conn) error {
 	if e.miscounts, err = texts(ctx, conn, miscountsSQL); err != nil {
 		return err
 	}
-	e.trespasses, err = texts(ctx, conn, trespassesSQL)
-	return err
+	if e.trespasses, err = texts(ctx, conn, trespassesSQL); err != nil {
+		return err
+	}
+	return e.gatherTurns(ctx, conn)
 }
 
 func texts(ctx context.Context, conn *pgx.Conn, sql string) ([]string, error) {

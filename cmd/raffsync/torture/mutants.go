@@ -41,8 +41,9 @@ var caughtBy = map[mutant.Flaw]promise{
 
 // onlyBy are the faults that a flaw shows by, where others would only be in the way.
 var onlyBy = map[mutant.Flaw][]string{
-	mutant.NoEpoch:       {"late news of a lost lease"},
-	mutant.MissedMapping: {"holds that take long"},
+	mutant.NoEpoch:        {"late news of a lost lease"},
+	mutant.MissedMapping:  {"holds that take long"},
+	mutant.BreakerIgnored: {"storm of 503"},
 }
 
 // leaseOf is the lease where it is to be another than in every run: the longer it is, the

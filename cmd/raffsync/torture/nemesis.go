@@ -44,7 +44,7 @@ type action struct {
 
 const (
 	pauseMost     = 350 * time.Millisecond // between two actions
-	stormLength   = 4 * time.Second
+	stormLength   = 6 * time.Second
 	freezeBeyond  = 700 * time.Millisecond // past the lease
 	terminateSQL  = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE $1 AND datname = current_database() AND random() < $2`
 	hintSessions  = "raffsync hints%"

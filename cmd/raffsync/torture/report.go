@@ -63,7 +63,7 @@ type Report struct {
 	Lies                       map[string]int // that platforms told
 	Odd                        map[string]int // what odd clients did
 	Mapped, Edited, Jobs       int            // what the operators did besides
-	StormMost, StormBound      int            // requests in the second half of a storm of 503, and what would do
+	StormMost, StormBound      int            // requests late in a storm of 503, and what would do: of that with the most for its bound
 	Skipped                    []string       // what did not go wrong, and why
 	Violations                 []Violation
 }
@@ -128,7 +128,7 @@ func (r *Report) print(out io.Writer) {
   kills %d; %s
   answers that lie: %s
   odd clients: %s
-  requests in half a storm of 503, at most %d (of %d that would do)
+  requests late in a storm of 503, at most %d (of %d that would do)
   lost %d · duplicate effects %d · order breaks %d · requests without intent %d · forgotten %d
   stale writes of frozen processes %d (not a violation: a frozen process cannot look at its lease)
   violations %d

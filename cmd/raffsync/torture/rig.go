@@ -36,6 +36,7 @@ type setup struct {
 const (
 	lease          = 2 * time.Second
 	requestTimeout = time.Second
+	breakerWindow  = 2 * time.Second
 	breakerOpenFor = time.Second
 	breakerProbes  = 2
 	breakerMinimum = 8

@@ -14,9 +14,20 @@ import (
 //
 // Intents bear the number of their replica; what becomes of deliveries is told by the
 // session's name.
+//
+// It notes too when each replica joined: their own rows go when they do.
 const tripwireSQL = `
 CREATE SCHEMA torture;
 CREATE TABLE torture.trespasses (at timestamptz NOT NULL DEFAULT clock_timestamp(), what text NOT NULL, replica bigint NOT NULL, lane smallint NOT NULL, holder bigint);
+
+CREATE TABLE torture.joins (at timestamptz NOT NULL DEFAULT clock_timestamp());
+
+CREATE FUNCTION torture.joined() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
+BEGIN
+  INSERT INTO torture.joins DEFAULT VALUES;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER torture AFTER INSERT ON replicas FOR EACH ROW EXECUTE FUNCTION torture.joined();
 
 CREATE FUNCTION torture.intended() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 BEGIN
