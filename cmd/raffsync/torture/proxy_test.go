@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -37,6 +39,9 @@ func (b *backend) serve(conn net.Conn) {
 	if _, err := in.Discard(int(binary.BigEndian.Uint32(head)) - 4); err != nil {
 		return
 	}
+	if _, err := conn.Write(message(messageReady, "I")); err != nil {
+		return
+	}
 	for {
 		m, err := readMessage(in)
 		if err != nil {
@@ -63,6 +68,27 @@ func startup(application string) []byte {
 	body := binary.BigEndian.AppendUint32(nil, startupVersion)
 	body = append(body, "user\x00raffsync\x00application_name\x00"+application+"\x00\x00"...)
 	return append(binary.BigEndian.AppendUint32(nil, uint32(4+len(body))), body...)
+}
+
+// session begins one through the proxy.
+func session(t *testing.T, p *proxy, application string) (conn net.Conn, in *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", p.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(startup(application)); err != nil {
+		t.Fatal(err)
+	}
+	in = bufio.NewReader(conn)
+	if _, err := readMessage(in); err != nil {
+		t.Fatalf("no session: %v", err)
+	}
+	return conn, in
 }
 
 func TestProxy(t *testing.T) {
@@ -92,22 +118,17 @@ func TestProxy(t *testing.T) {
 				t.stall = time.Millisecond
 				p.arm(t)
 			}
-			conn, err := net.Dial("tcp", p.address())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-				t.Fatal(err)
-			}
-			long := append(startup(c.application), message('P', string(make([]byte, 300)))...)
+			conn, in := session(t, p, c.application)
+			long := message('P', string(make([]byte, 300)))
 			if _, err := conn.Write(append(long, transaction...)); err != nil {
 				t.Fatal(err)
 			}
-			in := bufio.NewReader(conn)
 			answered := false
 			for {
 				m, err := readMessage(in)
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal("the session neither is answered nor ends")
+				}
 				if err != nil {
 					break
 				}
@@ -136,16 +157,11 @@ func TestProxy_WaitsForACommit(t *testing.T) {
 	defer p.close()
 	set := (&nemesis{}).newTrap("raffsync", loseRequest)
 	p.arm(set)
-	conn, err := net.Dial("tcp", p.address())
-	if err != nil {
+	conn, in := session(t, p, "raffsync ingest")
+	if _, err := conn.Write(append(message('P', ""), message(messageSync, "")...)); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	prepare := append(message('P', ""), message(messageSync, "")...)
-	if _, err := conn.Write(append(startup("raffsync ingest"), prepare...)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := readMessage(bufio.NewReader(conn)); err != nil {
+	if _, err := readMessage(in); err != nil {
 		t.Fatalf("the answer to a Parse was lost: %v", err)
 	}
 	select {
