@@ -66,6 +66,7 @@ func TestClient_Do_Answer(t *testing.T) {
 		{name: "LargeCap", path: "/echo", body: strings.Repeat("x", 300<<10), maxBody: egress.HardMaxBody, wantStatus: 422, wantBody: strings.Repeat("x", 300<<10)},
 		{name: "Endless", path: "/endless", wantStatus: 200, wantBody: strings.Repeat("\x00", egress.DefaultMaxBody), wantTruncated: true},
 		{name: "CompressedStaysSo", path: "/bomb", wantStatus: 200, wantBody: packed.String()[:egress.DefaultMaxBody], wantTruncated: true},
+		{name: "NoBody", path: "/echo", wantStatus: 422},
 		{name: "RedirectIsAnAnswer", path: "/away", body: "{}", wantStatus: 307},
 	}
 	for _, test := range tests {
@@ -87,9 +88,6 @@ func TestClient_Do_Answer(t *testing.T) {
 			}
 			if test.path == "/echo" && response.Header.Get("X-Platform") != "books" {
 				t.Errorf("headers are %v", response.Header)
-			}
-			if timing := response.Timing; timing.Connected <= 0 || timing.FirstByte < timing.Connected || timing.Total < timing.FirstByte {
-				t.Errorf("timing is out of order: %+v", timing)
 			}
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
-	"time"
 )
 
 // callKey finds the call in the context that net/http hands to the dialer.
@@ -18,18 +17,14 @@ type callKey struct{}
 // net/http calls GetConn and GotConn in the goroutine of Do; the fields that
 // other goroutines write are atomic.
 type call struct {
-	started time.Time
+	asked    bool  // net/http got as far as asking for a connection
+	conn     *wire // the connection the request was given, if any
+	mark     int64 // what conn had taken before
+	reused   bool
+	replayed bool // net/http wanted to send again and was refused
 
-	asked     bool  // net/http got as far as asking for a connection
-	conn      *wire // the connection the request was given, if any
-	mark      int64 // what conn had taken before
-	reused    bool
-	replayed  bool // net/http wanted to send again and was refused
-	connected time.Duration
-
-	dialing   atomic.Value // Phase, by the goroutine that dials for this call
-	wrote     atomic.Bool  // the whole request was handed over
-	firstByte atomic.Int64 // nanoseconds since started
+	dialing atomic.Value // Phase, by the goroutine that dials for this call
+	wrote   atomic.Bool  // the whole request was handed over
 }
 
 // trace returns the hooks that follow the call. cancel ends it.
@@ -55,13 +50,9 @@ func (c *call) trace(cancel context.CancelFunc) *httptrace.ClientTrace {
 			c.conn = info.Conn.(*wire)
 			c.mark = c.conn.taken.Load()
 			c.reused = info.Reused
-			c.connected = time.Since(c.started)
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			c.wrote.Store(info.Err == nil)
-		},
-		GotFirstResponseByte: func() {
-			c.firstByte.Store(int64(time.Since(c.started)))
 		},
 	}
 }
@@ -71,15 +62,6 @@ func (c *call) trace(cancel context.CancelFunc) *httptrace.ClientTrace {
 // waits for its write loop to end.
 func (c *call) sent() bool {
 	return c.conn != nil && c.conn.taken.Load() > c.mark
-}
-
-func (c *call) timing() Timing {
-	return Timing{
-		Connected: c.connected,
-		FirstByte: time.Duration(c.firstByte.Load()),
-		Total:     time.Since(c.started),
-		Reused:    c.reused,
-	}
 }
 
 // failed turns an error of RoundTrip into ours.

@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -153,7 +152,6 @@ func New(config Config) (*Client, error) {
 // off, both results are set: the answer as far as it came, and an [ErrUnknown]
 // in [PhaseBody]. A caller for whom the status decides may go by it.
 func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
-	call := &call{started: time.Now()}
 	if reason, kind := c.refuse(req); kind != nil {
 		if req.Body != nil {
 			req.Body.Close()
@@ -163,6 +161,7 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 
+	call := new(call)
 	out := req.WithContext(httptrace.WithClientTrace(context.WithValue(ctx, callKey{}, call), call.trace(cancel)))
 	out.GetBody = nil // one of the things that let net/http send twice
 	//lint:ignore SA1019 a caller's old way to cancel is taken from the copy: the context is the only one
@@ -173,10 +172,8 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 		return nil, call.failed(ctx, req, err)
 	}
 	defer answer.Body.Close()
-	response := &Response{Status: answer.StatusCode, Header: answer.Header}
-	err = response.read(answer.Body, c.maxBody, cancel)
-	response.Timing = call.timing()
-	if err != nil {
+	response := &Response{Status: answer.StatusCode, Header: answer.Header, Reused: call.reused}
+	if err := response.read(answer.Body, c.maxBody, cancel); err != nil {
 		return response, call.brokeOff(ctx, req, err)
 	}
 	return response, nil
@@ -187,7 +184,6 @@ func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
 // refuse says why req must not be sent at all, or returns a nil kind.
 func (c *Client) refuse(req *http.Request) (reason string, kind error) {
-	var refused *refusal
 	switch {
 	case req.URL == nil || req.URL.Opaque != "" || req.URL.Hostname() == "":
 		return "the URL has no host; give https://host/path", ErrInvalidRequest
@@ -195,8 +191,9 @@ func (c *Client) refuse(req *http.Request) (reason string, kind error) {
 		return "CONNECT opens a tunnel; use another method", ErrInvalidRequest
 	case req.Body != nil && req.Body != http.NoBody && req.ContentLength <= 0:
 		return "the body's length is unknown; build the request from bytes", ErrInvalidRequest
-	case errors.As(c.guard.target(req.URL), &refused):
-		return refused.reason, ErrForbiddenAddress
+	}
+	if err := c.guard.target(req.URL); err != nil {
+		return err.Error(), ErrForbiddenAddress
 	}
 	return "", nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"testing"
-	"time"
 
 	"code.dny.dev/ssrf"
 )
@@ -135,7 +134,7 @@ func TestCall_ClosesSecondConnection(t *testing.T) {
 		return &wire{Conn: ours}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	call := &call{started: time.Now()}
+	call := new(call)
 	trace := call.trace(cancel)
 	first, second := pipe(), pipe()
 	defer first.Close()

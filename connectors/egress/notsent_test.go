@@ -141,7 +141,7 @@ func TestClient_Do_Certificate(t *testing.T) {
 				response, err := client.Do(t.Context(), request(t, http.MethodPost, strings.Replace(s.URL, "127.0.0.1", test.host, 1), "{}"))
 				if !test.ok {
 					checkError(t, err, want{kind: egress.ErrNotSent, phase: egress.PhaseTLS})
-				} else if err != nil || response.Status != http.StatusOK || response.Timing.Reused != (i > 0) {
+				} else if err != nil || response.Status != http.StatusOK || response.Reused != (i > 0) {
 					t.Fatal(response, err)
 				}
 			}

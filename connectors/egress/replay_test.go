@@ -197,8 +197,8 @@ func TestClient_Do_ReusesConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if response.Timing.Reused != (i > 0) {
-			t.Errorf("call %d: reused = %t", i, response.Timing.Reused)
+		if response.Reused != (i > 0) {
+			t.Errorf("call %d: reused = %t", i, response.Reused)
 		}
 	}
 	if got := s.connections.Load(); got != 1 {

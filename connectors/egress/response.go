@@ -22,20 +22,15 @@ type Response struct {
 	// the platform compressed it. It may hold secrets: keep [Excerpt] of it.
 	Body      []byte
 	Truncated bool // there was, or may have been, more than Body
-	Timing    Timing
-}
-
-// Timing is when things happened, counted from the start of Do.
-type Timing struct {
-	Connected time.Duration // a connection was in hand
-	FirstByte time.Duration // the answer began
-	Total     time.Duration // the answer was read
-	Reused    bool          // the connection had carried a request before
+	Reused    bool // the connection had carried a request before
 }
 
 // read keeps limit bytes of body. Past them nothing fails any more: the answer is
 // known, and what is left is read for the sake of the connection alone.
 func (r *Response) read(body io.Reader, limit int, cancel context.CancelFunc) error {
+	if body == http.NoBody { // as of 204: no buffer to find that out
+		return nil
+	}
 	kept, err := io.ReadAll(io.LimitReader(body, int64(limit)))
 	r.Body = kept
 	if err != nil {

@@ -28,15 +28,22 @@ type message struct {
 	event  string // the event's id, to ask by
 }
 
-// field is a header, by its canonical name.
-type field struct{ name, value string }
+// field is a header, by its canonical name. Its value is an array that the headers of all
+// attempts share.
+type field struct {
+	name  string
+	value [1]string
+}
+
+func (m *message) add(name, value string) {
+	m.fields = append(m.fields, field{name, [1]string{value}})
+}
 
 // header is a new one with the fields, and room for more.
 func (m *message) header(more int) http.Header {
-	header, values := make(http.Header, len(m.fields)+more), make([]string, len(m.fields))
-	for i, f := range m.fields {
-		values[i] = f.value
-		header[f.name] = values[i : i+1 : i+1]
+	header := make(http.Header, len(m.fields)+more)
+	for i := range m.fields {
+		header[m.fields[i].name] = m.fields[i].value[:]
 	}
 	return header
 }
@@ -68,15 +75,18 @@ func (d *destination) Prepare(step connectors.Step) (connectors.Request, error) 
 		return nil, unpreparable("content_type", "content_type", "the content type is not fit for a header: it holds control characters")
 	}
 
-	fields := append(make([]field, 0, mostFields),
-		field{"User-Agent", userAgent}, field{"Webhook-Id", step.Key}, field{"Idempotency-Key", step.Key})
+	m := &message{fields: make([]field, 0, mostFields), body: event.Data, event: event.ID}
+	m.add("User-Agent", userAgent)
+	m.add("Webhook-Id", step.Key)
+	m.add("Idempotency-Key", step.Key)
 	switch {
 	case event.ContentType != "":
-		fields = append(fields, field{"Content-Type", event.ContentType})
+		m.add("Content-Type", event.ContentType)
 	case len(event.Data) > 0:
-		fields = append(fields, field{"Content-Type", defaultContentType})
+		m.add("Content-Type", defaultContentType)
 	}
-	return &request{step.Key, &message{appendCloudEvent(fields, event), event.Data, event.ID}}, nil
+	m.addCloudEvent(event)
+	return &request{step.Key, m}, nil
 }
 
 func unpreparable(code, field, message string) error {
@@ -86,13 +96,13 @@ func unpreparable(code, field, message string) error {
 	}
 }
 
-// appendCloudEvent adds the attributes of the event as headers: the binary content
+// addCloudEvent adds the attributes of the event as headers: the binary content
 // mode of the CloudEvents 1.0 HTTP protocol binding. recordedtime is a documented
 // extension of CloudEvents, outlet is our own.
-func appendCloudEvent(fields []field, event *connectors.Event) []field {
+func (m *message) addCloudEvent(event *connectors.Event) {
 	add := func(name, value string) {
 		if value != "" {
-			fields = append(fields, field{name, encodeAttribute(value)})
+			m.add(name, encodeAttribute(value))
 		}
 	}
 	occurred := event.OccurredAt
@@ -107,7 +117,6 @@ func appendCloudEvent(fields []field, event *connectors.Event) []field {
 	add("Ce-Time", timestamp(occurred))
 	add("Ce-Recordedtime", timestamp(event.AcceptedAt))
 	add("Ce-Outlet", event.Outlet)
-	return fields
 }
 
 func timestamp(t time.Time) string {

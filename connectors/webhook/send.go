@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -68,12 +67,15 @@ func (d *destination) authenticate(header http.Header, id string, body []byte, a
 		header[name] = []string{value.reveal()}
 	}
 	seconds := strconv.FormatInt(at.Unix(), 10)
-	signatures := make([]string, len(d.signers))
+	signatures := make([]byte, 0, 64)
 	for i, sign := range d.signers {
-		signatures[i] = sign(id, seconds, body)
+		if i > 0 {
+			signatures = append(signatures, ' ')
+		}
+		signatures = sign(signatures, id, seconds, body)
 	}
-	header["Webhook-Timestamp"] = []string{seconds}
-	header["Webhook-Signature"] = []string{strings.Join(signatures, " ")}
+	values := []string{seconds, string(signatures)}
+	header["Webhook-Timestamp"], header["Webhook-Signature"] = values[:1:1], values[1:]
 }
 
 // read makes of an answer what is recorded of it.

@@ -19,9 +19,15 @@ const (
 	maxSecretBytes = 64
 )
 
-// signer makes one signature of a message. Its key is in its closure, where nothing
+// signer appends one signature of a message. Its key is in its closure, where nothing
 // that prints a destination gets at it.
-type signer func(id, seconds string, body []byte) string
+type signer func(to []byte, id, seconds string, body []byte) []byte
+
+// signing is what signatures by one key are made with, one after the other.
+type signing struct {
+	hash.Hash
+	text []byte
+}
 
 // newSigner signs by the symmetric scheme of Standard Webhooks 1.0, over
 // id.timestamp.body. The standard's own library does the same but copies the body
@@ -30,15 +36,16 @@ type signer func(id, seconds string, body []byte) string
 // What the key makes of the hash is made once for each of the states in the pool: Reset
 // comes back to it.
 func newSigner(key []byte) signer {
-	states := sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}
-	return func(id, seconds string, body []byte) string {
-		mac := states.Get().(hash.Hash)
-		defer states.Put(mac)
-		mac.Reset()
-		text := make([]byte, 0, 128)
-		mac.Write(append(append(append(append(text, id...), '.'), seconds...), '.'))
-		mac.Write(body)
-		return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(text))
+	states := sync.Pool{New: func() any { return &signing{Hash: hmac.New(sha256.New, key)} }}
+	return func(to []byte, id, seconds string, body []byte) []byte {
+		s := states.Get().(*signing)
+		defer states.Put(s)
+		s.Reset()
+		s.text = append(append(append(append(s.text[:0], id...), '.'), seconds...), '.')
+		s.Write(s.text)
+		s.Write(body)
+		s.text = s.Sum(s.text[:0])
+		return base64.StdEncoding.AppendEncode(append(to, "v1,"...), s.text)
 	}
 }
 
