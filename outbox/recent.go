@@ -95,16 +95,18 @@ func (r *recent) take(d *Delivery) *LoadedEvent {
 		if e == nil {
 			continue
 		}
+		l := &e.LoadedEvent
 		if e.left--; e.left == 0 {
 			delete(g.events, d.Event)
 			g.bytes -= e.cost
+		} else { // other deliveries are to have theirs
+			l = new(e.LoadedEvent)
 		}
-		l := e.LoadedEvent
 		l.AcceptedAt = d.EventAt
 		if l.OccurredAt.IsZero() {
 			l.OccurredAt = d.EventAt
 		}
-		return &l
+		return l
 	}
 	return nil
 }

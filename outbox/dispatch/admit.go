@@ -19,7 +19,7 @@ func (s *scheduler) admit() {
 		if t.restraint.holds(now) {
 			continue
 		}
-		for t.free() > 0 {
+		for t.free(now) > 0 {
 			l := t.next()
 			if l == nil {
 				break
@@ -69,7 +69,8 @@ func (s *scheduler) landed(f *flight) {
 		f.target.lose()
 	}
 	if f.attempt.Sent {
-		f.target.restraint.note(f.attempt.Kind, f.attempt.RetryAfter, time.Now())
+		answered := f.sent.Add(f.attempt.Duration)
+		f.target.restraint.note(f.attempt.Kind, f.attempt.RetryAfter, answered)
 	}
 }
 

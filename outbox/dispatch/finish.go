@@ -76,9 +76,10 @@ func (n *incarnation) finish(ctx context.Context, flights []*flight) error {
 		return err
 	}
 	tellBatch(n.config.Observe.Finished, len(transitions), began)
+	c := n.clocks()
 	for i, f := range flights {
 		if stored[f.delivery.Position()] {
-			n.observed(ctx, f, &transitions[i])
+			n.observed(ctx, f, &transitions[i], c)
 		}
 	}
 	n.news.put(func(s *scheduler) {

@@ -48,11 +48,12 @@ type Attempted struct {
 	IntendedTill, Stored time.Time
 }
 
-// observed tells of an attempt whose outcome is stored: a log line, and the observer.
-func (n *incarnation) observed(ctx context.Context, f *flight, t *outbox.Transition) {
+// observed tells of an attempt whose outcome was stored just now: a log line, and the
+// observer.
+func (n *incarnation) observed(ctx context.Context, f *flight, t *outbox.Transition, c clocks) {
 	a := Attempted{
 		Event: f.event, Destination: f.destination, Request: f.delivery.Attempt(), Transition: t,
-		Open: n.replica.Now().Sub(t.AcceptedAt), Sent: f.sent, Stored: time.Now(),
+		Open: c.earliest.Sub(t.AcceptedAt), Sent: f.sent, Stored: c.now,
 	}
 	if b := f.batch; b != nil {
 		a.Intents, a.IntendedFrom, a.IntendedTill = b.size, b.began, b.durable
@@ -63,6 +64,7 @@ func (n *incarnation) observed(ctx context.Context, f *flight, t *outbox.Transit
 // observedOrphans tells of attempts that a dead owner had made, and whose outcome is
 // unknown.
 func (n *incarnation) observedOrphans(ctx context.Context, plan *Plan, transitions []outbox.Transition, stored map[outbox.Position]bool) {
+	c := n.clocks()
 	for i := range transitions {
 		t := &transitions[i]
 		if !stored[t.Position()] {
@@ -74,7 +76,7 @@ func (n *incarnation) observedOrphans(ctx context.Context, plan *Plan, transitio
 		}
 		n.tell(ctx, Attempted{
 			Destination: destination, Request: t.Attempt(), Transition: t,
-			Open: n.replica.Now().Sub(t.AcceptedAt), Stored: time.Now(),
+			Open: c.earliest.Sub(t.AcceptedAt), Stored: c.now,
 		})
 	}
 }

@@ -231,5 +231,5 @@ func idempotencyKey(e *outbox.LoadedEvent, destination string, d *outbox.Deliver
 		text = binary.BigEndian.AppendUint64(text, uint64(number))
 	}
 	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:])
+	return string(hex.AppendEncode(text[:0], sum[:]))
 }

@@ -88,7 +88,7 @@ type clocks struct {
 	earliest, latest time.Time // what the database's may be
 }
 
-func (s *scheduler) clocks() clocks { return clocks{time.Now(), s.replica.Now(), s.replica.Latest()} }
+func (n *incarnation) clocks() clocks { return clocks{time.Now(), n.replica.Now(), n.replica.Latest()} }
 
 // from makes a time of the database, before which something is not to be done, one of
 // this process.

@@ -171,14 +171,14 @@ func (t *target) most() int { return max(4*t.Concurrency, 256) }
 
 // free is how many more may be admitted now. What waits for its outcome to be stored
 // is bounded too, so that a slow Postgres does not fill the memory.
-func (t *target) free() int {
+func (t *target) free(now time.Time) int {
 	if t.stopped() {
 		return 0
 	}
 	if t.lost {
 		return t.probes
 	}
-	slots := t.health.ramp(time.Now(), t.Breaker.Probes, t.share.slots)
+	slots := t.health.ramp(now, t.Breaker.Probes, t.share.slots)
 	return min(slots-t.wire, 4*t.Concurrency+256-t.behind-t.wire)
 }
 
