@@ -25,6 +25,9 @@ const (
 // bytes, all of it text that Postgres can hold.
 func (r Receipt) storable() Receipt {
 	kept := Receipt{ExternalID: storable(r.ExternalID), URL: storable(r.URL)}
+	if len(r.Fields) == 0 {
+		return kept
+	}
 	names := slices.Sorted(maps.Keys(r.Fields))
 	for _, name := range names[:min(len(names), maxReceiptFields)] {
 		if kept.Fields == nil {

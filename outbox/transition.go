@@ -2,8 +2,8 @@ package outbox
 
 import (
 	"encoding/json"
-	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	raffsyncv1 "raffsync/proto/raffsync/v1"
@@ -82,13 +82,8 @@ func (t *Transition) alone() bool { return t.Done == nil && t.Effect == nil && t
 // json is nil where there is no detail. Texts come from platforms, so whatever
 // Postgres cannot hold is replaced: one odd answer must not stop its neighbours.
 func (d Detail) json() *string {
-	rest := d
-	if rest.Status = 0; reflect.ValueOf(&rest).Elem().IsZero() { // as of most that are delivered
-		if d.Status == 0 {
-			return nil
-		}
-		text := `{"status":` + strconv.Itoa(d.Status) + `}`
-		return &text
+	if d.isAnswer() && isPlain(d.Rule) { // as of most that are delivered
+		return d.answerJSON()
 	}
 	d.Rule, d.Code, d.Field = storable(d.Rule), storable(d.Code), storable(d.Field)
 	d.ExternalID, d.URL, d.Excerpt = storable(d.ExternalID), storable(d.URL), storable(d.Excerpt)
@@ -100,4 +95,36 @@ func (d Detail) json() *string {
 	}
 	text := string(b)
 	return &text
+}
+
+// isAnswer tells whether it says no more than by which rule what status was understood.
+func (d *Detail) isAnswer() bool {
+	return d.Code == "" && d.Field == "" && d.ExternalID == "" && d.URL == "" && d.Excerpt == "" &&
+		!d.Asked && d.SupersededBy == "" && d.Step == "" && d.Effect == "" && len(d.Fields) == 0
+}
+
+// isPlain tells whether a text is its own JSON, but for the quotes.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7f || strings.IndexByte(`"\<>&`, c) >= 0 {
+			return false
+		}
+	}
+	return len(text) <= longestText
+}
+
+// answerJSON is the same as by reflection, for a fifth of the time.
+func (d *Detail) answerJSON() *string {
+	text := make([]byte, 0, 64)
+	if d.Status != 0 {
+		text = strconv.AppendInt(append(text, `,"status":`...), int64(d.Status), 10)
+	}
+	if d.Rule != "" {
+		text = append(append(append(text, `,"rule":"`...), d.Rule...), '"')
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	text[0] = '{'
+	return new(string(append(text, '}')))
 }
