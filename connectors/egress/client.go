@@ -158,7 +158,7 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 		}
 		return nil, newError(req, kind, PhaseRequest, reason, nil)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := c.bounded(ctx, req)
 	defer cancel()
 
 	call := new(call)
@@ -173,10 +173,22 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	}
 	defer answer.Body.Close()
 	response := &Response{Status: answer.StatusCode, Header: answer.Header, Reused: call.reused}
-	if err := response.read(answer.Body, c.maxBody, cancel); err != nil {
+	if err := response.read(answer.Body, c.maxBody, call.conn); err != nil {
 		return response, call.brokeOff(ctx, req, err)
 	}
 	return response, nil
+}
+
+// bounded is ctx with what ends a call: its time-out, and a cancel that keeps net/http from
+// sending again. Neither is needed where ctx ends before that and there is a body: what was
+// read of one nobody can send again without GetBody. A context of its own for each request
+// of a batch costs as much as all else that is allocated here.
+func (c *Client) bounded(ctx context.Context, req *http.Request) (context.Context, context.CancelFunc) {
+	end, ends := ctx.Deadline()
+	if ends && time.Until(end) <= c.timeout && req.ContentLength > 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.timeout)
 }
 
 // Close closes the idle connections. Calls under way end as they would have.

@@ -61,12 +61,18 @@ func TestClient_Do_SendsOnce(t *testing.T) {
 			t.Run(test.name+"/Reset="+strconv.FormatBool(reset), func(t *testing.T) {
 				s := serve(t, closing(reset))
 				client := loopback(t, nil)
+				ctx := t.Context()
+				if reset { // under a deadline of the caller's
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, egress.DefaultTimeout)
+					defer cancel()
+				}
 				send := func() (*egress.Response, error) {
 					req := request(t, test.method, s.url(), test.body)
 					if test.header != "" {
 						req.Header.Set(test.header, "order/1042")
 					}
-					return client.Do(t.Context(), req)
+					return client.Do(ctx, req)
 				}
 				for range pairs {
 					if _, err := send(); err != nil {
@@ -204,4 +210,28 @@ func TestClient_Do_ReusesConnection(t *testing.T) {
 	if got := s.connections.Load(); got != 1 {
 		t.Errorf("%d connections for 5 calls, want 1: answers over the cap must not cost the connection", got)
 	}
+}
+
+// A body over the cap that does not go on costs its connection, and no more than a moment:
+// neither the answer nor the context of the call.
+func TestClient_Do_StallsPastTheCap(t *testing.T) {
+	gone := make(chan struct{})
+	s := serve(t, func(s *server, conn *net.TCPConn) {
+		reader := bufio.NewReader(conn)
+		s.read(reader)
+		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n")
+		conn.Write(make([]byte, egress.DefaultMaxBody))
+		reader.ReadByte()
+		close(gone)
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), egress.DefaultTimeout)
+	defer cancel()
+	response, err := loopback(t, nil).Do(ctx, request(t, http.MethodPost, s.url(), "{}"))
+	if err != nil || !response.Truncated || len(response.Body) != egress.DefaultMaxBody {
+		t.Errorf("%+v, %v", response, err)
+	}
+	if ctx.Err() != nil {
+		t.Error("the rest of the body was waited for until the call's deadline")
+	}
+	<-gone
 }

@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"time"
@@ -27,7 +26,7 @@ type Response struct {
 
 // read keeps limit bytes of body. Past them nothing fails any more: the answer is
 // known, and what is left is read for the sake of the connection alone.
-func (r *Response) read(body io.Reader, limit int, cancel context.CancelFunc) error {
+func (r *Response) read(body io.Reader, limit int, conn io.Closer) error {
 	if body == http.NoBody { // as of 204: no buffer to find that out
 		return nil
 	}
@@ -40,7 +39,7 @@ func (r *Response) read(body io.Reader, limit int, cancel context.CancelFunc) er
 	if len(kept) < limit {
 		return nil
 	}
-	timer := time.AfterFunc(drainTime, cancel)
+	timer := time.AfterFunc(drainTime, func() { conn.Close() })
 	defer timer.Stop()
 	more, err := io.CopyN(io.Discard, body, drainBytes)
 	r.Truncated = more > 0 || err != io.EOF

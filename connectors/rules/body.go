@@ -40,10 +40,11 @@ func (in *inspected) document() any {
 
 // Document is a body as JSON, its numbers as they are written (json.Number); of one that is
 // cut, as much as came. It is nil where it is no JSON, or nests deeper than 64.
-func Document(body []byte, cut bool) (root any) {
+func Document(body []byte, cut bool) any {
 	if len(body) == 0 || tooDeep(body) {
 		return nil
 	}
+	var root any
 	if cut {
 		// The beginning of a number is another number.
 		body = bytes.TrimRight(body, "+-.0123456789Ee")

@@ -2,12 +2,14 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"raffsync/connectors"
 	"raffsync/connectors/egress"
@@ -43,6 +45,9 @@ func BenchmarkSend(b *testing.B) {
 			b.SetBytes(int64(size.bytes))
 			b.SetParallelism(16)
 			b.ReportAllocs()
+			// Requests are sent within a time, and many of them within the same.
+			ctx, cancel := context.WithTimeout(b.Context(), time.Minute/2)
+			defer cancel()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					r, err := d.Prepare(step)
@@ -50,7 +55,7 @@ func BenchmarkSend(b *testing.B) {
 						b.Error(err)
 						return
 					}
-					if o := d.Send(b.Context(), r); o.Kind != delivered {
+					if o := d.Send(ctx, r); o.Kind != delivered {
 						b.Errorf("outcome %+v", o)
 						return
 					}

@@ -115,6 +115,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 		return s.run(work, ctx.Done())
 	})
 	err = group.Wait()
+	n.sending.dismiss()
 	n.waiting.Wait()
 
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)

@@ -167,22 +167,25 @@ func (d *Dispatcher) prepare(l loaded) (result prepared) {
 		return prepared{refused: poison(unplanned.Error())}
 	}
 	request, err := l.destination.Connector.Prepare(step)
+	if err != nil {
+		result = refused(err, mappings)
+	} else if result.request = request; l.claims() {
+		result.content = contentOf(request)
+	}
 	result.used = looked.used
+	return result
+}
+
+// refused is why a connector made no request, from mappings of that version.
+func refused(err error, mappings int64) prepared {
 	var refusal *connectors.PrepareError
 	switch {
-	case err == nil:
-		result.request = request
-		if l.claims() {
-			result.content = contentOf(request)
-		}
 	case errors.As(err, &refusal) && len(refusal.Missing) > 0:
-		result.refused, result.missing, result.mappings = missed(refusal.Missing), refusal.Missing, mappings
+		return prepared{refused: missed(refusal.Missing), missing: refusal.Missing, mappings: mappings}
 	case errors.As(err, &refusal) && refusal.Kind > raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED:
-		result.refused = &connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}
-	default:
-		result.refused = poison("the connector could not prepare the request: " + err.Error())
+		return prepared{refused: &connectors.Outcome{Kind: refusal.Kind, Rule: "prepare", Code: refusal.Code, Field: refusal.Field, Reason: refusal.Message}}
 	}
-	return result
+	return prepared{refused: poison("the connector could not prepare the request: " + err.Error())}
 }
 
 // tooLate tells whether the platform would not know a request sent now for a repeat of an

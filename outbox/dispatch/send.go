@@ -47,7 +47,7 @@ func (n *incarnation) sendAll(ctx context.Context, flights []*flight) {
 		s.out.Store(int32(len(group)))
 		s.late = time.AfterFunc(most+overdue, func() { n.giveUp(ctx, s) })
 		for i, f := range group {
-			n.sending.run(ctx, func() {
+			n.sending.run(func() {
 				n.send(ctx, s, &s.owed[i], f)
 				if s.out.Add(-1) == 0 {
 					s.late.Stop()
