@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"sync"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that is wrapped
@@ -32,10 +33,35 @@ func newRawCodec() rawCodec { return rawCodec{encoding.GetCodecV2("proto")} }
 
 func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if raw, ok := v.(*rawMessage); ok {
-		raw.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
+		raw.buffer = data.MaterializeToBuffer(&messages)
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, v)
+}
+
+// messages is the memory of messages that came in several pieces.
+var messages messagePool
+
+// messagePool keeps buffers for any message. gRPC's own pools clear a buffer whenever they
+// hand it out, all of its megabyte where a message has more than 32 KiB; here it is written
+// over at once.
+type messagePool struct{ free sync.Pool }
+
+// Get and Put make it a [mem.BufferPool].
+
+func (p *messagePool) Get(length int) *[]byte {
+	if b, _ := p.free.Get().(*[]byte); b != nil && cap(*b) >= length {
+		*b = (*b)[:length]
+		return b
+	}
+	b := make([]byte, length, max(length, maxMessageBytes))
+	return &b
+}
+
+func (p *messagePool) Put(b *[]byte) {
+	if cap(*b) == maxMessageBytes { // a longer one is refused anyway
+		p.free.Put(b)
+	}
 }
 
 // frame is one PublishRequest, its events not decoded.

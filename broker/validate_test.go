@@ -221,6 +221,17 @@ func TestParseFrame(t *testing.T) {
 	}
 }
 
+func TestMessagePool_Get(t *testing.T) {
+	var p messagePool
+	for _, length := range []int{40_000, 10, maxMessageBytes, maxMessageBytes + 1, 0, maxMessageBytes} {
+		b := p.Get(length)
+		if len(*b) != length {
+			t.Errorf("%d bytes, want %d", len(*b), length)
+		}
+		p.Put(b)
+	}
+}
+
 // The broker takes a message apart by itself. It must take what protobuf takes, and
 // see the same in it.
 func FuzzParseFrame(f *testing.F) {
