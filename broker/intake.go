@@ -108,7 +108,9 @@ func (in *intake) entries(c outbox.Credential, raw rawBatch, b *batch) []part {
 		p := &byCommitter[which]
 		if p.batch == nil {
 			p.batch, p.committer = b, in.committers[which]
-			p.entries = make([]outbox.Entry, 0, (len(raw.events)-place)/len(in.committers)+1)
+			left := len(raw.events) - place
+			room := min(left, left/len(in.committers)+left/8+1) // keys do not fall evenly
+			p.entries, p.places = make([]outbox.Entry, 0, room), make([]int32, 0, room)
 		}
 		p.entries = append(p.entries, entry)
 		p.places = append(p.places, int32(place))
