@@ -2,16 +2,12 @@ package broker
 
 import (
 	"fmt"
-	"unicode/utf8"
+	"sync"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that is wrapped
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-
-	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 // rawMessage is a message as it came, not decoded. The broker takes its requests so,
@@ -37,10 +33,35 @@ func newRawCodec() rawCodec { return rawCodec{encoding.GetCodecV2("proto")} }
 
 func (c rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if raw, ok := v.(*rawMessage); ok {
-		raw.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
+		raw.buffer = data.MaterializeToBuffer(&messages)
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, v)
+}
+
+// messages is the memory of messages that came in several pieces.
+var messages messagePool
+
+// messagePool keeps buffers for any message. gRPC's own pools clear a buffer whenever they
+// hand it out, all of its megabyte where a message has more than 32 KiB; here it is written
+// over at once.
+type messagePool struct{ free sync.Pool }
+
+// Get and Put make it a [mem.BufferPool].
+
+func (p *messagePool) Get(length int) *[]byte {
+	if b, _ := p.free.Get().(*[]byte); b != nil && cap(*b) >= length {
+		*b = (*b)[:length]
+		return b
+	}
+	b := make([]byte, length, max(length, maxMessageBytes))
+	return &b
+}
+
+func (p *messagePool) Put(b *[]byte) {
+	if cap(*b) == maxMessageBytes { // a longer one is refused anyway
+		p.free.Put(b)
+	}
 }
 
 // frame is one PublishRequest, its events not decoded.
@@ -144,45 +165,3 @@ func fields(message []byte, f func(protowire.Number, protowire.Type, []byte, uin
 }
 
 var errMalformed = badFrame("frame", "the message is not the protobuf encoding of its type; is the client built from raffsync/v1/ingest.proto?")
-
-// decodeEvent decodes one event. What is wrong with it comes as violations of its
-// own: its neighbours in the batch may be sound.
-func decodeEvent(encoded []byte, into *raffsyncv1.Event) []*raffsyncv1.FieldViolation {
-	if err := proto.Unmarshal(encoded, into); err == nil {
-		return nil
-	}
-	var found []*raffsyncv1.FieldViolation
-	check := func(field string, text []byte) {
-		if !utf8.Valid(text) && len(found) < maxViolations {
-			found = append(found, violation(field, "must be UTF-8"))
-		}
-	}
-	descriptor := into.ProtoReflect().Descriptor().Fields()
-	// An error here only ends the search.
-	_ = fields(encoded, func(number protowire.Number, _ protowire.Type, value []byte, _ uint64) error {
-		field := descriptor.ByNumber(number)
-		switch {
-		case field == nil:
-		case field.IsMap():
-			return fields(value, func(_ protowire.Number, _ protowire.Type, text []byte, _ uint64) error {
-				check(string(field.Name()), text)
-				return nil
-			})
-		case field.Kind() == protoreflect.StringKind:
-			check(string(field.Name()), value)
-		}
-		return nil
-	})
-	if len(found) == 0 {
-		found = append(found, violation("", "is not the protobuf encoding of an Event"))
-	}
-	return found
-}
-
-// payload is the data of an event; nil where it has none.
-func payload(e *raffsyncv1.Event) []byte {
-	if d, ok := e.GetData().(*raffsyncv1.Event_TextData); ok {
-		return []byte(d.TextData)
-	}
-	return e.GetBinaryData()
-}

@@ -91,9 +91,9 @@ func (in *intake) entries(c outbox.Credential, raw rawBatch, b *batch) []part {
 	rules := in.rules.of(c.Tenant)
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	answer := maxAnswerBytes
-	var event raffsyncv1.Event
+	var d decoder
 	for place, encoded := range raw.events {
-		entry, result := in.entry(c, encoded, &event, rules, now)
+		entry, result := in.entry(c, encoded, &d, rules, now)
 		if result != nil {
 			if answer -= resultSize(result); answer < 0 {
 				result.Violations = nil
@@ -108,7 +108,9 @@ func (in *intake) entries(c outbox.Credential, raw rawBatch, b *batch) []part {
 		p := &byCommitter[which]
 		if p.batch == nil {
 			p.batch, p.committer = b, in.committers[which]
-			p.entries = make([]outbox.Entry, 0, (len(raw.events)-place)/len(in.committers)+1)
+			left := len(raw.events) - place
+			room := min(left, left/len(in.committers)+left/8+1) // keys do not fall evenly
+			p.entries, p.places = make([]outbox.Entry, 0, room), make([]int32, 0, room)
 		}
 		p.entries = append(p.entries, entry)
 		p.places = append(p.places, int32(place))
@@ -126,16 +128,16 @@ func (in *intake) entries(c outbox.Credential, raw rawBatch, b *batch) []part {
 // entry validates and routes one event. The result is that of an event which is
 // invalid, or unrouted for a reason of its own. A panic over one strange event is its
 // own: were the stream ended for it, its client would send it again for ever.
-func (in *intake) entry(c outbox.Credential, encoded []byte, e *raffsyncv1.Event, rules *Rules, now time.Time) (entry outbox.Entry, result *raffsyncv1.EventResult) {
+func (in *intake) entry(c outbox.Credential, encoded []byte, d *decoder, rules *Rules, now time.Time) (entry outbox.Entry, result *raffsyncv1.EventResult) {
 	defer func() {
 		if r := recover(); r != nil {
-			in.log.ErrorContext(context.Background(), "panic over an event", "tenant", c.Tenant, "source", c.SourceName, "event", e.GetId(),
+			in.log.ErrorContext(context.Background(), "panic over an event", "tenant", c.Tenant, "source", c.SourceName, "event", d.event.GetId(),
 				"panic", r, "stack", string(debug.Stack()))
 			entry, result = outbox.Entry{}, &raffsyncv1.EventResult{Status: raffsyncv1.Status_STATUS_INVALID, Fix: fixPanic}
 		}
 	}()
-	e.Reset()
-	violations := decodeEvent(encoded, e)
+	violations := d.decode(encoded)
+	e := &d.event
 	data := payload(e)
 	if len(violations) == 0 {
 		violations = in.validator.event(e, data)

@@ -206,9 +206,9 @@ func TestParseFrame(t *testing.T) {
 	if err != nil || f.kind != batchFrame || f.batch.sequence != 7 || len(f.batch.events) != 2 || f.batch.size != len(batch) {
 		t.Errorf("%+v, %v", f, err)
 	}
-	var e raffsyncv1.Event
-	if found := decodeEvent(f.batch.events[0], &e); found != nil || !proto.Equal(&e, sound()) {
-		t.Errorf("%v, %s", found, cmp.Diff(e.String(), sound().String()))
+	var d decoder
+	if found := d.decode(f.batch.events[0]); found != nil || !proto.Equal(&d.event, sound()) {
+		t.Errorf("%v, %s", found, cmp.Diff(d.event.String(), sound().String()))
 	}
 	if _, err := parseFrame(batch, 1); err == nil || !strings.Contains(err.Error(), "at most 1 events") {
 		t.Errorf("too many: %v", err)
@@ -221,20 +221,14 @@ func TestParseFrame(t *testing.T) {
 	}
 }
 
-func TestDecodeEvent_InvalidText(t *testing.T) {
-	encoded, err := proto.Marshal(&raffsyncv1.Event{Id: "AAAA", Outlet: "BBBB", References: map[string]string{"CCCC": "DDDD"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for was, field := range map[string]string{"AAAA": "id", "BBBB": "outlet", "CCCC": "references", "DDDD": "references"} {
-		broken := bytes.ReplaceAll(encoded, []byte(was), []byte("ca\xe9!"))
-		found := decodeEvent(broken, new(raffsyncv1.Event))
-		if len(found) != 1 || found[0].Field != field || found[0].Message != "must be UTF-8" {
-			t.Errorf("%s: %v", was, found)
+func TestMessagePool_Get(t *testing.T) {
+	var p messagePool
+	for _, length := range []int{40_000, 10, maxMessageBytes, maxMessageBytes + 1, 0, maxMessageBytes} {
+		b := p.Get(length)
+		if len(*b) != length {
+			t.Errorf("%d bytes, want %d", len(*b), length)
 		}
-	}
-	if found := decodeEvent(encoded[:len(encoded)-3], new(raffsyncv1.Event)); len(found) != 1 {
-		t.Errorf("cut short: %v", found)
+		p.Put(b)
 	}
 }
 
@@ -254,7 +248,7 @@ func FuzzParseFrame(f *testing.F) {
 		var whole raffsyncv1.PublishRequest
 		if proto.Unmarshal(message, &whole) != nil {
 			for _, encoded := range parsed.batch.events {
-				decodeEvent(encoded, new(raffsyncv1.Event))
+				new(decoder).decode(encoded)
 			}
 			return
 		}
@@ -266,12 +260,12 @@ func FuzzParseFrame(f *testing.F) {
 			t.Fatalf("%v, taken apart as %+v", &whole, parsed)
 		}
 		for i, encoded := range parsed.batch.events {
-			var e raffsyncv1.Event
-			if found := decodeEvent(encoded, &e); found != nil {
+			var d decoder
+			if found := d.decode(encoded); found != nil {
 				t.Fatalf("event %d: %v", i, found)
 			}
-			if !proto.Equal(&e, batch.GetEvents()[i]) {
-				t.Fatalf("event %d: %v, want %v", i, &e, batch.GetEvents()[i])
+			if !proto.Equal(&d.event, batch.GetEvents()[i]) {
+				t.Fatalf("event %d: %v, want %v", i, &d.event, batch.GetEvents()[i])
 			}
 		}
 	})

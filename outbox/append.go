@@ -1,10 +1,8 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -48,18 +46,17 @@ func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
 	for i := range batch {
 		items[i] = newItem(&batch[i], i, w.store.lanes)
 	}
-	byID := make([]*item, 0, len(items))
+	events := make([]*item, 0, len(items))
 	var quarantined []*item
 	for i := range items {
 		if batch[i].Quarantine != nil {
 			quarantined = append(quarantined, &items[i])
 			continue
 		}
-		byID = append(byID, &items[i])
+		events = append(events, &items[i])
 	}
-	// Of two entries with one id the earlier is the event.
-	slices.SortFunc(byID, func(a, b *item) int { return cmp.Or(compareIDs(a, b), cmp.Compare(a.arrival, b.arrival)) })
-	var fresh candidates
+	byID := sortedByID(events)
+	fresh := candidates{arrived: make([]*item, 0, len(events)), byID: make([]*item, 0, len(events))}
 	for i, it := range byID {
 		if i > 0 && compareIDs(byID[i-1], it) == 0 {
 			continue // classified below, once the first is durable
@@ -89,61 +86,6 @@ func (w *Writer) append(ctx context.Context, batch []Entry) ([]Result, error) {
 		results[i].Lane = items[i].lane
 	}
 	return results, nil
-}
-
-// item is an entry with what is computed of it.
-type item struct {
-	entry   *Entry
-	arrival int // place in the batch
-	seq     Seq
-	hash    [32]byte
-	keyHash int64
-	lane    int16
-	result  Result
-	// candidate: its id may be new, and no other of the batch has it before.
-	candidate bool
-}
-
-// candidates are items of ids that differ, in two orders.
-type candidates struct {
-	arrived []*item // which is the order within a key
-	byID    []*item
-}
-
-func candidatesOf(arrived []*item) candidates {
-	return candidates{arrived, slices.SortedFunc(slices.Values(arrived), compareIDs)}
-}
-
-// byLane are the items by lane, in each as they arrived: about the order of the indexes.
-func (c candidates) byLane(lanes int) []*item {
-	places := make([]int, lanes)
-	for _, it := range c.arrived {
-		places[it.lane]++
-	}
-	next := 0
-	for lane, n := range places {
-		places[lane], next = next, next+n
-	}
-	sorted := make([]*item, len(c.arrived))
-	for _, it := range c.arrived {
-		sorted[places[it.lane]] = it
-		places[it.lane]++
-	}
-	return sorted
-}
-
-func newItem(e *Entry, arrival, lanes int) item {
-	keyHash := KeyHash(e.Event.Tenant, e.Event.OrderingKey)
-	return item{entry: e, arrival: arrival, hash: e.Event.Hash(), keyHash: keyHash, lane: LaneOf(keyHash, lanes)}
-}
-
-// compareIDs is the order of the index that ids are looked for in.
-func compareIDs(a, b *item) int {
-	x, y := &a.entry.Event, &b.entry.Event
-	if x.ID != y.ID {
-		return cmp.Compare(x.ID, y.ID)
-	}
-	return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.Tenant, y.Tenant))
 }
 
 // insert appends the items whose ids are new. One that Postgres refuses is found by halving,

@@ -51,7 +51,9 @@ func (e *Event) Hash() [sha256.Size]byte {
 	}
 	number(uint64(len(e.Payload)))
 	h.Write(e.Payload)
-	return [sha256.Size]byte(h.Sum(nil))
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return sum
 }
 
 // KeyHash stands for (tenant, ordering key) wherever rows are lined up: xxHash64,

@@ -1,6 +1,9 @@
 package outbox_test
 
 import (
+	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +40,45 @@ func TestEvent_Hash(t *testing.T) {
 	same.ID, same.OccurredAt = "e2", same.OccurredAt.Add(999).In(time.FixedZone("", 7*3600)) // less than a microsecond
 	if same.Hash() != base.Hash() {
 		t.Error("the hash changes with the id, the zone, or less than a microsecond")
+	}
+}
+
+// Hashes are stored: a changed one would make a conflict of every event that is sent again.
+func TestEvent_Hash_StaysAsItWas(t *testing.T) {
+	t.Parallel()
+	plain := outbox.Event{Tenant: "kopi", Source: 1, ID: "e1", Type: "order.created", OrderingKey: "order/1", ContentType: "application/json"}
+	full := plain
+	full.OccurredAt, full.Outlet, full.Payload = time.UnixMicro(1795428000123456), "mall", []byte(`{"total":100}`)
+	full.References = map[string]string{"order": "1042", "invoice": "INV-é", "basket": ""}
+	long := full
+	long.OrderingKey, long.References = strings.Repeat("k", 200), map[string]string{}
+	for c := 'a'; c < 'q'; c++ {
+		long.References[strings.Repeat(string(c), 60)] = strings.Repeat("v", 200)
+	}
+	long.Payload = bytes.Repeat([]byte("x"), 100_000)
+	for _, test := range []struct {
+		name  string
+		event outbox.Event
+		want  string
+	}{
+		{"plain", plain, "bf67c818b9353a63635606d7dee22a33d3d8a6ad6677e1515f3cbf24eeb5f14c"},
+		{"full", full, "1cd91899b15d07f0bc58bda529a948f2039f4ac908331ae0a8eb97d654d809bc"},
+		{"long", long, "086065fa086a65b4b5262a94e0e384940ffd369660b5baa14f669a0522543574"},
+	} {
+		if got := fmt.Sprintf("%x", test.event.Hash()); got != test.want {
+			t.Errorf("the hash of the %s event has become %s", test.name, got)
+		}
+	}
+}
+
+func BenchmarkEvent_Hash(b *testing.B) {
+	e := outbox.Event{
+		Type: "order.created", OrderingKey: "order/1042", OccurredAt: time.UnixMicro(1), ContentType: "application/json",
+		Payload: bytes.Repeat([]byte("x"), 701),
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		e.Hash()
 	}
 }
 
