@@ -48,9 +48,11 @@ func (s *scheduler) run(ctx context.Context, drain <-chan struct{}) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	defer s.alarm.Stop()
-	var swept time.Time
-	for {
-		looked := swept.IsZero() // at once at first
+	// A sweep goes through the lanes part by part: reading all of them at once keeps what
+	// comes meanwhile waiting.
+	parts := max(int(s.config.Sweep/lookEvery), 1)
+	for looks := 0; ; {
+		looked := looks == 0 // at once at first
 		select {
 		case <-ctx.Done():
 			return nil
@@ -71,14 +73,14 @@ func (s *scheduler) run(ctx context.Context, drain <-chan struct{}) error {
 		if plan := s.Dispatcher.plan.Load(); plan != s.plan {
 			s.adopt(plan)
 		}
-		woken := s.takeWoken()
-		sweep := time.Since(swept) >= s.config.Sweep
-		if sweep {
-			swept = time.Now()
+		if looked {
+			looks++
 		}
-		if sweep || len(woken) > 0 {
+		woken := s.takeWoken()
+		if looked || len(woken) > 0 {
 			for place, q := range s.queues {
-				q.unread = q.unread || sweep && !mutant.On(mutant.WakeupsAreTruth) || woken[place.Lane]
+				swept := looked && int(place.Lane)%parts == looks%parts && !mutant.On(mutant.WakeupsAreTruth)
+				q.unread = q.unread || swept || woken[place.Lane]
 			}
 		}
 		err := s.persist(ctx, "looking for deliveries", func(ctx context.Context) error { return s.step(ctx, looked) })
