@@ -11,8 +11,9 @@ import (
 // known by them: what is to be done is read from the tables alone, and an event that is
 // not here is read from there too.
 //
-// Each is kept until every one of its deliveries has had it, and for ten seconds at most.
-// Where there are too many, as while a destination is down, the new ones are not kept.
+// Each is kept until every one of its deliveries has had it, and for four seconds at most: what
+// lives longer, as while a destination hangs, is marked by every garbage collection, and the
+// deliveries of others wait for that. Where there are too many the new ones are not kept.
 type recent struct {
 	mu         sync.Mutex
 	young, old generation
@@ -35,7 +36,7 @@ const (
 	recentBytes = 32 << 20
 	// recentFor is how long an event is of the young generation at most, and of the old
 	// one after that.
-	recentFor = 5 * time.Second
+	recentFor = 2 * time.Second
 	// keptOverhead is about what an event costs in memory besides its texts and payload.
 	keptOverhead = 512
 )

@@ -12,7 +12,7 @@ import (
 const (
 	healthy      = 9
 	hangingRate  = 300 // events a second, where latency is measured
-	hangingFor   = 5 * time.Second
+	hangingFor   = 15 * time.Second
 	hangingSlots = 64
 )
 
