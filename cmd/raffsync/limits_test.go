@@ -25,6 +25,7 @@ type onWire struct {
 	mu          sync.Mutex
 	came        []time.Time
 	there, most int
+	opened      sync.Once // closes until: there may be more than the limit, fewer, and more again
 }
 
 // pass takes one request. It counts as over before its answer is written, so that whoever
@@ -33,8 +34,8 @@ func (w *onWire) pass() {
 	w.mu.Lock()
 	w.came, w.there = append(w.came, time.Now()), w.there+1
 	w.most = max(w.most, w.there)
-	if w.until != nil && w.there == w.limit+1 {
-		close(w.until)
+	if w.until != nil && w.there > w.limit {
+		w.opened.Do(func() { close(w.until) })
 	}
 	w.mu.Unlock()
 	if w.until != nil {
