@@ -30,7 +30,8 @@
 // what is wrong.
 //
 // Then the faults end, an operator retries what needs one, and what is open must come to
-// its end. The checker reads ledgers and database (see check.go).
+// its end. After that nobody hears a hint any more: what the clients send then must be found
+// without one, and come to its end too. The checker reads ledgers and database (see check.go).
 //
 // The seed fixes the deck and what each request is answered; the operating system's
 // scheduling remains, so a run is repeated in kind and not to the letter.

@@ -47,10 +47,10 @@ const (
 	stormLength   = 6 * time.Second
 	freezeBeyond  = 700 * time.Millisecond // past the lease
 	terminateSQL  = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE $1 AND datname = current_database() AND random() < $2`
-	hintSessions  = "raffsync hints%"
 	everySession  = "raffsync%"
 	ingestSession = "raffsync ingest"
 	engineSession = "raffsync replica"
+	hintSession   = "raffsync hints"
 )
 
 var deck = []action{

@@ -29,6 +29,7 @@ type proxy struct {
 	mu      sync.Mutex
 	links   map[*link]bool
 	armed   []*trap
+	barred  string // application that gets no session; none: ""
 	closed  bool
 	blocked chan struct{} // closed when the partition ends; nil while there is none
 	running sync.WaitGroup
@@ -130,6 +131,29 @@ func (p *proxy) take(t *trap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.armed = slices.DeleteFunc(p.armed, func(o *trap) bool { return o == t })
+}
+
+// bar ends the sessions of an application, and lets it begin no other.
+func (p *proxy) bar(application string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.barred = application
+	for l := range p.links {
+		if l.application == application {
+			l.cut()
+		}
+	}
+}
+
+// begins takes note of whose session a connection is, unless that is barred.
+func (p *proxy) begins(l *link, application string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.barred != "" && application == p.barred {
+		return errBarred
+	}
+	l.application = application
+	return nil
 }
 
 // spring hands over the trap that a transaction of this application is to run into.

@@ -170,3 +170,36 @@ func TestProxy_WaitsForACommit(t *testing.T) {
 	default:
 	}
 }
+
+// Who is barred loses the session that it has, and gets no other; nobody else does.
+func TestProxy_Bars(t *testing.T) {
+	b := newBackend()
+	p, err := newProxy(b.dial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	_, before := session(t, p, hintSession)
+	other, in := session(t, p, ingestSession)
+	p.bar(hintSession)
+	if _, err := readMessage(before); err == nil {
+		t.Error("the session goes on")
+	}
+	conn, err := net.Dial("tcp", p.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(startup(hintSession)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readMessage(bufio.NewReader(conn)); err == nil {
+		t.Error("it gets another")
+	}
+	if _, err := other.Write(message(messageSync, "")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readMessage(in); err != nil {
+		t.Errorf("another's session: %v", err)
+	}
+}

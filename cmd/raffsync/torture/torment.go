@@ -55,16 +55,32 @@ func (r *rig) torment(ctx context.Context) (*Report, error) {
 			r.nemesis.trouble(err)
 		}
 	}
-	r.lastWords(limit, last)
-	err := group.Wait()
-	report := &Report{Seed: r.seed, Folder: r.folder}
-	if err != nil && ctx.Err() == nil {
-		// Not the rig's trouble: what clients send has to be acknowledged in the end.
-		report.add(progress, "", "", "%s", err)
-		err = nil
+	tell(limit, last, 0)
+	tell(limit, last, 0) // hears it when all that came before is acknowledged
+	settled, err := r.drain(ctx)
+	if settled {
+		// Nothing but reading everything now and then finds all of what comes without a
+		// hint, and after which nothing comes.
+		for _, one := range r.replicas {
+			one.proxy.bar(hintSession)
+		}
+		for range lastWords {
+			tell(limit, last, lastWordsOf)
+		}
 	}
-	if err == nil {
-		err = r.drain(ctx)
+	for _, c := range last {
+		close(c)
+	}
+	unacknowledged := group.Wait()
+	report := &Report{Seed: r.seed, Folder: r.folder}
+	if unacknowledged != nil && ctx.Err() == nil {
+		// Not the rig's trouble: what clients send has to be acknowledged in the end.
+		report.add(progress, "", "", "%s", unacknowledged)
+	} else {
+		err = errors.Join(err, unacknowledged)
+	}
+	if err == nil && settled {
+		_, err = r.drain(ctx)
 	}
 	stopOdd()
 	others.Wait()
@@ -74,30 +90,23 @@ func (r *rig) torment(ctx context.Context) (*Report, error) {
 	return report, nil
 }
 
-// lastWords has every client send a few more events of keys that nothing comes after,
-// each time just after the sessions that hear hints were ended: whoever relies on hints
-// will never hear of them.
-func (r *rig) lastWords(ctx context.Context, last []chan int) {
-	for range lastWords {
-		r.nemesis.terminate(ctx, hintSessions, 1)
-		for _, c := range last {
-			select {
-			case c <- lastWordsOf:
-			case <-ctx.Done():
-			}
+// tell asks every client for that many events more, once it is done with what it was asked
+// for before.
+func tell(ctx context.Context, clients []chan int, events int) {
+	for _, c := range clients {
+		select {
+		case c <- events:
+		case <-ctx.Done():
 		}
-	}
-	for _, c := range last {
-		close(c)
 	}
 }
 
 // drain waits until nothing is open that can go on by itself. What is still open when
-// nothing has come to its end for a while is left to the checker.
-func (r *rig) drain(ctx context.Context) error {
+// nothing has come to its end for a while, and it is not settled, is left to the checker.
+func (r *rig) drain(ctx context.Context) (settled bool, err error) {
 	conn, err := r.postgres.connect(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	limit := stallLimit
@@ -108,20 +117,20 @@ func (r *rig) drain(ctx context.Context) error {
 	for {
 		var open int
 		if err := conn.QueryRow(ctx, stillOpenSQL, r.stock.name).Scan(&open); err != nil {
-			return err
+			return false, err
 		}
 		if open == 0 {
-			return nil
+			return true, nil
 		}
 		if least < 0 || open < least {
 			least, changed = open, time.Now()
 		}
 		if time.Since(changed) > limit {
 			r.say("torture: nothing moves any more: %d deliveries are open", open)
-			return nil
+			return false, nil
 		}
 		if pause(ctx, drainEvery); ctx.Err() != nil {
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }

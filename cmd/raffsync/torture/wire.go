@@ -40,7 +40,10 @@ const (
 	maxMessage     = 1 << 28
 )
 
-var errMessage = errors.New("not a message of the protocol")
+var (
+	errMessage = errors.New("not a message of the protocol")
+	errBarred  = errors.New("this application gets no session")
+)
 
 // cut ends both sides at once.
 func (l *link) cut() {
@@ -167,9 +170,9 @@ func (l *link) startup(in *bufio.Reader) (protocol bool, err error) {
 		parameters := bytes.Split(message[8:], []byte{0})
 		for i := 0; i+1 < len(parameters); i += 2 {
 			if string(parameters[i]) == "application_name" {
-				l.proxy.mu.Lock()
-				l.application = string(parameters[i+1])
-				l.proxy.mu.Unlock()
+				if err := l.proxy.begins(l, string(parameters[i+1])); err != nil {
+					return false, err
+				}
 			}
 		}
 	}
