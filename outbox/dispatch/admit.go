@@ -47,10 +47,6 @@ func (s *scheduler) admit() {
 			})
 		}
 	}
-	// The one that came first yields to the others next time.
-	if len(s.order) > 1 {
-		s.order = append(s.order[1:], s.order[0])
-	}
 	s.launches.put(flights...)
 }
 

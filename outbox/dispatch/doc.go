@@ -5,8 +5,8 @@
 // A [Dispatcher] lives as one replica after another. Each incarnation joins, takes a
 // share of the lanes, and runs loops that hand batches to each other: the scheduler
 // reads forward in each lane and destination and admits heads of ordering keys; the
-// launcher reads their events and has each destination's requests prepared; the intender
-// makes the intents durable; senders put them on the wire; the finisher decides what the
+// launcher reads their events and has each destination's requests prepared; intenders
+// make the intents durable; senders put them on the wire; the finisher decides what the
 // outcomes come to and stores it.
 // What gathers while a loop is busy is its next batch: there is no timer.
 //

@@ -20,11 +20,19 @@ func (b *inbox[T]) put(items ...T) {
 	b.wake()
 }
 
-// lay puts items there without a signal: they are taken when one comes.
-func (b *inbox[T]) lay(items ...T) {
+// lay puts items there without a signal: they are taken when one comes. It returns how many
+// there are now.
+func (b *inbox[T]) lay(items ...T) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.items = append(b.items, items...)
+	return len(b.items)
+}
+
+func (b *inbox[T]) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items)
 }
 
 // remind sets the signal where something is there.

@@ -1,9 +1,6 @@
 package dispatch
 
-import (
-	"context"
-	"testing"
-)
+import "testing"
 
 func signalled[T any](b *inbox[T]) bool {
 	select {
@@ -33,37 +30,64 @@ func TestInbox(t *testing.T) {
 	}
 }
 
-// A landing is heard of at once, but for the time in which intents are being stored.
+// A landing is heard of at once; while intents are being stored, once so many have gathered
+// that others may be stored beside them; and while that is so too, not before it is over.
 func TestLand_WakesTheScheduler(t *testing.T) {
 	t.Parallel()
 	n := &incarnation{news: newInbox[func(*scheduler)](), outcomes: newInbox[*flight]()}
 	if n.land(&flight{}); !signalled(n.news) {
 		t.Error("nothing is being stored, and nobody hears of a landing")
 	}
-	n.intending.Store(true)
+	n.news.take(1)
+	n.intending.Store(1)
+	for i := range besideAnother {
+		if n.land(&flight{}); signalled(n.news) != (i == besideAnother-1) {
+			t.Fatalf("beside one batch, the scheduler hears of %d landings, or of fewer than %d", i+1, besideAnother)
+		}
+	}
+	n.intending.Store(intenders)
 	if n.land(&flight{}); signalled(n.news) {
 		t.Error("the scheduler is woken while nothing more can be intended")
 	}
-	if heard, stored := len(n.news.take(9)), len(n.outcomes.take(9)); heard != 2 || stored != 2 {
-		t.Errorf("%d landings are told, and %d outcomes handed on, of 2", heard, stored)
+	if heard, stored := len(n.news.take(999)), len(n.outcomes.take(999)); heard != besideAnother+1 || stored != besideAnother+2 {
+		t.Errorf("%d landings are told, and %d outcomes handed on, of %d", heard, stored, besideAnother+2)
 	}
 }
 
-// What landed while intents were being stored, and woke nobody, is heard of after that.
-func TestIntendAll_RemindsOfWhatLanded(t *testing.T) {
+// What landed while intents were being stored, and woke nobody, is heard of after that; so is
+// what was prepared meanwhile.
+func TestIntendAll_RemindsOfWhatGathered(t *testing.T) {
 	t.Parallel()
-	n := &incarnation{news: newInbox[func(*scheduler)](), outcomes: newInbox[*flight](), requests: newInbox[*flight]()}
-	n.news.lay(func(*scheduler) {})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- n.intendAll(ctx) }()
-	n.requests.wake()
-	<-n.news.signal
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
+	n := &incarnation{news: newInbox[func(*scheduler)](), requests: newInbox[*flight]()}
+	n.requests.put(&flight{})
+	signalled(n.requests)
+	if got := n.beginIntents(); len(got) != 1 {
+		t.Fatalf("%d are taken of one, with nothing under way", len(got))
 	}
-	if n.intending.Load() {
+	n.news.lay(func(*scheduler) {})
+	for range besideAnother - 1 {
+		n.requests.put(&flight{})
+	}
+	if got := n.beginIntents(); len(got) != 0 {
+		t.Fatalf("%d go beside another batch, fewer than %d", len(got), besideAnother)
+	}
+	signalled(n.requests)
+	n.endIntents()
+	if !signalled(n.news) || !signalled(n.requests) {
+		t.Error("nobody is reminded of what gathered")
+	}
+	if got := n.beginIntents(); len(got) != besideAnother-1 {
+		t.Errorf("%d are taken of %d, with nothing under way any more", len(got), besideAnother-1)
+	}
+	for range besideAnother {
+		n.requests.put(&flight{})
+	}
+	if got := n.beginIntents(); len(got) != besideAnother {
+		t.Errorf("%d of %d go beside another batch", len(got), besideAnother)
+	}
+	n.endIntents()
+	n.endIntents()
+	if n.intending.Load() != 0 {
 		t.Error("it still seems to store intents")
 	}
 }

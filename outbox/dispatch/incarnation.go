@@ -17,7 +17,7 @@ import (
 
 // incarnation is one replica at work, from joining to leaving or losing its lease.
 //
-//	lanes ──taken, to release──▶ scheduler ──flights──▶ launcher ──requests──▶ intender ──▶ senders
+//	lanes ──taken, to release──▶ scheduler ──flights──▶ launcher ──requests──▶ intenders ─▶ senders
 //	                                ▲  ▲                                                       │
 //	                                │  └─────────────────── a slot is free ────────────────────┤
 //	                                └──── stored ──── finisher ◀─────────── outcomes ──────────┘
@@ -31,9 +31,10 @@ type incarnation struct {
 	outcomes *inbox[*flight]
 	breakers *inbox[outbox.BreakerRow]
 
-	// intending: intents are being stored. The scheduler is reminded of its news when that
-	// is over.
-	intending atomic.Bool
+	// intending is how many batches of intents are being stored. The scheduler is reminded
+	// of its news when one is. It changes under intentsMu.
+	intending atomic.Int32
+	intentsMu sync.Mutex
 
 	held    laneSet // as the database was heard to say
 	holding atomic.Pointer[controls]
@@ -104,7 +105,9 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	group.Go(func() error { return n.keepShares(work) })
 	group.Go(func() error { return n.keepLanes(work, ctx.Done()) })
 	group.Go(func() error { return n.launchAll(work) })
-	group.Go(func() error { return n.intendAll(work) })
+	for range intenders {
+		group.Go(func() error { return n.intendAll(work) })
+	}
 	group.Go(func() error { return n.finishAll(work) })
 	group.Go(func() error { return n.storeBreakers(work) })
 	group.Go(func() error { return n.releaseAll(work) })

@@ -8,7 +8,17 @@ import (
 	"raffsync/outbox/mutant"
 )
 
-// intendAll makes the intents of prepared requests durable, and only then sends them.
+const (
+	// intenders is how many batches of intents may be on their way to be durable: most of
+	// that is waiting for a disk, which takes what several have written at once.
+	intenders = 2
+	// besideAnother is from how many intents on a batch goes beside another: to store a
+	// batch costs about as much as forty of its intents do.
+	besideAnother = 64
+)
+
+// intendAll makes the intents of prepared requests durable, and only then sends them. It
+// runs as often as there are intenders.
 func (n *incarnation) intendAll(ctx context.Context) error {
 	for {
 		select {
@@ -16,15 +26,39 @@ func (n *incarnation) intendAll(ctx context.Context) error {
 			return nil
 		case <-n.requests.signal:
 		}
-		n.intending.Store(true)
-		for _, flights := range rounds(n.requests.take(launchBatch)) {
+		gathered := n.beginIntents()
+		if len(gathered) == 0 {
+			continue // whoever is busy looks again when that is over
+		}
+		for _, flights := range rounds(gathered) {
 			if err := n.intend(ctx, flights); err != nil {
 				return unlessOver(ctx, err)
 			}
 		}
-		n.intending.Store(false)
-		n.news.remind()
+		n.endIntents()
 	}
+}
+
+// beginIntents takes what gathered, unless that is too little to go beside another batch.
+func (n *incarnation) beginIntents() []*flight {
+	n.intentsMu.Lock()
+	defer n.intentsMu.Unlock()
+	if n.intending.Load() > 0 && n.requests.len() < besideAnother {
+		return nil
+	}
+	flights := n.requests.take(launchBatch)
+	if len(flights) > 0 {
+		n.intending.Add(1)
+	}
+	return flights
+}
+
+func (n *incarnation) endIntents() {
+	n.intentsMu.Lock()
+	n.intending.Add(-1)
+	n.intentsMu.Unlock()
+	n.requests.remind()
+	n.news.remind()
 }
 
 func (n *incarnation) intend(ctx context.Context, flights []*flight) error {

@@ -101,6 +101,7 @@ func (s *scheduler) step(ctx context.Context, look bool) error {
 				return err
 			}
 		}
+		s.admit() // what is there does not wait for what is read
 		if err := s.read(ctx); err != nil {
 			return err
 		}
@@ -108,6 +109,10 @@ func (s *scheduler) step(ctx context.Context, look bool) error {
 			return err
 		}
 		s.admit()
+		// The one that came first yields to the others next time.
+		if len(s.order) > 1 {
+			s.order = append(s.order[1:], s.order[0])
+		}
 		s.setAlarm(time.Now())
 	}
 	s.watchBreakers()

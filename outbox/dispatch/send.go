@@ -184,11 +184,11 @@ func (f *flight) send(ctx context.Context, request connectors.Request) (connecto
 
 // land frees the flight's slot, and hands its outcome on to be stored. While intents are
 // being stored, the next one for that slot would have to wait: the scheduler need not be
-// woken for each landing, and admits together what takes the slots of all of them. Whatever
-// wakes it, it hears of them before it admits anything.
+// woken for each landing, and admits together what takes the slots of all of them, or of as
+// many as may go beside that. Whatever wakes it, it hears of them before it admits anything.
 func (n *incarnation) land(f *flight) {
-	n.news.lay(func(s *scheduler) { s.landed(f) })
-	if !n.intending.Load() {
+	gathered := n.news.lay(func(s *scheduler) { s.landed(f) })
+	if busy := n.intending.Load(); busy == 0 || busy < intenders && gathered >= besideAnother {
 		n.news.wake()
 	}
 	n.outcomes.put(f)
