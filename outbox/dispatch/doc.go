@@ -8,7 +8,8 @@
 // launcher reads their events and has each destination's requests prepared; intenders
 // make the intents durable; senders put them on the wire; the finisher decides what the
 // outcomes come to and stores it.
-// What gathers while a loop is busy is its next batch: there is no timer.
+// What gathers while a loop is busy is its next batch; only outcomes, for which nobody waits,
+// are given some milliseconds to gather.
 //
 // What it promises:
 //
