@@ -70,6 +70,18 @@ func startup(application string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(4+len(body))), body...)
 }
 
+// proxied is a backend behind a proxy, until the test is over.
+func proxied(t *testing.T) (*proxy, *backend) {
+	t.Helper()
+	b := newBackend()
+	p, err := newProxy(b.dial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.close() })
+	return p, b
+}
+
 // session begins one through the proxy.
 func session(t *testing.T, p *proxy, application string) (conn net.Conn, in *bufio.Reader) {
 	t.Helper()
@@ -107,12 +119,7 @@ func TestProxy(t *testing.T) {
 		"half a COPY, for a ms":    {"raffsync ingest", stallCopy, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBackend()
-			p, err := newProxy(b.dial)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer p.close()
+			p, b := proxied(t)
 			if c.fault != noFault {
 				t := (&nemesis{}).newTrap("raffsync ingest", c.fault)
 				t.stall = time.Millisecond
@@ -149,12 +156,7 @@ func TestProxy(t *testing.T) {
 
 // A Sync that commits nothing springs no trap.
 func TestProxy_WaitsForACommit(t *testing.T) {
-	b := newBackend()
-	p, err := newProxy(b.dial)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
+	p, _ := proxied(t)
 	set := (&nemesis{}).newTrap("raffsync", loseRequest)
 	p.arm(set)
 	conn, in := session(t, p, "raffsync ingest")
@@ -173,12 +175,7 @@ func TestProxy_WaitsForACommit(t *testing.T) {
 
 // Who is barred loses the session that it has, and gets no other; nobody else does.
 func TestProxy_Bars(t *testing.T) {
-	b := newBackend()
-	p, err := newProxy(b.dial)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.close()
+	p, _ := proxied(t)
 	_, before := session(t, p, hintSession)
 	other, in := session(t, p, ingestSession)
 	p.bar(hintSession)

@@ -48,7 +48,7 @@ const (
 	diskAtFirst, diskPerSecond = 600 << 20, 1 << 20
 
 	startLimit = 2 * time.Minute
-	flushLimit = 5 * time.Minute // of what clients have not had acknowledged
+	flushLimit = 5 * time.Minute // of what clients have not had acknowledged, and of what they send once all has settled
 	// stallLimit is how long nothing may come to its end after the faults did, before
 	// what is open counts as forgotten: longer than lease, back-off and breaker together.
 	// Of a flaw something is expected to be forgotten, and it need not be waited for as long.
