@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"raffsync/outbox"
+	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 // admit sends off what may go: as many as there are slots, as the breaker allows, and
@@ -42,7 +43,7 @@ func (s *scheduler) admit() {
 			t.wire++
 			s.flying++
 			flights = append(flights, &flight{
-				line: l, target: t, destination: t.Destination, breaker: t.breaker, gate: t.gate,
+				line: l, target: t, destination: t.Destination, breaker: t.breaker, gate: t.gate, slots: t.slots,
 				outcome: context.Canceled, delivery: d, lease: s.leases[d.Lane], policy: s.policy(s.plan, d), settle: settle,
 			})
 		}
@@ -57,6 +58,9 @@ func (s *scheduler) landed(f *flight) {
 	}
 	f.target.wire--
 	f.target.behind++
+	if f.attempt.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED {
+		f.target.landings.note(time.Now())
+	}
 	f.target.health.note(f.outcome)
 	if !f.attempt.Sent {
 		f.target.unsent()
@@ -67,6 +71,9 @@ func (s *scheduler) landed(f *flight) {
 	if f.attempt.Sent {
 		answered := f.sent.Add(f.attempt.Duration)
 		f.target.restraint.note(f.attempt.Kind, f.attempt.RetryAfter, answered)
+	}
+	if f.line.waitedFor() {
+		s.hurry()
 	}
 }
 

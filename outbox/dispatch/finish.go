@@ -15,10 +15,15 @@ import (
 const (
 	finishBatch = 1024
 	pruneBatch  = 64
-	// finishEvery is how long outcomes gather where one batch follows another: to store one
-	// costs about as much as forty of its outcomes do. No slot waits for it, and the first
-	// outcome after a rest is stored at once.
+	// finishEvery is the least time between two batches of outcomes: to store one costs about
+	// as much as forty of its outcomes do. No slot waits for it, and the first outcome after a
+	// rest is stored at once.
 	finishEvery = 5 * time.Millisecond
+	// finishWithin is how long outcomes may gather where none of them is urgent, many come,
+	// and so many at most. Those that are lost with the process are sent or asked about again.
+	finishWithin = 20 * time.Millisecond
+	finishSome   = 40
+	finishMany   = 256
 )
 
 // finishAll decides what the outcomes come to, and stores it in batches.
@@ -36,8 +41,8 @@ func (n *incarnation) finishAll(ctx context.Context) error {
 		case <-prune.C:
 			idle = true
 		}
-		if rest := finishEvery - time.Since(last); rest > 0 && !idle {
-			time.Sleep(rest)
+		if !idle {
+			n.gather(ctx, last)
 		}
 		last = time.Now()
 		flights := n.outcomes.take(finishBatch)
@@ -59,6 +64,36 @@ func (n *incarnation) finishAll(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// gather waits until outcomes are worth a batch, where the last one was taken then.
+func (n *incarnation) gather(ctx context.Context, last time.Time) {
+	time.Sleep(time.Until(last.Add(finishEvery)))
+	late := time.NewTimer(0)
+	if n.outcomes.len() >= finishSome {
+		late.Reset(time.Until(last.Add(finishWithin)))
+	}
+	defer late.Stop()
+	select {
+	case <-ctx.Done():
+	case <-late.C:
+	case <-n.urgent: // also that of one that is among those few
+	}
+}
+
+// hurry has what gathered stored soon.
+func (n *incarnation) hurry() {
+	select {
+	case n.urgent <- struct{}{}:
+	default:
+	}
+}
+
+// urgent tells whether somebody waits for the outcome, as the next step does, or those that
+// wait for a claim; or whether losing it with the process would take a person, since neither
+// may the request be repeated nor the platform be asked.
+func (f *flight) urgent() bool {
+	return f.step != nil || f.attempt.Sent && !f.policy.Asks && !f.policy.Traits.Idempotent
 }
 
 func (n *incarnation) finish(ctx context.Context, flights []*flight) error {

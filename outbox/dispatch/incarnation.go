@@ -30,6 +30,7 @@ type incarnation struct {
 	requests *inbox[*flight] // prepared
 	outcomes *inbox[*flight]
 	breakers *inbox[outbox.BreakerRow]
+	urgent   chan struct{} // holds one token where outcomes are to be stored soon
 
 	// intending is how many batches of intents are being stored. The scheduler is reminded
 	// of its news when one is. It changes under intentsMu.
@@ -50,6 +51,7 @@ type flight struct {
 	destination *Destination // as it was configured at admission
 	breaker     *breaker
 	gate        *gate
+	slots       *slots
 	delivery    *outbox.Delivery
 	lease       outbox.Lease
 	policy      Policy
@@ -86,7 +88,7 @@ func (d *Dispatcher) incarnate(ctx context.Context) error {
 	n := &incarnation{
 		Dispatcher: d, replica: replica,
 		news: newInbox[func(*scheduler)](), launches: newInbox[*flight](), requests: newInbox[*flight](), outcomes: newInbox[*flight](), breakers: newInbox[outbox.BreakerRow](),
-		hungry: make(chan struct{}, 1), sending: newCrew(),
+		urgent: make(chan struct{}, 1), hungry: make(chan struct{}, 1), sending: newCrew(),
 	}
 	d.current.Store(n)
 	defer d.current.Store(nil)

@@ -89,6 +89,9 @@ func (l *line) join(d outbox.Delivery) {
 	}
 }
 
+// waitedFor tells whether others come after the head.
+func (l *line) waitedFor() bool { return l.parked || len(l.followers) > 0 }
+
 func (l *line) has(seq outbox.Seq) bool {
 	return l.state != refilling && l.head.seq == seq ||
 		slices.ContainsFunc(l.followers, func(f outbox.Delivery) bool { return f.Seq == seq })

@@ -95,6 +95,10 @@ func (s *scheduler) step(ctx context.Context, look bool) error {
 	if err := s.finishReleases(ctx); err != nil {
 		return err
 	}
+	now := time.Now()
+	for _, t := range s.targets {
+		s.takeTurns(t, now)
+	}
 	if !s.draining {
 		if look {
 			if err := s.lookAround(ctx); err != nil {
@@ -130,7 +134,7 @@ func (s *scheduler) adopt(plan *Plan) {
 	for id, configured := range plan.Destinations {
 		d, t := configured.withDefaults(), s.targets[id]
 		if t == nil {
-			t = &target{plan: plan, gate: &gate{}}
+			t = &target{plan: plan, gate: &gate{}, slots: &slots{}}
 			s.targets[id] = t
 			s.order = append(s.order, id)
 		}

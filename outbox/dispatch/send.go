@@ -20,21 +20,32 @@ const overdue = time.Second
 const maxRetryAfter = 24 * time.Hour
 
 // sortie is the time on the wire that the requests of one batch to one destination share.
-// They begin together, and a context and a timer for each would cost more than all else
-// that is done here. The context ends at the deadline, or once all have returned.
+// They begin together, or as places come free, and a context and a timer for each would cost
+// more than all else that is done here. The context ends at the deadline, or once all have
+// returned.
 type sortie struct {
 	context.Context
 	end      context.CancelFunc
+	work     context.Context // that the incarnation does
+	began    time.Time
 	deadline time.Time
 	cut      bool // by the lease, before the destination's time-out
 	late     *time.Timer
-	out      atomic.Int32 // how many connectors have not returned
+	out      atomic.Int32 // how many have not come to their end
 	// owed has a place for each flight, which is there from when its connector is about to
 	// be called until its outcome is told: whoever takes it out tells.
 	owed []atomic.Pointer[flight]
 }
 
-// sendAll puts requests on the wire whose intents are durable.
+// over says that one of them has come to its end.
+func (s *sortie) over() {
+	if s.out.Add(-1) == 0 {
+		s.late.Stop()
+		s.end()
+	}
+}
+
+// sendAll puts requests on the wire whose intents are durable, each once there is a place.
 func (n *incarnation) sendAll(ctx context.Context, flights []*flight) {
 	groups := make(map[*Destination][]*flight)
 	for _, f := range flights {
@@ -42,74 +53,99 @@ func (n *incarnation) sendAll(ctx context.Context, flights []*flight) {
 	}
 	for destination, group := range groups {
 		most, cut := n.left(destination.Timeout)
-		s := &sortie{deadline: time.Now().Add(most), cut: cut, owed: make([]atomic.Pointer[flight], len(group))}
+		s := &sortie{work: ctx, began: time.Now(), cut: cut, owed: make([]atomic.Pointer[flight], len(group))}
+		s.deadline = s.began.Add(most)
 		s.Context, s.end = context.WithDeadline(ctx, s.deadline)
 		s.out.Store(int32(len(group)))
-		s.late = time.AfterFunc(most+overdue, func() { n.giveUp(ctx, s) })
+		s.late = time.AfterFunc(most+overdue, func() { n.giveUp(s) })
 		for i, f := range group {
-			n.sending.run(func() {
-				n.send(ctx, s, &s.owed[i], f)
-				if s.out.Add(-1) == 0 {
-					s.late.Stop()
-					s.end()
-				}
-			})
+			if t := (&turn{flight: f, sortie: s, nth: i}); f.slots.take(t) {
+				n.sending.run(func() { n.ride(t) })
+			}
 		}
 	}
 }
 
-// send puts one request on the wire, and ends before the lease does.
-func (n *incarnation) send(ctx context.Context, s *sortie, owed *atomic.Pointer[flight], f *flight) {
+// ride sends a request that has a place, and then those that get the place after it.
+func (n *incarnation) ride(t *turn) {
+	for t != nil {
+		slots, s := t.flight.slots, t.sortie
+		passes := n.send(t)
+		s.over()
+		t = nil
+		if passes {
+			t = slots.pass()
+		}
+	}
+}
+
+// send puts one request on the wire, and ends before the lease does. It tells whether the
+// place is still there, for the next: so it is where the platform took this one. After
+// anything else it is free, and the scheduler decides who goes.
+func (n *incarnation) send(t *turn) (passes bool) {
+	f, s, owed := t.flight, t.sortie, &t.sortie.owed[t.nth]
 	// It may be large, and many flights wait until their outcome is stored.
 	request := f.request
 	f.request = nil
 	if n.tooLate(f) { // it may be long since it was prepared
+		f.slots.leave()
 		n.unsent(f)
-		return
+		return false
 	}
 	if f.destination.Every > 0 {
 		f.gate.pass(s, f.destination) // within its time: whoever asks about it waits no longer
 	}
 	f.sent = time.Now()
 	owed.Store(f)
-	if !time.Now().Before(s.deadline) { // as where the process stood still; giveUp may be over
+	if s.tooShort(t) { // as where the process stood still; giveUp may be over
 		if owed.Swap(nil) != nil {
+			f.slots.leave()
 			n.outOfTime(s, f)
 		}
-		return
+		return false
 	}
 	n.call(n.sendingContext(s, f), f, request, func(finding connectors.Finding, outcome connectors.Outcome) {
-		if owed.Swap(nil) != nil {
-			n.answered(ctx, s, f, finding, outcome)
+		if owed.Swap(nil) == nil {
+			return
 		}
+		if passes = outcome.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED && s.work.Err() == nil; !passes {
+			f.slots.leave()
+		}
+		n.answered(s, f, finding, outcome)
 	})
+	return passes
+}
+
+// tooShort tells whether the time that is left is too short to begin. One that had to wait for a place is not
+// begun in the second half of its time, where it may be cut off, and its outcome unknown.
+func (s *sortie) tooShort(t *turn) bool {
+	left := time.Until(s.deadline)
+	return left <= 0 || t.waited && left < s.deadline.Sub(s.began)/2
 }
 
 // outOfTime ends a flight whose time was over before its connector was called.
 func (n *incarnation) outOfTime(s *sortie, f *flight) {
 	f.sent = time.Time{}
-	f.attempt.Outcome = connectors.Outcome{
-		Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: "turn",
-		Reason: "not sent: its time was over before its turn came",
-	}
 	if s.cut {
-		f.attempt.Rule, f.attempt.Reason = "lease", "not sent: the lease of its lane was about to end"
+		f.notSent("lease", "not sent: the lease of its lane was about to end")
+	} else {
+		f.notSent("turn", "not sent: its time was over before its turn came")
 	}
-	f.attempt.Ours = true
 	n.unsent(f)
 }
 
 // giveUp ends the flights whose connectors did not return by their deadline, so that none
 // keeps a slot, or a probe of the breaker, for ever. One that comes to its connector only
 // after this finds that its time is over.
-func (n *incarnation) giveUp(ctx context.Context, s *sortie) {
+func (n *incarnation) giveUp(s *sortie) {
 	for i := range s.owed {
 		f := s.owed[i].Swap(nil)
 		if f == nil {
 			continue
 		}
 		n.config.Log.Error("a connector did not return by its deadline", "destination", f.destination.Name)
-		n.answered(ctx, s, f, connectors.CannotTell, connectors.Outcome{
+		f.slots.leave()
+		n.answered(s, f, connectors.CannotTell, connectors.Outcome{
 			Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "deadline",
 			Reason: "the connector did not return by its deadline",
 		})
@@ -118,13 +154,13 @@ func (n *incarnation) giveUp(ctx context.Context, s *sortie) {
 
 // answered takes up what came of a request, once. From then on the flight is somebody
 // else's.
-func (n *incarnation) answered(ctx context.Context, s *sortie, f *flight, finding connectors.Finding, outcome connectors.Outcome) {
+func (n *incarnation) answered(s *sortie, f *flight, finding connectors.Finding, outcome connectors.Outcome) {
 	now := time.Now()
 	f.attempt.Finding, f.attempt.Outcome = finding, outcome
 	f.attempt.refusedAgain(f.delivery)
 	f.attempt.RetryAfter = min(max(f.attempt.RetryAfter, 0), maxRetryAfter)
 	f.attempt.Duration = now.Sub(f.sent)
-	f.attempt.Ours = ctx.Err() != nil || s.cut && !now.Before(s.deadline)
+	f.attempt.Ours = s.work.Err() != nil || s.cut && !now.Before(s.deadline)
 	f.outcome = f.health()
 	f.settle(f.outcome)
 	n.land(f)
@@ -191,5 +227,9 @@ func (n *incarnation) land(f *flight) {
 	if busy := n.intending.Load(); busy == 0 || busy < intenders && gathered >= besideAnother {
 		n.news.wake()
 	}
-	n.outcomes.put(f)
+	urgent := f.urgent() // before it is somebody else's
+	if gathered := n.outcomes.lay(f); urgent || gathered >= finishMany {
+		n.hurry()
+	}
+	n.outcomes.wake()
 }

@@ -16,6 +16,7 @@ type share struct {
 	known   bool
 	turn    int32 // of the shared breaker
 	slots   int
+	held    int // those and others, which are given up as they come free; see held
 	pace    pace
 	units   int // of the quota
 	until   time.Time
@@ -40,7 +41,9 @@ const (
 )
 
 // unlimited is the share of a destination that nobody shares.
-func unlimited(concurrency int) share { return share{known: true, slots: concurrency} }
+func unlimited(concurrency int) share {
+	return share{known: true, slots: concurrency, held: concurrency}
+}
 
 // renewBreaker makes a breaker that has counted nothing. How the shared one stands is
 // learnt anew.
@@ -49,12 +52,19 @@ func (t *target) renewBreaker(name string, c outbox.BreakerConfig) {
 	t.share.known, t.share.turn = false, -1
 }
 
+// held is how many slots it keeps for what it has admitted: those that it is to have, and
+// of those beyond as many as it needs. What is given up never comes back by itself.
+func (t *target) held() int {
+	t.share.held = max(t.share.slots, min(t.share.held, t.wire))
+	return t.share.held
+}
+
 // ask is what the target wants now. Slots beyond the fair part that are not in use are
 // given up with it.
 func (t *target) ask(now time.Time) outbox.Ask {
 	waiting := len(t.ready) + len(t.retries)
 	a := outbox.Ask{
-		Destination: t.ID, Tenant: t.Tenant, Limits: t.Limits(), Slots: t.share.slots,
+		Destination: t.ID, Tenant: t.Tenant, Limits: t.Limits(), Slots: t.held(),
 		// Coarse, so that it seldom changes.
 		Wanted: min(1<<bits.Len(uint(t.wire+waiting)), t.Concurrency), Busy: waiting > 0 && t.wire >= t.share.slots && t.wire > 0,
 		Turn: -1, OpenFor: t.Breaker.OpenFor, ProbeFor: t.Timeout + probeMargin,
@@ -102,10 +112,7 @@ func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, c clocks) {
 	now := c.now
 	s := &t.share
 	first := !s.known
-	s.known, s.slots = true, g.Slots
-	if g.Fair < s.slots { // given up as soon as they are free, and told with the next ask
-		s.slots = max(g.Fair, t.wire)
-	}
+	s.known, s.slots, s.held = true, min(g.Slots, g.Fair), g.Slots
 	s.pace.window.of(a.Every, a.Burst)
 	s.pace.lease(block{next: c.from(g.First), every: a.Every, left: g.Requests}, now)
 	if g.Units > 0 {

@@ -106,7 +106,8 @@ type target struct {
 	*Destination
 	plan    *Plan
 	breaker *breaker
-	gate    *gate // used by its senders too
+	gate    *gate  // used by its senders too
+	slots   *slots // and this
 	// off: it is not configured at present, or rests. Nothing is read for it or
 	// admitted; what is on its way comes to its end.
 	off bool
@@ -135,7 +136,8 @@ type target struct {
 	refill    []*line // lines whose next delivery is in the table
 	shadowing int     // prepared in shadow, and their outcome not yet stored
 	wire      int     // between admission and the end of Send: these fill the slots
-	behind    int     // sent, and their outcome not yet stored
+	landings  landings
+	behind    int // sent, and their outcome not yet stored
 	restraint restraint
 }
 
@@ -178,8 +180,8 @@ func (t *target) free(now time.Time) int {
 	if t.lost {
 		return t.probes
 	}
-	slots := t.health.ramp(now, t.Breaker.Probes, t.share.slots)
-	return min(slots-t.wire, 4*t.Concurrency+256-t.behind-t.wire)
+	places := t.places(now, t.share.slots)
+	return min(places+t.ahead(now, places)-t.wire, 4*t.Concurrency+256-t.behind-t.wire)
 }
 
 // offer takes up a head that may go.
