@@ -8,8 +8,8 @@ import (
 	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
-// admit sends off what may go: as many as there are slots, as the breaker allows, and
-// as the platform has asked for.
+// admit sends off what may go: as many as there are slots, and some ahead of those; as the
+// breaker allows, and as the platform has asked for.
 func (s *scheduler) admit() {
 	now := time.Now()
 	var flights []*flight
@@ -51,18 +51,22 @@ func (s *scheduler) admit() {
 	s.launches.put(flights...)
 }
 
-// landed says that a flight's request is over, so that its slot is free.
+// landed says that a flight's request is over. Its slot is free then, unless that went to
+// another one already.
 func (s *scheduler) landed(f *flight) {
+	if f.line.waitedFor() {
+		s.hurry()
+	}
 	if f.shadow {
 		return
 	}
 	f.target.wire--
 	f.target.behind++
-	if f.attempt.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED {
-		f.target.landings.note(time.Now())
+	if f.placed {
+		f.target.slots.leave()
 	}
 	f.target.health.note(f.outcome)
-	if !f.attempt.Sent {
+	if f.sent.IsZero() {
 		f.target.unsent()
 	}
 	if f.attempt.Sent && losesDestination(f.attempt.Kind) {
@@ -71,9 +75,9 @@ func (s *scheduler) landed(f *flight) {
 	if f.attempt.Sent {
 		answered := f.sent.Add(f.attempt.Duration)
 		f.target.restraint.note(f.attempt.Kind, f.attempt.RetryAfter, answered)
-	}
-	if f.line.waitedFor() {
-		s.hurry()
+		if f.attempt.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED {
+			f.target.trips.note(f.attempt.Duration, answered)
+		}
 	}
 }
 

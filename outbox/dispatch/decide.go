@@ -41,6 +41,9 @@ type Attempt struct {
 	Sent bool
 	// Ours: it was we who gave up, as at the end of a lease. It spends no attempt.
 	Ours bool
+	// NotMade: the request, or the question, was not made after all, though its intent was
+	// stored. It says nothing of the delivery, which is tried again at once.
+	NotMade bool
 	// Asked: that request is a question (see [connectors.Reconciler]), and Finding its
 	// answer.
 	Asked   bool
@@ -123,6 +126,7 @@ const (
 //	                                   attempt. Twice in a row it is AUTH_REVOKED
 //	AUTH_REVOKED, ACCOUNT_STATE      → WAITING until the destination is given back; spends no attempt
 //	UNCLASSIFIED, STALE              → WAITING, a few times
+//	not made after all               → WAITING for no time; spends no attempt
 //	anything else, or nothing sent   → NEEDS_ACTION
 //	look-ups that found nothing      → NEEDS_ACTION, for as many causes
 //
@@ -159,6 +163,10 @@ func decide(d *outbox.Delivery, a Attempt, p Policy, now time.Time, dice float64
 	}
 	if e := a.Effect; e != nil && !a.Sent && (e.Existing != nil || e.InheritedAt != nil) {
 		return decideUnsent(t, &a, &p, now)
+	}
+	if a.NotMade {
+		t.To, t.Spent, t.UnknownAt = outbox.StateWaiting, d.Attempts, d.UnknownAt
+		return t
 	}
 	if a.Asked {
 		return decideAsked(t, &a, &p, now, dice)

@@ -144,6 +144,9 @@ func TestDecide_Properties(t *testing.T) {
 			Kind:   raffsyncv1.OutcomeKind(rapid.IntRange(0, len(raffsyncv1.OutcomeKind_name)-1).Draw(t, "kind")),
 			Status: rapid.SampledFrom([]int{0, 200, 409, 429, 503}).Draw(t, "status"),
 		}}
+		if a.NotMade = a.Sent && a.Ours && rapid.Bool().Draw(t, "not made"); a.NotMade {
+			a.Kind, a.Asked = kindTransient, rapid.Bool().Draw(t, "a question")
+		}
 		if rapid.Bool().Draw(t, "asks for time") {
 			a.RetryAfter = drawDuration(t, "retry after", 2*time.Hour)
 		}
@@ -166,6 +169,12 @@ func TestDecide_Properties(t *testing.T) {
 		}
 		if diff := cmp.Diff(got, Decide(d, a, p, now, dice)); diff != "" {
 			t.Fatalf("it decides otherwise the second time:\n%s", diff)
+		}
+		if a.NotMade {
+			if got.To != outbox.StateWaiting || got.Delay != 0 || got.Spent != d.Attempts || got.UnknownAt != d.UnknownAt {
+				t.Fatalf("not made: to %s after %s, %d spent after %d, in doubt since %v instead of %v", got.To, got.Delay, got.Spent, d.Attempts, got.UnknownAt, d.UnknownAt)
+			}
+			return
 		}
 		if (got.To == outbox.StateDelivered) != (a.Sent && a.Kind == kindDelivered) {
 			t.Fatalf("%v, sent %v: to %s", a.Kind, a.Sent, got.To)

@@ -9,7 +9,8 @@
 // make the intents durable; senders put them on the wire; the finisher decides what the
 // outcomes come to and stores it.
 // What gathers while a loop is busy is its next batch; only outcomes, for which nobody waits,
-// are given some milliseconds to gather.
+// are given some milliseconds to gather. Slots are places on the wire: where a crash costs
+// nobody's time, some requests are on their way beside those that fill them.
 //
 // What it promises:
 //

@@ -66,18 +66,18 @@ func (n *incarnation) finishAll(ctx context.Context) error {
 	}
 }
 
-// gather waits until outcomes are worth a batch, where the last one was taken then.
+// gather waits until outcomes are worth a batch; last is when the one before was taken.
 func (n *incarnation) gather(ctx context.Context, last time.Time) {
 	time.Sleep(time.Until(last.Add(finishEvery)))
-	late := time.NewTimer(0)
-	if n.outcomes.len() >= finishSome {
-		late.Reset(time.Until(last.Add(finishWithin)))
+	if n.outcomes.len() < finishSome {
+		return
 	}
+	late := time.NewTimer(time.Until(last.Add(finishWithin)))
 	defer late.Stop()
 	select {
 	case <-ctx.Done():
 	case <-late.C:
-	case <-n.urgent: // also that of one that is among those few
+	case <-n.urgent:
 	}
 }
 

@@ -52,6 +52,7 @@ type flight struct {
 	breaker     *breaker
 	gate        *gate
 	slots       *slots
+	placed      bool // it has a place on the wire, which is free once the scheduler hears of its end
 	delivery    *outbox.Delivery
 	lease       outbox.Lease
 	policy      Policy

@@ -92,12 +92,12 @@ func (s *scheduler) run(ctx context.Context, drain <-chan struct{}) error {
 
 // step reads what there is room for, and admits what may go. It may be repeated.
 func (s *scheduler) step(ctx context.Context, look bool) error {
-	if err := s.finishReleases(ctx); err != nil {
-		return err
-	}
 	now := time.Now()
 	for _, t := range s.targets {
-		s.takeTurns(t, now)
+		s.seat(t, now) // whatever becomes of the rest
+	}
+	if err := s.finishReleases(ctx); err != nil {
+		return err
 	}
 	if !s.draining {
 		if look {

@@ -37,8 +37,8 @@ type sortie struct {
 	owed []atomic.Pointer[flight]
 }
 
-// over says that one of them has come to its end.
-func (s *sortie) over() {
+// ended says that one of them has come to its end.
+func (s *sortie) ended() {
 	if s.out.Add(-1) == 0 {
 		s.late.Stop()
 		s.end()
@@ -59,36 +59,36 @@ func (n *incarnation) sendAll(ctx context.Context, flights []*flight) {
 		s.out.Store(int32(len(group)))
 		s.late = time.AfterFunc(most+overdue, func() { n.giveUp(s) })
 		for i, f := range group {
-			if t := (&turn{flight: f, sortie: s, nth: i}); f.slots.take(t) {
-				n.sending.run(func() { n.ride(t) })
+			if r := (&rider{flight: f, sortie: s, nth: i}); f.slots.take(r) {
+				n.sending.run(func() { n.ride(r) })
 			}
 		}
 	}
 }
 
 // ride sends a request that has a place, and then those that get the place after it.
-func (n *incarnation) ride(t *turn) {
-	for t != nil {
-		slots, s := t.flight.slots, t.sortie
-		passes := n.send(t)
-		s.over()
-		t = nil
+func (n *incarnation) ride(r *rider) {
+	for r != nil {
+		slots, s := r.flight.slots, r.sortie
+		passes := n.send(r)
+		s.ended()
+		r = nil
 		if passes {
-			t = slots.pass()
+			r = slots.pass()
 		}
 	}
 }
 
 // send puts one request on the wire, and ends before the lease does. It tells whether the
-// place is still there, for the next: so it is where the platform took this one. After
-// anything else it is free, and the scheduler decides who goes.
-func (n *incarnation) send(t *turn) (passes bool) {
-	f, s, owed := t.flight, t.sortie, &t.sortie.owed[t.nth]
+// place is the next one's: so it is where the platform took this request. After anything else
+// the scheduler frees it when it hears of that, and decides who goes.
+func (n *incarnation) send(r *rider) (passes bool) {
+	f, s, owed := r.flight, r.sortie, &r.sortie.owed[r.nth]
+	f.placed = true
 	// It may be large, and many flights wait until their outcome is stored.
 	request := f.request
 	f.request = nil
 	if n.tooLate(f) { // it may be long since it was prepared
-		f.slots.leave()
 		n.unsent(f)
 		return false
 	}
@@ -97,9 +97,8 @@ func (n *incarnation) send(t *turn) (passes bool) {
 	}
 	f.sent = time.Now()
 	owed.Store(f)
-	if s.tooShort(t) { // as where the process stood still; giveUp may be over
+	if s.tooShort(r) { // as where the process stood still; giveUp may be over
 		if owed.Swap(nil) != nil {
-			f.slots.leave()
 			n.outOfTime(s, f)
 		}
 		return false
@@ -108,28 +107,28 @@ func (n *incarnation) send(t *turn) (passes bool) {
 		if owed.Swap(nil) == nil {
 			return
 		}
-		if passes = outcome.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED && s.work.Err() == nil; !passes {
-			f.slots.leave()
-		}
+		passes = outcome.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED && s.work.Err() == nil
+		f.placed = !passes
 		n.answered(s, f, finding, outcome)
 	})
 	return passes
 }
 
-// tooShort tells whether the time that is left is too short to begin. One that had to wait for a place is not
-// begun in the second half of its time, where it may be cut off, and its outcome unknown.
-func (s *sortie) tooShort(t *turn) bool {
+// tooShort tells whether the time that is left is too short to begin. One that had to wait
+// for a place is not begun in the second half of its time, where it may be cut off, and its
+// outcome unknown.
+func (s *sortie) tooShort(r *rider) bool {
 	left := time.Until(s.deadline)
-	return left <= 0 || t.waited && left < s.deadline.Sub(s.began)/2
+	return s.Err() != nil || left <= 0 || r.waited && left < s.deadline.Sub(s.began)/2
 }
 
 // outOfTime ends a flight whose time was over before its connector was called.
 func (n *incarnation) outOfTime(s *sortie, f *flight) {
 	f.sent = time.Time{}
 	if s.cut {
-		f.notSent("lease", "not sent: the lease of its lane was about to end")
+		f.notMade("lease", "not sent: the lease of its lane was about to end")
 	} else {
-		f.notSent("turn", "not sent: its time was over before its turn came")
+		f.notMade("turn", "not sent: its time was over before its turn came")
 	}
 	n.unsent(f)
 }
@@ -144,7 +143,6 @@ func (n *incarnation) giveUp(s *sortie) {
 			continue
 		}
 		n.config.Log.Error("a connector did not return by its deadline", "destination", f.destination.Name)
-		f.slots.leave()
 		n.answered(s, f, connectors.CannotTell, connectors.Outcome{
 			Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME, Rule: "deadline",
 			Reason: "the connector did not return by its deadline",
@@ -218,7 +216,7 @@ func (f *flight) send(ctx context.Context, request connectors.Request) (connecto
 	return connectors.CannotTell, o
 }
 
-// land frees the flight's slot, and hands its outcome on to be stored. While intents are
+// land tells the scheduler that a flight is over, and hands its outcome on to be stored. While intents are
 // being stored, the next one for that slot would have to wait: the scheduler need not be
 // woken for each landing, and admits together what takes the slots of all of them, or of as
 // many as may go beside that. Whatever wakes it, it hears of them before it admits anything.

@@ -16,7 +16,7 @@ type share struct {
 	known   bool
 	turn    int32 // of the shared breaker
 	slots   int
-	held    int // those and others, which are given up as they come free; see held
+	kept    int // those and others, which are given up as they come free; see keeps
 	pace    pace
 	units   int // of the quota
 	until   time.Time
@@ -42,7 +42,7 @@ const (
 
 // unlimited is the share of a destination that nobody shares.
 func unlimited(concurrency int) share {
-	return share{known: true, slots: concurrency, held: concurrency}
+	return share{known: true, slots: concurrency, kept: concurrency}
 }
 
 // renewBreaker makes a breaker that has counted nothing. How the shared one stands is
@@ -52,11 +52,11 @@ func (t *target) renewBreaker(name string, c outbox.BreakerConfig) {
 	t.share.known, t.share.turn = false, -1
 }
 
-// held is how many slots it keeps for what it has admitted: those that it is to have, and
+// keeps is how many slots it keeps for what it has admitted: those that it is to have, and
 // of those beyond as many as it needs. What is given up never comes back by itself.
-func (t *target) held() int {
-	t.share.held = max(t.share.slots, min(t.share.held, t.wire))
-	return t.share.held
+func (t *target) keeps() int {
+	t.share.kept = max(t.share.slots, min(t.share.kept, t.wire))
+	return t.share.kept
 }
 
 // ask is what the target wants now. Slots beyond the fair part that are not in use are
@@ -64,7 +64,7 @@ func (t *target) held() int {
 func (t *target) ask(now time.Time) outbox.Ask {
 	waiting := len(t.ready) + len(t.retries)
 	a := outbox.Ask{
-		Destination: t.ID, Tenant: t.Tenant, Limits: t.Limits(), Slots: t.held(),
+		Destination: t.ID, Tenant: t.Tenant, Limits: t.Limits(), Slots: t.keeps(),
 		// Coarse, so that it seldom changes.
 		Wanted: min(1<<bits.Len(uint(t.wire+waiting)), t.Concurrency), Busy: waiting > 0 && t.wire >= t.share.slots && t.wire > 0,
 		Turn: -1, OpenFor: t.Breaker.OpenFor, ProbeFor: t.Timeout + probeMargin,
@@ -112,7 +112,7 @@ func (t *target) granted(a *outbox.Ask, g *outbox.Grant, me int64, c clocks) {
 	now := c.now
 	s := &t.share
 	first := !s.known
-	s.known, s.slots, s.held = true, min(g.Slots, g.Fair), g.Slots
+	s.known, s.slots, s.kept = true, min(g.Slots, g.Fair), g.Slots
 	s.pace.window.of(a.Every, a.Burst)
 	s.pace.lease(block{next: c.from(g.First), every: a.Every, left: g.Requests}, now)
 	if g.Units > 0 {

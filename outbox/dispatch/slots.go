@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -16,24 +17,24 @@ type slots struct {
 	mu      sync.Mutex
 	limit   int
 	taken   int
-	waiting []*turn
+	waiting []*rider
 }
 
-// turn is a request whose intent is durable, on its way to the wire.
-type turn struct {
+// rider is a request whose intent is durable, on its way to the wire.
+type rider struct {
 	flight *flight
 	sortie *sortie
 	nth    int // of the sortie
 	waited bool
 }
 
-// take tells whether t may go at once. Otherwise it has to wait.
-func (s *slots) take(t *turn) bool {
+// take tells whether r may go at once. Otherwise it waits, as it does where others do.
+func (s *slots) take(r *rider) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.taken >= s.limit {
-		t.waited = true
-		s.waiting = append(s.waiting, t)
+	if s.taken >= s.limit || len(s.waiting) > 0 {
+		r.waited = true
+		s.waiting = append(s.waiting, r)
 		return false
 	}
 	s.taken++
@@ -42,14 +43,14 @@ func (s *slots) take(t *turn) bool {
 
 // pass gives a place to the first of those that wait, which is returned; where none does, it
 // is free.
-func (s *slots) pass() *turn {
+func (s *slots) pass() *rider {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken--
-	return s.first()
+	return s.takeNext()
 }
 
-// leave frees a place. The scheduler, which is to be told, says who gets it.
+// leave frees a place.
 func (s *slots) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,51 +66,61 @@ func (s *slots) bound(limit int) (crowded bool) {
 }
 
 // fill gives the places that are free to those that wait, and returns who got one.
-func (s *slots) fill() (turns []*turn) {
+func (s *slots) fill() (riders []*rider) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for t := s.first(); t != nil; t = s.first() {
-		turns = append(turns, t)
+	for r := s.takeNext(); r != nil; r = s.takeNext() {
+		riders = append(riders, r)
 	}
-	return turns
+	return riders
 }
 
-func (s *slots) first() *turn {
+// takeNext takes a place for the first of those that wait. The lock is held.
+func (s *slots) takeNext() *rider {
 	if s.taken >= s.limit || len(s.waiting) == 0 {
 		return nil
 	}
-	t := s.waiting[0]
+	r := s.waiting[0]
+	s.waiting[0] = nil
 	s.waiting = s.waiting[1:]
 	s.taken++
-	return t
+	return r
 }
 
-// withdraw returns those that wait, which are not to go.
-func (s *slots) withdraw() []*turn {
+// withdraw takes out those that wait and are not to go.
+func (s *slots) withdraw(which func(*flight) bool) (riders []*rider) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	turns := s.waiting
-	s.waiting = nil
-	return turns
+	s.waiting = slices.DeleteFunc(s.waiting, func(r *rider) bool {
+		out := which(r.flight)
+		if out {
+			riders = append(riders, r)
+		}
+		return out
+	})
+	return riders
 }
 
-// takeTurns lets those go that wait for a place and may have one, or withdraws them where
-// nothing is to be sent now.
-func (s *scheduler) takeTurns(t *target, now time.Time) {
-	if !t.slots.bound(t.places(now, t.held())) {
+// seat lets those go that wait for a place and may have one, and withdraws those that are
+// not to go now.
+func (s *scheduler) seat(t *target, now time.Time) {
+	if !t.slots.bound(t.places(now, t.keeps())) {
 		return
 	}
-	if s.draining || t.shuns(now) {
-		for _, turn := range t.slots.withdraw() {
-			turn.flight.notSent("turn", "not sent: sending was stopped before its turn came")
-			s.unsent(turn.flight)
-			turn.sortie.over()
-		}
-		return
+	all := t.shuns(now)
+	for _, r := range t.slots.withdraw(func(f *flight) bool { return all || t.holds(f) }) {
+		r.flight.notMade("turn", "not sent: sending was stopped before its turn came")
+		s.unsent(r.flight)
+		r.sortie.ended()
 	}
-	for _, turn := range t.slots.fill() {
-		s.sending.run(func() { s.ride(turn) })
+	for _, r := range t.slots.fill() {
+		s.sending.run(func() { s.ride(r) })
 	}
+}
+
+// holds tells whether the route or the source of a flight is paused.
+func (t *target) holds(f *flight) bool {
+	return t.rests(f.delivery) || len(t.controls) > 0 && t.controls.paused(f.event.Tenant, outbox.OfSource, f.event.Source)
 }
 
 // shuns tells whether nothing more is to go to the platform, whatever it is.
@@ -129,55 +140,49 @@ func (t *target) places(now time.Time, slots int) int {
 	return t.health.ramp(now, t.Breaker.Probes, slots)
 }
 
-// ahead is how many requests may be under way to the wire beside those that are to fill it:
-// as many as find a place in the time that it takes to get there, and at most as many again.
-// They are doubtful after a crash, as those on the wire are; so there are none where a doubt
-// takes a person to settle. Nor are there where each has its time, while slots are given up,
-// or where the platform is not well.
+// ahead is how many requests may be on their way to the wire beside those that are to fill
+// it: as many as find a place in the time that this takes, and at most as many again. They are
+// doubtful after a crash, as those on the wire are; so there are none where a doubt takes a
+// person to settle. Nor are there where each has its time or is counted, while slots are given
+// up, or where the platform is not well.
 func (t *target) ahead(now time.Time, places int) int {
 	_, asks := t.Connector.(connectors.Reconciler)
-	if !asks && !t.Connector.Traits().Idempotent || t.Every > 0 || places < t.held() || t.failing() {
+	if !asks && !t.Connector.Traits().Idempotent || t.Every > 0 || t.Quota > 0 || places < t.keeps() || t.failing() {
 		return 0
 	}
-	return min(places, t.landings.rate(now))
+	return min(places, t.trips.within(onTheWay, places, now))
 }
 
-// landings count what was delivered lately. It is pure. Only the scheduler's goroutine uses
-// it.
-type landings struct {
-	began       time.Time // of the window
-	count, last int       // in it, and in the one before
+// onTheWay is about the time between admission and the wire, on a busy machine.
+const onTheWay = 10 * time.Millisecond
+
+// trips are how long requests take that are delivered. It is pure. Only the scheduler's
+// goroutine uses it.
+type trips struct {
+	mean time.Duration
+	last time.Time // when one ended
 }
 
-// landingsWindow is about the time between admission and the wire, on a busy machine.
-const landingsWindow = 10 * time.Millisecond
-
-func (l *landings) note(now time.Time) {
-	l.turn(now)
-	l.count++
-}
-
-// rate is how many came in the last whole window.
-func (l *landings) rate(now time.Time) int {
-	l.turn(now)
-	return l.last
-}
-
-func (l *landings) turn(now time.Time) {
-	age := now.Sub(l.began)
-	if age < landingsWindow {
-		return
+func (r *trips) note(took time.Duration, end time.Time) {
+	if r.last.IsZero() {
+		r.mean = took
 	}
-	l.last = l.count
-	if age >= 2*landingsWindow {
-		l.last = 0
-	}
-	l.began, l.count = now, 0
+	r.mean += (took - r.mean) / 16
+	r.last = end
 }
 
-// notSent says of a flight whose intent is durable that its request was not made after all.
-// It spends no attempt.
-func (f *flight) notSent(rule, reason string) {
+// within is how many end within d on so many places (Little's law): none where it is long
+// that one did.
+func (r *trips) within(d time.Duration, places int, now time.Time) int {
+	if now.Sub(r.last) > 5*d {
+		return 0
+	}
+	return int(time.Duration(places) * d / max(r.mean, time.Microsecond))
+}
+
+// notMade says of a flight whose intent is durable that its request was not made after all.
+func (f *flight) notMade(rule, reason string) {
+	f.request = nil
 	f.attempt.Outcome = connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: rule, Reason: reason}
-	f.attempt.Ours = true
+	f.attempt.NotMade, f.attempt.Ours = true, true
 }

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -51,9 +50,9 @@ func wharf(d connectors.Destination, slots int) (*scheduler, *target) {
 	return s, t
 }
 
-// fly puts so many requests on their way, as one batch whose intents are durable, and leaves
+// fly has so many requests on their way, as one batch whose intents are durable, and leaves
 // those to the test that have a place.
-func (s *scheduler) fly(t *target, flights int) (going, all []*turn) {
+func (s *scheduler) fly(t *target, flights int) (going, all []*rider) {
 	so := &sortie{Context: context.Background(), work: context.Background(), end: func() {}, began: time.Now(), late: time.NewTimer(time.Hour), owed: make([]atomic.Pointer[flight], flights)}
 	so.deadline = so.began.Add(t.Timeout)
 	so.out.Store(int32(flights))
@@ -61,12 +60,12 @@ func (s *scheduler) fly(t *target, flights int) (going, all []*turn) {
 		t.wire++
 		f := &flight{
 			line: &line{}, target: t, destination: t.Destination, breaker: t.breaker, gate: t.gate, slots: t.slots,
-			delivery: &outbox.Delivery{}, settle: func(error) {}, attempt: Attempt{Sent: true},
+			delivery: &outbox.Delivery{Tenant: "kopi", Route: "sales"}, event: EventName{Tenant: "kopi", Source: "till"}, settle: func(error) {}, attempt: Attempt{Sent: true}, request: "large",
 		}
-		turn := &turn{flight: f, sortie: so, nth: i}
-		all = append(all, turn)
-		if t.slots.take(turn) {
-			going = append(going, turn)
+		r := &rider{flight: f, sortie: so, nth: i}
+		all = append(all, r)
+		if t.slots.take(r) {
+			going = append(going, r)
 		}
 	}
 	return going, all
@@ -101,8 +100,8 @@ func TestSlots_PassOn(t *testing.T) {
 		if len(going) != places {
 			t.Fatalf("%d go at once, want %d", len(going), places)
 		}
-		for _, turn := range going {
-			s.sending.run(func() { s.ride(turn) })
+		for _, r := range going {
+			s.sending.run(func() { s.ride(r) })
 		}
 		s.sending.Wait()
 		s.sending.dismiss()
@@ -114,55 +113,72 @@ func TestSlots_PassOn(t *testing.T) {
 				t.Errorf("number %d goes before the one that came before it", i)
 			}
 		}
-		if s.hear(); target.wire != 0 || target.behind != requests || target.landings.count == 0 {
+		if s.hear(); target.slots.taken != 0 || target.wire != 0 || target.behind != requests || target.trips.mean != time.Millisecond {
 			t.Errorf("%d are under way and %d behind, want none and %d", target.wire, target.behind, requests)
 		}
 	})
 }
 
-// What was not delivered gives its place to nobody: the scheduler, which has heard of it by
-// then, lets the next one go, or withdraws all.
-func TestScheduler_TakeTurns(t *testing.T) {
+// What was not delivered gives its place to nobody: once the scheduler has heard of it, it lets
+// the next one go, or withdraws those that are not to go.
+func TestScheduler_Seat(t *testing.T) {
 	const places, waiting = 2, 5
 	refuses := connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_VALIDATION, Status: 422}
 	fails := connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Status: 503}
+	paused := func(kind outbox.ControlKind, name string) func(*scheduler, *target) {
+		return func(_ *scheduler, t *target) {
+			t.controls = controls{{tenant: "kopi", kind: kind, name: name}: {State: outbox.Paused}}
+		}
+	}
+	opens := func(_ *scheduler, t *target) { t.breaker = newOpenBreaker("books", t.Breaker, time.Hour, "it fails") }
 	for name, c := range map[string]struct {
 		answer connectors.Outcome
 		then   func(*scheduler, *target)
-		goOn   int
+		goOn   int // of those that wait; the others wait on, or are withdrawn where none goes on
 	}{
 		"Refused":       {answer: refuses, goOn: places},
-		"FewerPlaces":   {answer: refuses, then: func(_ *scheduler, t *target) { t.share.slots, t.share.held = 1, 1 }, goOn: 1},
-		"MorePlaces":    {answer: refuses, then: func(_ *scheduler, t *target) { t.share.slots, t.share.held = 4, 4 }, goOn: 4},
+		"Draining":      {answer: refuses, then: func(s *scheduler, _ *target) { s.draining = true }, goOn: places},
+		"FewerPlaces":   {answer: refuses, then: func(_ *scheduler, t *target) { t.share.slots, t.share.kept = 1, 1 }, goOn: 1},
+		"MorePlaces":    {answer: refuses, then: func(_ *scheduler, t *target) { t.share.slots, t.share.kept = 4, 4 }, goOn: 4},
+		"AnotherRoute":  {answer: refuses, then: paused(outbox.OfRoute, "stock"), goOn: places},
 		"AskedToWait":   {answer: connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_RATE_LIMITED, Status: 429, RetryAfter: time.Minute}},
 		"Quota":         {answer: connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_QUOTA, Status: 429}},
 		"NoLongerKnown": {answer: connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_AUTH_REVOKED, Status: 401}},
-		"BreakerOpens":  {answer: fails, then: func(_ *scheduler, t *target) { t.breaker = newOpenBreaker("books", t.Breaker, time.Hour, "it fails") }},
-		"ForcedOpen":    {answer: refuses, then: func(_ *scheduler, t *target) { t.forced = outbox.ForcedOpen }},
-		"OpenForcedShut": {answer: fails, then: func(_ *scheduler, t *target) {
-			t.forced, t.breaker = outbox.ForcedClosed, newOpenBreaker("books", t.Breaker, time.Hour, "")
+		"BreakerOpens":  {answer: fails, then: opens},
+		"ForcedClosed": {answer: fails, then: func(s *scheduler, t *target) {
+			opens(s, t)
+			t.forced = outbox.ForcedClosed
 		}, goOn: places},
-		"Paused":   {answer: refuses, then: func(_ *scheduler, t *target) { t.paused = true }},
-		"Removed":  {answer: refuses, then: func(s *scheduler, _ *target) { s.adopt(&Plan{}) }},
-		"Draining": {answer: refuses, then: func(s *scheduler, _ *target) { s.draining = true }},
+		"ForcedOpen":   {answer: refuses, then: func(_ *scheduler, t *target) { t.forced = outbox.ForcedOpen }},
+		"Paused":       {answer: refuses, then: func(_ *scheduler, t *target) { t.paused = true }},
+		"RoutePaused":  {answer: refuses, then: paused(outbox.OfRoute, "sales")},
+		"SourcePaused": {answer: refuses, then: paused(outbox.OfSource, "till")},
+		"Removed":      {answer: refuses, then: func(s *scheduler, _ *target) { s.adopt(&Plan{}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hold := make(chan struct{})
 				answer := func() connectors.Outcome { return c.answer }
 				s, target := wharf(&platform{answer: func() connectors.Outcome { return answer() }}, places)
+				target.Quota = 100
 				going, all := s.fly(target, places+waiting)
-				for _, turn := range going {
-					if s.ride(turn); target.slots.taken >= places {
-						t.Fatal("a place is not given back")
+				for _, r := range going {
+					if s.ride(r); target.slots.taken != places {
+						t.Fatal("a place is free before the scheduler has heard of what came of it")
 					}
 				}
-				s.hear()
+				if s.hear(); target.slots.taken != 0 {
+					t.Fatalf("%d places are taken by nobody", target.slots.taken)
+				}
+				if late := (&rider{flight: all[0].flight}); target.slots.take(late) {
+					t.Fatal("a newcomer takes the place of those that wait")
+				}
+				target.slots.waiting = target.slots.waiting[:waiting]
 				if c.then != nil {
 					c.then(s, target)
 				}
 				answer = func() connectors.Outcome { <-hold; return delivering() }
-				s.takeTurns(target, time.Now())
+				s.seat(target, time.Now())
 				synctest.Wait()
 				if target.slots.taken != c.goOn || c.goOn > 0 && len(target.slots.waiting) != waiting-c.goOn {
 					t.Errorf("%d go on and %d wait, want %d of %d to go on", target.slots.taken, len(target.slots.waiting), c.goOn, waiting)
@@ -177,10 +193,59 @@ func TestScheduler_TakeTurns(t *testing.T) {
 				if target.wire != 0 || len(s.outcomes.take(100)) != places+waiting || all[0].sortie.out.Load() != 0 {
 					t.Error("some that were withdrawn have not come to their end")
 				}
-				for _, turn := range all[places:] {
-					if f := turn.flight; !f.sent.IsZero() || !f.attempt.Ours || f.attempt.Kind != raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT || f.attempt.Rule != "turn" {
+				if target.share.units != waiting {
+					t.Errorf("%d units of the quota are given back for %d requests that were not made", target.share.units, waiting)
+				}
+				for _, r := range all[places:] {
+					if f := r.flight; !f.sent.IsZero() || !f.attempt.NotMade || f.attempt.Rule != "turn" || f.request != nil {
 						t.Errorf("one that was withdrawn is %+v", f.attempt)
 					}
+				}
+			})
+		})
+	}
+}
+
+// Whatever becomes of a request, its place is free once, and given away only where it was
+// delivered, and work goes on.
+func TestRide_FreesThePlace(t *testing.T) {
+	unknown := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		answer func() connectors.Outcome
+		but    func(*rider)
+		passes bool
+	}{
+		"Delivered": {answer: delivering, passes: true},
+		"Panics":    {answer: func() connectors.Outcome { panic("at the platform") }},
+		"NoRepeats": {answer: delivering, but: func(r *rider) {
+			r.flight.delivery.UnknownAt, r.flight.delivery.Last = &unknown, raffsyncv1.OutcomeKind_OUTCOME_KIND_UNKNOWN_OUTCOME
+		}},
+		"OutOfTime": {answer: delivering, but: func(r *rider) { r.sortie.deadline = time.Now() }},
+		"WorkIsOver": {answer: delivering, but: func(r *rider) {
+			over, end := context.WithCancel(context.Background())
+			end()
+			r.sortie.work = over
+		}},
+		"TimeIsOver": {answer: delivering, but: func(r *rider) {
+			over, end := context.WithCancel(context.Background())
+			end()
+			r.sortie.Context = over
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, target := wharf(&platform{answer: c.answer}, 1)
+				going, _ := s.fly(target, 1)
+				_, next := s.fly(target, 1)
+				if c.but != nil {
+					c.but(going[0])
+				}
+				s.ride(going[0])
+				if sent := !next[0].flight.sent.IsZero(); sent != c.passes {
+					t.Errorf("the next one is sent: %t", sent)
+				}
+				if s.hear(); target.slots.taken != 0 || going[0].sortie.out.Load() != 0 {
+					t.Errorf("%d places are taken, and %d of a batch are out", target.slots.taken, going[0].sortie.out.Load())
 				}
 			})
 		})
@@ -198,7 +263,7 @@ func TestRide_NotInTheSecondHalfOfItsTime(t *testing.T) {
 			if rule := all[1].flight.attempt.Rule; rule != want || (all[1].flight.attempt.Kind == raffsyncv1.OutcomeKind_OUTCOME_KIND_DELIVERED) != (want == "") {
 				t.Errorf("after %s of 30 s it is %+v", waited, all[1].flight.attempt)
 			}
-			if target.slots.taken != 0 {
+			if s.hear(); target.slots.taken != 0 {
 				t.Error("the place stays taken")
 			}
 		})
@@ -214,12 +279,12 @@ func TestGiveUp_FreesThePlace(t *testing.T) {
 		s.sending.run(func() { s.ride(going[0]) })
 		synctest.Wait()
 		s.giveUp(all[0].sortie)
-		if target.slots.taken != 0 || all[0].flight.attempt.Rule != "deadline" {
+		if s.hear(); target.slots.taken != 0 || all[0].flight.attempt.Rule != "deadline" {
 			t.Errorf("%d places are taken by %+v", target.slots.taken, all[0].flight.attempt)
 		}
 		close(returns)
 		s.sending.Wait()
-		if target.slots.taken != 0 || len(target.slots.waiting) != 1 {
+		if s.hear(); target.slots.taken != 0 || len(target.slots.waiting) != 1 {
 			t.Error("the late return frees the place again, or gives it away")
 		}
 		s.sending.dismiss()
@@ -232,30 +297,37 @@ func TestTarget_Ahead(t *testing.T) {
 	again := platform{traits: connectors.Traits{Idempotent: true}}
 	for name, c := range map[string]struct {
 		destination connectors.Destination
-		landings    int // in a hundredth of a second
+		takes       time.Duration // a request
 		but         func(*target)
 		want        int
 	}{
-		"Fast":      {destination: &again, landings: 500, want: 8},
-		"Slower":    {destination: &again, landings: 3, want: 3},
-		"Slow":      {destination: &again},
-		"Asked":     {destination: &askable{}, landings: 500, want: 8},
-		"Neither":   {destination: &platform{}, landings: 500},
-		"AtARate":   {destination: &again, landings: 500, but: func(t *target) { t.Every = time.Millisecond }},
-		"Failing":   {destination: &again, landings: 500, but: func(t *target) { t.health.recent = 1<<healthWindow - 1 }},
-		"Recovered": {destination: &again, landings: 500, but: func(t *target) { t.health.recover(time.Now()) }},
-		"FewerAreItsOwn": {destination: &again, landings: 500, but: func(t *target) {
+		"Fast":      {destination: &again, takes: time.Millisecond, want: 8},
+		"AtOnce":    {destination: &again, want: 8},
+		"Slower":    {destination: &again, takes: 25 * time.Millisecond, want: 3},
+		"Slow":      {destination: &again, takes: 100 * time.Millisecond},
+		"Asked":     {destination: &askable{}, takes: time.Millisecond, want: 8},
+		"Neither":   {destination: &platform{}, takes: time.Millisecond},
+		"AtARate":   {destination: &again, takes: time.Millisecond, but: func(t *target) { t.Every = time.Millisecond }},
+		"Counted":   {destination: &again, takes: time.Millisecond, but: func(t *target) { t.Quota = 5000 }},
+		"Failing":   {destination: &again, takes: time.Millisecond, but: func(t *target) { t.health.recent = 1<<healthWindow - 1 }},
+		"Recovered": {destination: &again, takes: time.Millisecond, but: func(t *target) { t.health.recover(time.Now()) }},
+		"FewerAreItsOwn": {destination: &again, takes: time.Millisecond, but: func(t *target) {
 			t.wire = 12
 			t.granted(&outbox.Ask{}, &outbox.Grant{Slots: 8, Fair: 4}, 1, clocks{now: time.Now()})
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				_, target := wharf(c.destination, 8)
-				for range c.landings {
-					target.landings.note(time.Now())
+				s, target := wharf(c.destination, 8)
+				target.slots.taken = 100
+				for range 100 {
+					target.wire++
+					f := &flight{line: &line{}, target: target, placed: true, sent: time.Now(), attempt: Attempt{Sent: true, Duration: c.takes, Outcome: delivering()}}
+					s.landed(f)
 				}
-				time.Sleep(landingsWindow)
+				// What was there already took no time on the wire.
+				s.landed(&flight{line: &line{}, target: target, attempt: Attempt{Outcome: delivering()}})
+				time.Sleep(c.takes)
 				if c.but != nil {
 					c.but(target)
 				}
@@ -263,12 +335,27 @@ func TestTarget_Ahead(t *testing.T) {
 				if got := target.ahead(now, target.places(now, target.share.slots)); got != c.want {
 					t.Errorf("%d ahead of 8 places, want %d", got, c.want)
 				}
-				time.Sleep(2 * landingsWindow)
+				time.Sleep(6 * onTheWay)
 				if got := target.ahead(time.Now(), 8); got != 0 {
 					t.Errorf("%d are ahead though nothing has landed for long", got)
 				}
 			})
 		})
+	}
+}
+
+// Of a destination whose authorisation is lost one request is tried, and only where it has a
+// place: it would be withdrawn otherwise, and the next one comes much later.
+func TestTarget_ProbesInItsPlace(t *testing.T) {
+	t.Parallel()
+	_, target := wharf(&platform{}, 1)
+	target.lost, target.probes = true, 1
+	if free := target.free(time.Now()); free != 1 {
+		t.Errorf("%d may go, want one", free)
+	}
+	target.share.slots = 0 // another replica's turn
+	if free := target.free(time.Now()); free > 0 {
+		t.Errorf("%d may go without a place", free)
 	}
 }
 
@@ -278,9 +365,9 @@ func TestTarget_GivesSlotsUp(t *testing.T) {
 	_, target := wharf(&platform{}, 8)
 	target.wire = 11 // some of them ahead
 	target.granted(&outbox.Ask{}, &outbox.Grant{Slots: 8, Fair: 3}, 1, clocks{now: time.Now()})
-	for _, c := range []struct{ wire, held int }{{11, 8}, {8, 8}, {6, 6}, {7, 6}, {2, 3}, {9, 3}} {
-		if target.wire = c.wire; target.ask(time.Now()).Slots != c.held {
-			t.Errorf("with %d under way it says %d, want %d", c.wire, target.held(), c.held)
+	for _, c := range []struct{ wire, kept int }{{11, 8}, {8, 8}, {6, 6}, {7, 6}, {2, 3}, {9, 3}} {
+		if target.wire = c.wire; target.ask(time.Now()).Slots != c.kept {
+			t.Errorf("with %d under way it says %d, want %d", c.wire, target.keeps(), c.kept)
 		}
 		if free := target.free(time.Now()); free > max(3-c.wire, 0) {
 			t.Errorf("%d more may go beside %d of 3", free, c.wire)
@@ -291,7 +378,16 @@ func TestTarget_GivesSlotsUp(t *testing.T) {
 // Outcomes are stored at once after a rest, and in a while where many come that nobody waits
 // for.
 func TestGather(t *testing.T) {
-	plain := func() *flight { return &flight{policy: Policy{Traits: connectors.Traits{Idempotent: true}}} }
+	many := func(n int, of func() *flight) (flights []*flight) {
+		for range n {
+			flights = append(flights, of())
+		}
+		return flights
+	}
+	plain := func() *flight {
+		return &flight{attempt: Attempt{Sent: true}, policy: Policy{Traits: connectors.Traits{Idempotent: true}}}
+	}
+	asked := func() *flight { return &flight{attempt: Attempt{Sent: true}, policy: Policy{Asks: true}} }
 	person := func() *flight { return &flight{attempt: Attempt{Sent: true}} }
 	for name, c := range map[string]struct {
 		rest  time.Duration // since the last batch
@@ -299,13 +395,13 @@ func TestGather(t *testing.T) {
 		then  []*flight     // a millisecond after the least time between two
 		after time.Duration // they are stored
 	}{
-		"AfterARest":       {rest: time.Second, first: slices.Repeat([]*flight{plain()}, 100)},
-		"Few":              {first: slices.Repeat([]*flight{plain()}, finishSome-1), then: []*flight{person()}, after: finishEvery},
-		"Many":             {first: slices.Repeat([]*flight{plain()}, finishSome), then: []*flight{plain()}, after: finishWithin},
-		"OneIsUrgent":      {first: append(slices.Repeat([]*flight{plain()}, finishSome), person()), after: finishEvery},
-		"OneComesUrgently": {first: slices.Repeat([]*flight{plain()}, finishSome), then: []*flight{person()}, after: finishEvery + time.Millisecond},
-		"AStepFollows":     {first: append(slices.Repeat([]*flight{plain()}, finishSome), &flight{step: &stepped{}}), after: finishEvery},
-		"VeryMany":         {first: slices.Repeat([]*flight{plain()}, finishMany-1), then: []*flight{plain()}, after: finishEvery + time.Millisecond},
+		"AfterARest":       {rest: time.Second, first: many(100, plain)},
+		"Few":              {first: many(finishSome-1, plain), then: []*flight{person()}, after: finishEvery},
+		"Many":             {first: many(finishSome, plain), then: []*flight{asked()}, after: finishWithin},
+		"OneIsUrgent":      {first: append(many(finishSome, plain), person()), after: finishEvery},
+		"OneComesUrgently": {first: many(finishSome, plain), then: []*flight{person()}, after: finishEvery + time.Millisecond},
+		"AStepFollows":     {first: append(many(finishSome, plain), &flight{step: &stepped{}}), after: finishEvery},
+		"VeryMany":         {first: many(finishMany-1, plain), then: []*flight{plain()}, after: finishEvery + time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -135,8 +135,8 @@ type target struct {
 	second    bool    // a retry's turn
 	refill    []*line // lines whose next delivery is in the table
 	shadowing int     // prepared in shadow, and their outcome not yet stored
-	wire      int     // between admission and the end of Send: these fill the slots
-	landings  landings
+	wire      int     // between admission and the end of Send: those in the slots, and those on their way there
+	trips     trips
 	behind    int // sent, and their outcome not yet stored
 	restraint restraint
 }
@@ -177,11 +177,11 @@ func (t *target) free(now time.Time) int {
 	if t.stopped() {
 		return 0
 	}
-	if t.lost {
-		return t.probes
-	}
 	places := t.places(now, t.share.slots)
-	return min(places+t.ahead(now, places)-t.wire, 4*t.Concurrency+256-t.behind-t.wire)
+	if t.lost {
+		return min(t.probes, places-t.wire)
+	}
+	return min(places+t.ahead(now, places)-t.wire, 4*t.Concurrency+2*finishMany-t.behind-t.wire)
 }
 
 // offer takes up a head that may go.
