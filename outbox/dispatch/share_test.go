@@ -116,6 +116,39 @@ func TestDispatcher_SlotsHoldOverReplicas(t *testing.T) {
 	}
 }
 
+// So they do while replicas come and go and some requests fail, so that places change hands by
+// way of the scheduler; and what is taken from one replica is used by another.
+func TestDispatcher_SlotsHoldWhileReplicasComeAndGo(t *testing.T) {
+	t.Parallel()
+	const slots, n, failing = 6, 600, 20
+	g := newGate(t)
+	g.hold = 5 * time.Millisecond
+	g.status = func(n int) int {
+		if n%failing == 0 {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	}
+	p := newPlatform(g.answer)
+	b := newBench(t, map[string]*platform{"books": p})
+	b.destination("books").Concurrency = slots
+	_, stopOne := b.start()
+	defer stopOne()
+	b.fill(0, n, "books")
+	p.untilSeen(t, n/6)
+	_, stopOther := b.start()
+	b.until("both have slots", `SELECT count(*) = 2 AND min(slots) > 0 FROM shares`)
+	if shared := value[int](b, `SELECT sum(slots)::int FROM shares`); shared > slots {
+		t.Errorf("%d slots are shared out, want %d at most", shared, slots)
+	}
+	stopOther()
+	b.untilDrained()
+	if came, most := g.record(); most > slots || len(came) < n {
+		t.Errorf("%d requests, %d of them at once; want %d at least, and at most %d", len(came), most, n, slots)
+	}
+	p.checkOneEffectEach(t, n)
+}
+
 // The rate holds over all replicas together, and is used.
 func TestDispatcher_RateHoldsOverReplicas(t *testing.T) {
 	t.Parallel()

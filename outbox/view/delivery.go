@@ -23,7 +23,7 @@ type Delivery struct {
 	// Version is what a transition must name; 0 for a delivery that has ended.
 	Version int32
 	Step    int16
-	// Requests put on the wire for this step, and attempts spent by the retry
+	// Requests announced for this step, made or called off, and attempts spent by the retry
 	// policy's count; 0 for a delivery that has ended.
 	Requests, Spent int32
 	// LastKind is what its last attempt came to; unspecified where there is none.

@@ -5294,7 +5294,7 @@ type Delivery {
   version: Int!
   "Which step is under way, from 0."
   step: Int!
-  "Requests put on the wire for this step; 0 once it has ended."
+  "Requests announced for this step, of which a few may have been called off before they were on the wire; 0 once it has ended."
   requests: Int!
   "Attempts spent, by the retry policy's count; 0 once it has ended."
   attemptsSpent: Int!
