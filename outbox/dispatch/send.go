@@ -133,6 +133,13 @@ func (n *incarnation) outOfTime(s *sortie, f *flight) {
 	n.unsent(f)
 }
 
+// notMade says of a flight whose intent is durable that its request was not made after all.
+func (f *flight) notMade(rule, reason string) {
+	f.request = nil
+	f.attempt.Outcome = connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: rule, Reason: reason}
+	f.attempt.NotMade, f.attempt.Ours = true, true
+}
+
 // giveUp ends the flights whose connectors did not return by their deadline, so that none
 // keeps a slot, or a probe of the breaker, for ever. One that comes to its connector only
 // after this finds that its time is over.
@@ -216,10 +223,10 @@ func (f *flight) send(ctx context.Context, request connectors.Request) (connecto
 	return connectors.CannotTell, o
 }
 
-// land tells the scheduler that a flight is over, and hands its outcome on to be stored. While intents are
-// being stored, the next one for that slot would have to wait: the scheduler need not be
-// woken for each landing, and admits together what takes the slots of all of them, or of as
-// many as may go beside that. Whatever wakes it, it hears of them before it admits anything.
+// land tells the scheduler that a flight is over, and hands its outcome on to be stored. While
+// intents are being stored, the next one for that slot would have to wait: the scheduler need
+// not be woken for each landing, and admits together what takes the slots of all of them, or of
+// as many as may go beside that. Whatever wakes it, it hears of them before it admits anything.
 func (n *incarnation) land(f *flight) {
 	gathered := n.news.lay(func(s *scheduler) { s.landed(f) })
 	if busy := n.intending.Load(); busy == 0 || busy < intenders && gathered >= besideAnother {

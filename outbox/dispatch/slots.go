@@ -8,7 +8,6 @@ import (
 	"raffsync/connectors"
 	"raffsync/outbox"
 	"raffsync/outbox/mutant"
-	raffsyncv1 "raffsync/proto/raffsync/v1"
 )
 
 // slots are a destination's places on the wire. A request that finds none waits behind the
@@ -178,11 +177,4 @@ func (r *trips) within(d time.Duration, places int, now time.Time) int {
 		return 0
 	}
 	return int(time.Duration(places) * d / max(r.mean, time.Microsecond))
-}
-
-// notMade says of a flight whose intent is durable that its request was not made after all.
-func (f *flight) notMade(rule, reason string) {
-	f.request = nil
-	f.attempt.Outcome = connectors.Outcome{Kind: raffsyncv1.OutcomeKind_OUTCOME_KIND_TRANSIENT, Rule: rule, Reason: reason}
-	f.attempt.NotMade, f.attempt.Ours = true, true
 }
